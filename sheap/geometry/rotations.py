@@ -1,0 +1,77 @@
+"""Rotations. Matrices cross public functions; quaternions say their order; vectors are radians."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rotvec_to_matrix(rotvec: Tensor) -> Tensor:
+    """Rotation vectors [..., 3] (radians) to matrices [..., 3, 3], smooth and differentiable at zero."""
+    squared = (rotvec * rotvec).sum(-1)
+    small = squared < 1e-8
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    # Rodrigues: R = I + a K + b K^2, with Taylor series where the closed forms divide by zero.
+    a = torch.where(small, 1 - squared / 6, angle.sin() / angle)
+    b = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / safe)
+    x, y, z = rotvec.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    return eye + a[..., None, None] * skew + b[..., None, None] * (skew @ skew)
+
+
+def quat_wxyz_to_matrix(quat_wxyz: Tensor) -> Tensor:
+    """Quaternions [..., 4] (w, x, y, z; any length, a zero one is the identity) to matrices [..., 3, 3]."""
+    norm = quat_wxyz.norm(dim=-1, keepdim=True)
+    identity = torch.zeros_like(quat_wxyz)
+    identity[..., 0] = 1
+    unit = torch.where(norm > 1e-12, quat_wxyz / norm.clamp_min(1e-12), identity)
+    w, x, y, z = unit.unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def matrix_to_quat_wxyz(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] to unit quaternions [..., 4] (w, x, y, z), with w >= 0 up to rounding.
+
+    The largest of the four components is taken from the diagonal, so no division is by a small number.
+    """
+    m00, m11, m22 = matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 2, 2]
+    m01, m02, m10 = matrix[..., 0, 1], matrix[..., 0, 2], matrix[..., 1, 0]
+    m12, m20, m21 = matrix[..., 1, 2], matrix[..., 2, 0], matrix[..., 2, 1]
+    # Row k is 4 q_k (w, x, y, z): every row is the same quaternion, scaled by its own k-th component.
+    rows = torch.stack(
+        [
+            torch.stack([1 + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01], -1),
+            torch.stack([m21 - m12, 1 + m00 - m11 - m22, m01 + m10, m02 + m20], -1),
+            torch.stack([m02 - m20, m01 + m10, 1 - m00 + m11 - m22, m12 + m21], -1),
+            torch.stack([m10 - m01, m02 + m20, m12 + m21, 1 - m00 - m11 + m22], -1),
+        ],
+        -2,
+    )
+    best = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    quat = rows.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+    quat = F.normalize(quat, dim=-1)
+    return torch.where(quat[..., :1] < 0, -quat, quat)
+
+
+def quat_multiply_wxyz(left: Tensor, right: Tensor) -> Tensor:
+    """Hamilton product of quaternions [..., 4]: the rotation `right` followed by `left`."""
+    w1, x1, y1, z1 = left.unbind(-1)
+    w2, x2, y2, z2 = right.unbind(-1)
+    return torch.stack(
+        [
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+        ],
+        -1,
+    )
