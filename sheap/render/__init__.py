@@ -1,0 +1,1 @@
+"""Meshes and 2D Gaussians into images, and light on surfaces."""
