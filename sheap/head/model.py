@@ -1,0 +1,157 @@
+"""The head model: coefficients and pose in, a mesh in metres out.
+
+Axes: x to the person's left, y up, z out of the face; the origin lies 6 cm behind the midpoint of the mean head's eyes.
+
+For dressing the open head with MakeHuman assets (hm08):
+- `uv_coords`/`uv_faces` are MakeHuman's own, so its skin textures fit unchanged (v = 0 is the bottom row).
+- `base_vertex_ids` [N] gives each vertex's index in MakeHuman's `base.obj`; `.mhclo` hair, brows and lashes bind to those.
+- `region_masks["eyeball_left" / "eyeball_right"]` are whole eyeballs (72 vertices each), `["brows"]` the skin under the
+  brows, `["scalp"]` where hair grows. The head has no lash geometry of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sheap.geometry.rotations import rotvec_to_matrix
+from sheap.head.data import OPEN_HEAD_PATH, HeadData, SurfacePoints, read_head
+from sheap.head.params import HeadMesh, HeadParams
+from sheap.head.skinning import linear_blend_skinning
+
+JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
+JOINT_PARENTS = (-1, 0, 1, 1, 1)
+
+
+class HeadModel(nn.Module):
+    """Identity, expression, eyelids and five joints over one mesh. Holds buffers only, nothing is trained.
+
+    Buffers: template [N, 3], faces [F, 3], uv_coords [T, 2], uv_faces [F, 3], shape_basis [N, 3, S],
+    expression_basis [N, 3, E], eyelid_basis [N, 3, 2], joint_regressor [5, N], skinning_weights [N, 5], landmark_faces [478],
+    landmark_barycentrics [478, 3], landmark_weights [478], now_faces [7], now_barycentrics [7, 3]; where the file has them
+    (else None) base_vertex_ids [N], mirror_vertex_ids [N], action_matrix [A, E], action_rotvecs [A, 5, 3],
+    pose_basis [N, 3, 36].
+    """
+
+    joint_names = JOINT_NAMES
+    joint_parents = JOINT_PARENTS
+
+    def __init__(self, data: HeadData) -> None:
+        super().__init__()
+        for name in (
+            "template", "faces", "uv_coords", "uv_faces", "shape_basis", "expression_basis", "eyelid_basis", "joint_regressor",
+            "skinning_weights", "pose_basis", "action_matrix", "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids",
+        ):  # fmt: skip
+            self.register_buffer(name, getattr(data, name), persistent=False)
+        # Regressing the bases once saves regressing every head.
+        regressor = data.joint_regressor.double()
+        for name, basis in (("template", data.template), ("shape", data.shape_basis), ("expression", data.expression_basis)):
+            joints = torch.tensordot(regressor, basis.double(), dims=1).to(data.template.dtype)
+            self.register_buffer(f"_joint_{name}", joints, persistent=False)
+        self._register_points("landmark", data.landmark_points)
+        self._register_points("now", data.now_points)
+        self.region_names = tuple(data.regions)
+        masks = torch.stack(list(data.regions.values())) if data.regions else torch.zeros(0, len(data.template), dtype=torch.bool)
+        self.register_buffer("_region_table", masks, persistent=False)
+        self.action_names = data.action_names
+        self.figures = data.figures
+
+    def _register_points(self, prefix: str, points: SurfacePoints | None) -> None:
+        self.register_buffer(f"{prefix}_faces", None if points is None else points.face_ids, persistent=False)
+        self.register_buffer(f"{prefix}_barycentrics", None if points is None else points.barycentrics, persistent=False)
+        self.register_buffer(f"{prefix}_weights", None if points is None else points.weights, persistent=False)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> HeadModel:
+        """The shipped open head, or a user's file: .safetensors of ours, or FLAME's .pkl/.npz (see sheap.head.flame).
+
+        Raises ValueError naming the file when it is no head model, OSError when it cannot be read.
+        """
+        path = OPEN_HEAD_PATH if path is None else Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: head model file not found")
+        if path.suffix == ".safetensors":
+            return cls(read_head(path))
+        if path.suffix in (".pkl", ".npz"):
+            from sheap.head.flame import read_flame
+
+            return cls(read_flame(path))
+        raise ValueError(f"{path}: unknown kind of head model; expected .safetensors (ours) or FLAME's .pkl or .npz")
+
+    @property
+    def num_vertices(self) -> int:
+        return self.template.shape[0]
+
+    @property
+    def num_faces(self) -> int:
+        return self.faces.shape[0]
+
+    @property
+    def num_shape(self) -> int:
+        return self.shape_basis.shape[-1]
+
+    @property
+    def num_expression(self) -> int:
+        return self.expression_basis.shape[-1]
+
+    @property
+    def region_masks(self) -> dict[str, Tensor]:
+        """Vertex masks [N] by name: face, skin, lips, eyes, eyelids, eyeball_left, ears, scalp, neck, nose, teeth, ..."""
+        return dict(zip(self.region_names, self._region_table, strict=True))
+
+    def region_faces(self, name: str) -> Tensor:
+        """Mask [F] of the faces whose three corners all lie in a region. Raises ValueError for an unknown name."""
+        if name not in self.region_names:
+            raise ValueError(f"region '{name}' is unknown; this head has: {', '.join(self.region_names) or 'none'}")
+        return self.region_masks[name][self.faces].all(dim=-1)
+
+    def forward(self, params: HeadParams) -> HeadMesh:
+        """Poses heads: identity, expression and eyelids offset the template, joints turn it, translation moves it.
+
+        Joints follow identity and expression; eyelids are applied at rest, so they turn with the head.
+        Raises ValueError when shape, expression or eyelids have the wrong number of coefficients.
+        """
+        for name, size in (("shape", self.num_shape), ("expression", self.num_expression), ("eyelids", 2)):
+            if getattr(params, name).shape[-1] != size:
+                raise ValueError(f"{name}: expected {size} coefficients, got {getattr(params, name).shape[-1]}")
+        rest = (
+            self.template
+            + _combine(self.shape_basis, params.shape)
+            + _combine(self.expression_basis, params.expression)
+            + _combine(self.eyelid_basis, params.eyelids)
+        )
+        joints = self._joint_template + _combine(self._joint_shape, params.shape) + _combine(self._joint_expression, params.expression)
+        rotations = rotvec_to_matrix(params.rotvecs())
+        if self.pose_basis is not None:
+            identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+            rest = rest + _combine(self.pose_basis, (rotations[..., 1:, :, :] - identity).flatten(-3))
+        vertices, joints = linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
+        translation = params.translation[..., None, :]
+        return HeadMesh(vertices + translation, joints + translation)
+
+    def neutral(self, shape: Tensor) -> Tensor:
+        """Identities at rest with a neutral face: shape [..., S] to vertices [..., N, 3]."""
+        if shape.shape[-1] != self.num_shape:
+            raise ValueError(f"shape: expected {self.num_shape} coefficients, got {shape.shape[-1]}")
+        return self.template + _combine(self.shape_basis, shape)
+
+    def landmarks(self, vertices: Tensor) -> Tensor:
+        """MediaPipe's 478 landmarks [..., 478, 3] on posed vertices [..., N, 3]; landmark_weights says how far to trust each.
+
+        Raises ValueError when the model's file has no such embedding.
+        """
+        if self.landmark_faces is None:
+            raise ValueError("this head model has no MediaPipe landmark embedding; read it with an embedding file")
+        return SurfacePoints(self.landmark_faces, self.landmark_barycentrics, self.landmark_weights).of(vertices, self.faces)
+
+    def now_landmarks(self, vertices: Tensor) -> Tensor:
+        """NoW's 7 landmarks [..., 7, 3]: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left."""
+        return SurfacePoints(self.now_faces, self.now_barycentrics, self.now_weights).of(vertices, self.faces)
+
+
+def _combine(basis: Tensor, coefficients: Tensor) -> Tensor:
+    """Offsets [..., N, 3] from a basis [N, 3, C] and coefficients [..., C]."""
+    flat = coefficients @ basis.flatten(0, 1).T
+    return flat.unflatten(-1, basis.shape[:2])

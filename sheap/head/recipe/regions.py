@@ -1,0 +1,75 @@
+"""Named parts of the head as vertex masks, read from the package's UV paintings and mesh groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from sheap.head.recipe.source import BaseMesh
+from sheap.head.recipe.topology import HeadTopology
+
+Mask = NDArray[np.bool_]
+
+
+def paint_regions(base: BaseMesh, head: HeadTopology, vertices: NDArray[np.float64]) -> dict[str, Mask]:
+    """Masks [N] by name. `vertices` [N, 3]: the mean head, for the regions that are cut by plane rather than by painting."""
+    textures = base.data_dir / "mpfb2/textures"
+    painted = {
+        name: _vertices_under(head, np.asarray(Image.open(textures / file).convert("L")) > 127)
+        for name, file in {
+            "lips": "mpfb_lips.jpg",
+            "ears": "mpfb_ears.jpg",
+            "eyelids": "mpfb_eyelids.jpg",
+            "frontal": "mpfb_face.jpg",
+        }.items()
+    }
+    segments = base.data_dir / "segmentation"
+    colours = yaml.safe_load((segments / "body_parts_segmentation.yaml").read_text(encoding="utf-8"))["colors"]
+    picture = np.asarray(Image.open(segments / "body_parts_segmentation.png").convert("RGB"))
+    for name, labels in {"eye_sockets": ("eye_cavity.L", "eye_cavity.R"), "mouth_interior": ("mouth_cavity",)}.items():
+        painted[name] = _vertices_under(head, np.any([(picture == colours[label]).all(-1) for label in labels], axis=0))
+    skin = head.part_mask("skin")
+    x, y, z = vertices.T
+    regions: dict[str, Mask] = {name: mask & skin for name, mask in painted.items()}
+    for part in ("skin", "eyeball_left", "eyeball_right", "tongue", "teeth_upper", "teeth_lower"):
+        regions[part] = head.part_mask(part)
+    regions["teeth"] = regions["teeth_upper"] | regions["teeth_lower"]
+    regions["eyeballs"] = regions["eyeball_left"] | regions["eyeball_right"]
+    inside = regions["eye_sockets"] | regions["mouth_interior"]
+    outer_skin = skin & ~inside
+    neck_weight = base.bone_weights["head"][head.base_ids]
+    neck_bones = sum(base.bone_weights[f"neck0{k}"][head.base_ids] for k in (1, 2, 3))
+    regions["neck"] = outer_skin & (neck_bones > 0.5) & (neck_weight < 0.5) & (y < vertices[regions["lips"], 1].min())
+    regions["face"] = regions["frontal"] & outer_skin & ~regions["ears"] & ~regions["neck"]
+    regions["scalp"] = outer_skin & ~regions["face"] & ~regions["ears"] & ~regions["neck"]
+    eye_centre = vertices[regions["eyeballs"]].mean(axis=0)
+    eye_top = vertices[regions["eyelids"], 1].max()
+    lip_top = vertices[regions["lips"], 1].max()
+    half_eyes = np.abs(vertices[regions["eyeballs"], 0]).mean()
+    regions["forehead"] = regions["face"] & (y > eye_top + 0.012)
+    regions["brows"] = regions["face"] & (y > eye_top - 0.002) & (y < eye_top + 0.016) & (np.abs(x) > 0.25 * half_eyes)
+    regions["eyes"] = regions["eyelids"] | regions["eyeballs"]
+    regions["nose"] = regions["face"] & _nose(vertices, half_eyes, eye_centre[1], lip_top)
+    return regions
+
+
+def _nose(vertices: NDArray[np.float64], half_eyes: float, eye_y: float, lip_top: float) -> Mask:
+    """A wedge from between the eyes to the wings of the nose."""
+    x, y, _ = vertices.T
+    wing_y = lip_top + 0.006
+    down = ((eye_y - y) / (eye_y - wing_y)).clip(0, 1)
+    half_width = (0.28 + 0.35 * down) * half_eyes
+    return (y > wing_y) & (y < eye_y + 0.004) & (np.abs(x) < half_width)
+
+
+def _vertices_under(head: HeadTopology, painting: Mask) -> Mask:
+    """Vertices [N] any of whose UV corners falls on a painted pixel; `painting` [H, W] with v = 0 at the bottom row."""
+    height, width = painting.shape
+    columns = (head.uv_coords[:, 0] * width).astype(np.int64).clip(0, width - 1)
+    rows = ((1 - head.uv_coords[:, 1]) * height).astype(np.int64).clip(0, height - 1)
+    mask = np.zeros(len(head.base_ids), dtype=bool)
+    np.logical_or.at(mask, head.faces.reshape(-1), painting[rows, columns][head.uv_faces.reshape(-1)])
+    # The paintings are not symmetric to the pixel; the head is.
+    return mask | mask[head.mirror]

@@ -1,0 +1,93 @@
+"""Skinning weights of the five joints; the jaw's are fitted to how MakeHuman's artists open the mouth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.sparse import coo_matrix, diags
+from scipy.spatial.transform import Rotation
+
+from sheap.head.recipe.source import BaseMesh
+from sheap.head.recipe.topology import HeadTopology, mesh_edges, subtree_weight
+
+Array = NDArray[np.float64]
+
+NECK_SHARE = {"neck03": 0.9, "neck02": 0.66, "neck01": 0.33}
+"""How much of each neck bone's turn the one neck joint takes over (the head's own subtree follows it wholly)."""
+
+
+@dataclass(frozen=True)
+class JawFit:
+    """Opening the mouth as a rotation: centre [3] (x = 0), rotvec [3] at full jawOpen, weights [N] of the jaw joint."""
+
+    centre: Array
+    rotvec: Array
+    weights: Array
+
+
+def neck_weights(base: BaseMesh, head: HeadTopology) -> Array:
+    """Weights [N] of the neck joint with everything that hangs on it; the rest belongs to the root."""
+    weights = subtree_weight(base, "head")[head.base_ids].copy()
+    for bone, share in NECK_SHARE.items():
+        weights += share * base.bone_weights[bone][head.base_ids]
+    for part in ("eyeball_left", "eyeball_right", "tongue", "teeth_upper", "teeth_lower"):
+        weights[head.part_mask(part)] = 1.0
+    return weights.clip(0, 1)
+
+
+def fit_jaw(vertices: Array, opening: Array, head: HeadTopology, smoothing_steps: int) -> JawFit:
+    """Fits centre, angle and weights so that a weighted rotation about the left-right axis reproduces `opening` [N, 3].
+
+    For a given centre and angle each vertex's best weight has a closed form; only three numbers are searched.
+    """
+    lower_teeth = head.part_mask("teeth_lower")
+    upper_teeth = head.part_mask("teeth_upper")
+    moving = np.linalg.norm(opening, axis=1) > 1e-5
+
+    def turn(parameters: Array) -> Array:
+        centre = np.array([0.0, parameters[1], parameters[2]])
+        rotation = Rotation.from_rotvec([parameters[0], 0.0, 0.0]).as_matrix()
+        return (vertices - centre) @ (rotation - np.eye(3)).T
+
+    def best_weights(arc: Array) -> Array:
+        weights = ((opening * arc).sum(1) / np.maximum((arc * arc).sum(1), 1e-12)).clip(0, 1)
+        weights[lower_teeth] = 1.0
+        weights[upper_teeth] = 0.0
+        return weights
+
+    def residual(parameters: Array) -> Array:
+        arc = turn(parameters)
+        return 1e3 * (best_weights(arc)[:, None] * arc - opening)[moving].reshape(-1)
+
+    eyes_depth = vertices[head.part_mask("eyeball_left"), 2].mean()
+    start = np.array([np.radians(20.0), -0.03, eyes_depth - 0.06])
+    fit = least_squares(residual, start, x_scale=[0.1, 0.01, 0.01])
+    arc = turn(fit.x)
+    weights = _smooth(best_weights(arc), head, smoothing_steps)
+    weights[lower_teeth], weights[upper_teeth] = 1.0, 0.0
+    for part in ("eyeball_left", "eyeball_right"):
+        weights[head.part_mask(part)] = 0.0
+    weights = (weights + weights[head.mirror]) / 2
+    return JawFit(np.array([0.0, fit.x[1], fit.x[2]]), np.array([fit.x[0], 0.0, 0.0]), weights)
+
+
+def skinning_weights(neck: Array, jaw: Array, head: HeadTopology) -> Array:
+    """Weights [N, 5] in the order root, neck, jaw, left eye, right eye; rows sum to one."""
+    eye_left = head.part_mask("eyeball_left").astype(np.float64)
+    eye_right = head.part_mask("eyeball_right").astype(np.float64)
+    jaw = jaw * neck
+    return np.stack([1 - neck, neck - jaw - eye_left - eye_right, jaw, eye_left, eye_right], axis=1)
+
+
+def _smooth(values: Array, head: HeadTopology, steps: int) -> Array:
+    """Averages with the neighbours on the skin, `steps` times, half and half."""
+    num_vertices = len(head.base_ids)
+    i, j = mesh_edges(head.faces).T
+    adjacency = coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(num_vertices, num_vertices)).tocsr()
+    average = diags(1 / np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)) @ adjacency
+    for _ in range(steps):
+        values = 0.5 * values + 0.5 * (average @ values)
+    return values
