@@ -1,0 +1,133 @@
+"""The flow `train-sheap`: every stage of dvc.yaml as one Prefect task, from a video corpus to a registered model.
+
+A task runs `dvc repro -s STAGE`, so the graph exists once and `dvc repro` by hand shares its cache. The flow works in
+the current folder: the checkout for `make demo`, the deployment's working directory under a worker.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, flow, get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import NonNegativeFloat, NonNegativeInt
+
+from flows.commands import run_on_leash
+from flows.graph import stage_names
+from flows.params_file import set_params
+from pipeline.stage import StageError, StageParams, load_params
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
+PARAMS_FILE = Path("params.yaml")
+MISTAKE_EXIT_CODE = 2
+"""A stage's exit code for a user's mistake (pipeline.stage.stage_main): trying again cannot help."""
+
+
+class FlowParams(StageParams):
+    """The `flow` section of params.yaml."""
+
+    retries: dict[str, NonNegativeInt] = {}
+    retry_delay_s: NonNegativeFloat = 5.0
+
+
+def checked_corpus(folder: str | Path) -> Path:
+    """The absolute path of a folder of videos. Raises StageError when it is not one that can be trained on."""
+    path = Path(folder).expanduser().absolute()
+    if not path.exists():
+        raise StageError(f"corpus: {path}: no such folder")
+    if not path.is_dir():
+        raise StageError(f"corpus: {path}: not a folder; name the folder that holds the videos")
+    try:
+        found = any(file.suffix.lower() in VIDEO_SUFFIXES and file.is_file() for file in path.rglob("*"))
+    except OSError as error:
+        raise StageError(f"corpus: {path}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise StageError(f"corpus: {path}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return path
+
+
+def use_corpus(folder: Path, project: Path) -> bool:
+    """Points params.yaml at this folder of videos and at nothing else; returns whether that changed the file."""
+    try:
+        return set_params(project / PARAMS_FILE, {"corpus.folder": str(folder), "corpus.carphone": False})
+    except ValueError as error:
+        raise StageError(str(error)) from None
+
+
+def one_line_error(stage: str, lines: list[str], code: int) -> tuple[str, bool]:
+    """What to tell the user of a failed `dvc repro -s STAGE`, and whether it is his mistake (so no retry helps).
+
+    The stage's own line comes first, then DVC's; DVC's exit code hides the stage's, but it prints it.
+    """
+    exit_codes = [int(match[1]) for line in lines if (match := re.search(r"exited with (-?\d+)", line))]
+    is_mistake = bool(exit_codes) and exit_codes[-1] == MISTAKE_EXIT_CODE
+    own = [line for line in lines if re.match(rf"{re.escape(stage)}: (error|failed): ", line)]
+    if own:
+        return own[-1], is_mistake
+    dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if dvc:
+        # Without the stage's line this is DVC's own refusal (a missing input, say), unless the stage was killed.
+        return f"{stage}: error: {dvc[-1]}", not exit_codes
+    return f"{stage}: error: dvc ended with code {code} and said nothing", False
+
+
+def is_worth_a_retry(_task: Task[..., Any], _run: Any, state: State[Any]) -> bool:
+    """Prefect's retry condition: a crash may be the machine's, a user's mistake stays one."""
+    return state.name != "Mistake"
+
+
+@task(retry_condition_fn=is_worth_a_retry)
+def run_stage(stage: str) -> State[Any]:
+    """Brings one stage up to date. DVC skips it in under a second when nothing it depends on has changed."""
+    logger = get_run_logger()
+    tail: list[str] = []
+
+    def on_line(line: str) -> None:
+        logger.info("%s", line)
+        tail.append(line)
+        del tail[:-200]
+
+    code = run_on_leash([sys.executable, "-m", "dvc", "repro", "-s", stage], Path.cwd(), on_line)
+    if code == 0:
+        return Completed(message=f"{stage} is up to date")
+    message, is_mistake = one_line_error(stage, tail, code)
+    # A returned state instead of an exception: the answer is that one line, not a traceback through Prefect.
+    return Failed(message=message, name="Mistake" if is_mistake else "Failed")
+
+
+@flow(name="train-sheap", log_prints=True)
+def train_sheap(corpus: str | None = None) -> State[Any]:
+    """Runs every stage in order. `corpus`: a folder of videos to train on; None keeps what params.yaml says.
+
+    Ends Failed with one line that names the stage, the file or the field; a later run goes on where this one stopped.
+    """
+    logger = get_run_logger()
+    project = Path.cwd()
+    try:
+        stages = stage_names(project)
+        params = load_params("flow", FlowParams, project / PARAMS_FILE)
+        if unknown := sorted(set(params.retries) - set(stages)):
+            raise StageError(f"{PARAMS_FILE}: 'flow.retries' names no stage of dvc.yaml: {', '.join(unknown)}")
+        if corpus is not None:
+            folder = checked_corpus(corpus)
+            if use_corpus(folder, project):
+                logger.info("%s: corpus.folder is now %s (carphone: false)", PARAMS_FILE, folder)
+    except StageError as error:
+        logger.error("%s", error)
+        return Failed(message=str(error), name="Mistake")
+    for stage in stages:
+        stage_task = run_stage.with_options(
+            name=stage,
+            task_run_name=stage,
+            retries=params.retries.get(stage, 0),
+            retry_delay_seconds=params.retry_delay_s,
+        )
+        state = stage_task(stage, return_state=True)
+        if not state.is_completed():
+            logger.error("%s", state.message)
+            return Failed(message=state.message, name=state.name)
+    return Completed(message=f"{len(stages)} stages are up to date")

@@ -1,0 +1,95 @@
+"""A tiny project with the shape of the real one: three quick stages in a DVC graph that the flow can run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+STAGE_PROGRAM = '''
+"""Stand-in for `python -m pipeline.STAGE`: what it does is written in params.yaml."""
+import os, pathlib, subprocess, sys, time
+import yaml
+
+name = sys.argv[1]
+params = yaml.safe_load(open("params.yaml"))[name]
+with open(f"ran_{name}.log", "a") as log:
+    log.write("ran\\n")
+attempts = len(open(f"ran_{name}.log").readlines())
+if params.get("mistake"):
+    print(f"{name}: error: {params['mistake']}", file=sys.stderr)
+    sys.exit(2)
+if attempts <= params.get("crashes", 0):
+    print(f"{name}: failed: RuntimeError: crash {attempts}", file=sys.stderr)
+    sys.exit(1)
+if params.get("sleep_s"):
+    # One child in the group, one in a session of its own (as Ray starts some of its helpers).
+    nap = [sys.executable, "-c", f"import time; time.sleep({params['sleep_s']})"]
+    children = [subprocess.Popen(nap), subprocess.Popen(nap, start_new_session=True)]
+    pids = [os.getpid()] + [child.pid for child in children]
+    pathlib.Path("pids.tmp").write_text(" ".join(map(str, pids)))
+    os.replace("pids.tmp", "pids.txt")
+    time.sleep(params["sleep_s"])
+print(f"{name}: value {params['value']}")
+pathlib.Path("data").mkdir(exist_ok=True)
+pathlib.Path(f"data/{name}.txt").write_text(str(params["value"]))
+'''
+
+DVC_YAML = """
+stages:
+  corpus:
+    cmd: python stage_program.py corpus
+    deps: ["${corpus.folder}"]
+    params: [corpus]
+    outs: [data/corpus.txt]
+  train:
+    cmd: python stage_program.py train
+    deps: [data/corpus.txt]
+    params: [train]
+    outs: [data/train.txt]
+  report:
+    cmd: python stage_program.py report
+    deps: [data/train.txt]
+    params: [report]
+    outs: [data/report.txt]
+"""
+
+PARAMS_YAML = """\
+# Settings of the stand-in project.
+flow:
+  retries: {train: 1}  # one more try after a crash
+  retry_delay_s: 0.1
+
+corpus:
+  # Which videos.
+  folder: videos
+  carphone: true
+  value: 1
+
+train:
+  value: 2
+  crashes: 0
+
+report: {value: 3}
+"""
+
+
+def make_project(root: Path) -> Path:
+    """Writes the project into `root` and initialises DVC without git; returns `root`."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "stage_program.py").write_text(textwrap.dedent(STAGE_PROGRAM))
+    (root / "dvc.yaml").write_text(DVC_YAML)
+    (root / "params.yaml").write_text(PARAMS_YAML)
+    (root / "videos").mkdir()
+    (root / "videos" / "talk.mp4").write_bytes(b"not decoded here")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=root, check=True)
+    for name in ("core.analytics", "core.check_update"):
+        subprocess.run([sys.executable, "-m", "dvc", "config", name, "false"], cwd=root, check=True)
+    return root
+
+
+def times_run(root: Path, stage: str) -> int:
+    """How often the stage's program started."""
+    log = root / f"ran_{stage}.log"
+    return len(log.read_text().splitlines()) if log.exists() else 0

@@ -1,0 +1,113 @@
+"""The flow on a stand-in project: success, one-line failures, retries and going on where a failed run stopped."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stand_in_project import times_run
+
+from flows.train_sheap import checked_corpus, one_line_error, train_sheap
+from pipeline.stage import StageError
+
+
+def set_in_params(project: Path, old: str, new: str) -> None:
+    text = (project / "params.yaml").read_text()
+    assert old in text
+    (project / "params.yaml").write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def run(project: Path, prefect_server: None):
+    return lambda corpus=None: train_sheap(corpus, return_state=True)
+
+
+def test_all_stages_run_in_order_and_dvc_then_has_nothing_to_do(project: Path, run) -> None:
+    state = run()
+    assert state.is_completed(), state.message
+    assert [(project / f"data/{name}.txt").read_text() for name in ("corpus", "train", "report")] == ["1", "2", "3"]
+    dvc = subprocess.run(
+        [sys.executable, "-m", "dvc", "status"], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert "up to date" in dvc.stdout
+
+    set_in_params(project, "report: {value: 3}", "report: {value: 4}")
+    assert run().is_completed()
+    assert [times_run(project, name) for name in ("corpus", "train", "report")] == [1, 1, 2]
+
+
+def test_a_users_mistake_ends_in_the_stages_line_without_retry_and_a_rerun_goes_on(project: Path, run, capfd) -> None:
+    set_in_params(project, "  crashes: 0", "  mistake: 'params.yaml: train.steps must be positive'")
+    state = run()
+    assert state.is_failed()
+    assert state.message == "train: error: params.yaml: train.steps must be positive"
+    assert [times_run(project, name) for name in ("corpus", "train", "report")] == [1, 1, 0]
+    printed = capfd.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+
+    set_in_params(project, "  mistake: 'params.yaml: train.steps must be positive'", "  crashes: 0")
+    assert run().is_completed()
+    assert [times_run(project, name) for name in ("corpus", "train", "report")] == [1, 2, 1]
+
+
+def test_a_crash_is_tried_again_as_often_as_params_say(project: Path, run) -> None:
+    set_in_params(project, "crashes: 0", "crashes: 1")
+    assert run().is_completed()
+    assert times_run(project, "train") == 2
+    set_in_params(project, "crashes: 1", "crashes: 9")
+    state = run()
+    assert state.message == "train: failed: RuntimeError: crash 4"
+    assert times_run(project, "train") == 4
+
+
+def test_the_corpus_parameter_is_written_to_params_with_comments_kept(project: Path, run, tmp_path: Path) -> None:
+    other = tmp_path / "my videos"
+    other.mkdir()
+    (other / "interview.MOV").write_bytes(b"x")
+    before = (project / "params.yaml").read_text()
+    assert run(str(other)).is_completed()
+    after = (project / "params.yaml").read_text()
+    assert after == before.replace("folder: videos", f"folder: {other}").replace("carphone: true", "carphone: false")
+
+
+def test_a_bad_corpus_stops_the_flow_before_anything_changes(project: Path, run, tmp_path: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    state = run(str(tmp_path / "nowhere"))
+    assert state.is_failed()
+    assert state.message == f"corpus: {tmp_path / 'nowhere'}: no such folder"
+    assert (project / "params.yaml").read_text() == before
+    assert times_run(project, "corpus") == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("retries: {train: 1}", "retries: {tarin: 1}", "params.yaml: 'flow.retries' names no stage of dvc.yaml: tarin"),
+        ("retry_delay_s", "retry_delay", "unknown key 'flow.retry_delay'"),
+    ],
+)
+def test_a_bad_flow_section_is_named(project: Path, run, old: str, new: str, message: str) -> None:
+    set_in_params(project, old, new)
+    state = run()
+    assert state.is_failed() and message in state.message
+    assert times_run(project, "corpus") == 0
+
+
+def test_checked_corpus_refuses_files_and_folders_without_videos(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(StageError, match="holds no video"):
+        checked_corpus(tmp_path)
+    with pytest.raises(StageError, match="not a folder"):
+        checked_corpus(tmp_path / "notes.txt")
+
+
+def test_one_line_error_when_dvc_itself_refuses() -> None:
+    message, is_mistake = one_line_error("ingest", ["ERROR: missing data 'source': data/corpus"], 255)
+    assert message == "ingest: error: missing data 'source': data/corpus" and is_mistake
+    killed = ["ERROR: failed to reproduce 'train': failed to run: python -m pipeline.train, exited with -9"]
+    message, is_mistake = one_line_error("train", killed, 255)
+    assert re.search("exited with -9", message) and not is_mistake
+    assert not one_line_error("train", [], -9)[1]
