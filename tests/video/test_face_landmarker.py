@@ -48,7 +48,8 @@ def test_decoding_adds_pixel_offsets_to_the_anchor():
     logits[512] = 3
     scores, boxes, keypoints = decode(logits, regressors, anchor_centres())
     assert scores == pytest.approx([1 / (1 + math.exp(-3))])
-    assert boxes[0] == pytest.approx([0.0625 + 0.1 - 0.25, 0.0625 - 0.05 - 0.125, 0.0625 + 0.1 + 0.25, 0.0625 - 0.05 + 0.125])
+    centre_x, centre_y = 0.0625 + 0.1, 0.0625 - 0.05
+    assert boxes[0] == pytest.approx([centre_x - 0.25, centre_y - 0.125, centre_x + 0.25, centre_y + 0.125])
     assert keypoints[0, 0] == pytest.approx([0.0625 + 0.1, 0.0625])
 
 
@@ -79,11 +80,11 @@ def test_a_region_maps_its_corners_and_samples_pixel_centres():
 
 
 def test_a_missing_or_broken_bundle_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.task"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.task"):
         find_bundle(tmp_path / "nowhere.task")
     broken = tmp_path / "broken.task"
     broken.write_text("not a zip")
-    with pytest.raises(ValueError, match="broken.task"):
+    with pytest.raises(ValueError, match=r"broken\.task"):
         FaceLandmarker(broken)
 
 

@@ -1,0 +1,139 @@
+"""Augmentation of a source/target pair, in uint8.
+
+Geometry is drawn for each frame by itself (where a crop lies says nothing about the person) and done in one warp that
+also mirrors and resizes, so that landmarks keep pixel centres at +0.5. Photometrics are drawn once and done to both
+frames alike: the source's lighting must explain the target.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.data.landmark_mirror import LANDMARK_MIRROR
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would call out to the package index on import
+import albumentations
+
+
+@dataclass(frozen=True)
+class AugmentParams:
+    """Ranges to draw from; a zero switches that part off."""
+
+    scale: float = 0.06
+    """Zoom of each crop, log-uniform within 1/(1 + scale) and 1 + scale."""
+    shift: float = 0.03
+    """Shift of each crop along x and y, in crop sides."""
+    rotation_deg: float = 5.0
+    flip: float = 0.5
+    """Probability of mirroring both frames."""
+    photometric: float = 1.0
+    """Strength of the colour changes; 1 is moderate."""
+    grey: float = 0.05
+    """Probability of both frames losing their colour."""
+    blur: float = 0.1
+    compression: float = 0.2
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One crop: image uint8 [S, S, 3], mask uint8 [S, S], landmarks float32 [478, 3] px."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+
+
+class PairAugmenter:
+    """Turns two stored crops into two training crops of `image_size`. The same `rng` state gives the same result.
+
+    params=None only resizes.
+    """
+
+    def __init__(self, image_size: int, params: AugmentParams | None) -> None:
+        self._image_size = image_size
+        self._params = params
+        self._photometrics = _photometrics(params) if params is not None else None
+
+    def __call__(self, source: Frame, target: Frame, rng: np.random.Generator) -> tuple[Frame, Frame]:
+        if self._params is None:
+            return self._warp(source, None, False), self._warp(target, None, False)
+        flip = bool(rng.random() < self._params.flip)
+        source, target = self._warp(source, rng, flip), self._warp(target, rng, flip)
+        if self._photometrics is not None:
+            self._photometrics.set_random_seed(int(rng.integers(2**31)))
+            changed = self._photometrics(image=source.image, target=target.image)
+            source = Frame(changed["image"], source.mask, source.landmarks)
+            target = Frame(changed["target"], target.mask, target.landmarks)
+        return source, target
+
+    def _warp(self, frame: Frame, rng: np.random.Generator | None, flip: bool) -> Frame:
+        """Resizes a crop and, given `rng`, moves it about."""
+        size, stored = self._image_size, frame.image.shape[0]
+        if rng is None and size == stored:
+            return frame
+        image, mask = frame.image, frame.mask
+        factor = stored // size
+        if factor >= 2:  # a linear warp alone would alias
+            reduced = stored // factor
+            image = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA)
+            mask = cv2.resize(mask, (reduced, reduced), interpolation=cv2.INTER_AREA)
+        to_output = self._draw(stored, rng, flip)
+        from_reduced = to_output.copy()
+        from_reduced[:, :2] *= stored / image.shape[0]
+        index_map = _between_centres(from_reduced)
+        image = cv2.warpAffine(image, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(mask, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        landmarks = np.empty_like(frame.landmarks)
+        landmarks[:, :2] = frame.landmarks[:, :2] @ to_output[:, :2].T + to_output[:, 2]
+        landmarks[:, 2] = frame.landmarks[:, 2] * math.sqrt(abs(np.linalg.det(to_output[:, :2])))
+        return Frame(image, mask, landmarks[LANDMARK_MIRROR] if flip else landmarks)
+
+    def _draw(self, stored: int, rng: np.random.Generator | None, flip: bool) -> NDArray[np.float64]:
+        """Affine map [2, 3] from px of the stored crop to px of the output."""
+        size, params = self._image_size, self._params
+        zoom = size / stored
+        angle, shift = 0.0, np.zeros(2)
+        if rng is not None:
+            assert params is not None
+            zoom *= math.exp(rng.uniform(-1, 1) * math.log1p(params.scale))
+            angle = math.radians(params.rotation_deg) * rng.uniform(-1, 1)
+            shift = rng.uniform(-1, 1, 2) * params.shift * size
+        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+        linear = np.array([[cos, -sin], [sin, cos]])
+        if flip:
+            linear = linear @ np.diag([-1.0, 1.0])
+        offset = size / 2 + shift - linear @ np.full(2, stored / 2)
+        return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def _between_centres(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same map for OpenCV, which puts pixel centres at whole numbers."""
+    moved = affine.copy()
+    moved[:, 2] += 0.5 * (affine[:, 0] + affine[:, 1]) - 0.5
+    return moved
+
+
+def _photometrics(params: AugmentParams) -> albumentations.Compose:
+    strength = params.photometric
+    return albumentations.Compose(
+        [
+            albumentations.ColorJitter(
+                brightness=(1 - 0.2 * strength, 1 + 0.2 * strength),
+                contrast=(1 - 0.2 * strength, 1 + 0.2 * strength),
+                saturation=(1 - 0.25 * strength, 1 + 0.25 * strength),
+                hue=(-0.02 * strength, 0.02 * strength),
+                p=0.8 if strength else 0.0,
+            ),
+            albumentations.ToGray(p=params.grey),
+            albumentations.GaussianBlur(blur_limit=(3, 5), p=params.blur),
+            albumentations.ImageCompression(quality_range=(50, 95), p=params.compression),
+        ],
+        additional_targets={"target": "image"},
+        seed=0,
+    )

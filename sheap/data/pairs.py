@@ -1,0 +1,168 @@
+"""Source/target pairs: two frames of one person, as the training step takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sheap.data.augment import AugmentParams, Frame, PairAugmenter
+from sheap.data.order import epoch_order
+from sheap.data.reader import ShardReader
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """One pair before batching."""
+
+    source: Frame
+    target: Frame
+    clip_id: str
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs of frames.
+
+    Images uint8 RGB [B, H, W, 3]; masks uint8 [B, H, W] (255: head with hair); landmarks float32 [B, 478, 2] px.
+    """
+
+    source_image: Tensor
+    target_image: Tensor
+    source_mask: Tensor
+    target_mask: Tensor
+    source_landmarks: Tensor
+    target_landmarks: Tensor
+    clip_ids: list[str]
+
+    def to(self, *args: Any, **kwargs: Any) -> PairBatch:
+        """The same batch on another device (arguments as for Tensor.to; dtypes are best left alone)."""
+        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+
+    def pin_memory(self) -> PairBatch:
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Any) -> PairBatch:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return PairBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+
+
+def collate(samples: Sequence[PairSample]) -> PairBatch:
+    """Stacks samples of one size."""
+
+    def stack(arrays: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays))
+
+    return PairBatch(
+        source_image=stack([s.source.image for s in samples]),
+        target_image=stack([s.target.image for s in samples]),
+        source_mask=stack([s.source.mask for s in samples]),
+        target_mask=stack([s.target.mask for s in samples]),
+        source_landmarks=stack([s.source.landmarks[:, :2] for s in samples]),
+        target_landmarks=stack([s.target.landmarks[:, :2] for s in samples]),
+        clip_ids=[s.clip_id for s in samples],
+    )
+
+
+class PairDataset(Dataset[PairSample]):
+    """Sample number i is decided by (seed, i) alone: its epoch's permutation, then frames, then augmentation.
+
+    reader: the clips of one split. num_samples: how many samples exist, usually steps x global batch size (default: one
+    epoch). gap: least and greatest distance of source and target in frames; a clip too short for it gives its widest
+    pair. across_clips: probability of taking the target from another clip of the same identity, where there is one.
+    augment: None leaves the frames as they are, but resized. image_size: None keeps the stored size.
+    cache_bytes: decoded frames are kept in memory up to this bound (per process).
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        *,
+        num_samples: int | None = None,
+        seed: int = 0,
+        gap: tuple[int, int] = (1, 1_000_000),
+        across_clips: float = 0.0,
+        augment: AugmentParams | None = None,
+        image_size: int | None = None,
+        cache_bytes: int = 512 * 1024**2,
+    ) -> None:
+        if len(reader) == 0:
+            raise ValueError(f"{reader.folder}: no clips to sample from")
+        if not 0 <= gap[0] <= gap[1]:
+            raise ValueError(f"gap: expected 0 <= least <= greatest, got {gap}")
+        self._reader = reader
+        self._num_samples = len(reader) if num_samples is None else num_samples
+        self._seed, self._gap, self._across_clips = seed, gap, across_clips
+        self.image_size = image_size or reader.image_size
+        self._augmenter = PairAugmenter(self.image_size, augment)
+        self._cache = _FrameCache(reader, cache_bytes)
+        self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self._clips_of_identity: dict[str, list[int]] = {}
+        if across_clips > 0:
+            for number in range(len(reader)):
+                self._clips_of_identity.setdefault(reader.record(number).identity, []).append(number)
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __getitem__(self, index: int) -> PairSample:
+        if not 0 <= index < self._num_samples:
+            raise IndexError(index)
+        rng = np.random.default_rng([self._seed, index])
+        source_clip, source_frame, target_clip, target_frame = self.draw(index, rng)
+        source, target = self._augmenter(
+            self._cache.frame(source_clip, source_frame), self._cache.frame(target_clip, target_frame), rng
+        )
+        return PairSample(source, target, self._reader.record(source_clip).clip_id)
+
+    def draw(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Source clip and frame, target clip and frame of a sample."""
+        epoch, place = divmod(index, len(self._reader))
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, epoch_order(len(self._reader), self._seed, epoch))
+        clip = int(self._epoch[1][place])
+        num_frames = self._reader.record(clip).num_frames
+        if self._across_clips > 0 and rng.random() < self._across_clips:
+            others = [n for n in self._clips_of_identity[self._reader.record(clip).identity] if n != clip]
+            if others:
+                other = int(rng.choice(others))
+                num_others = self._reader.record(other).num_frames
+                return clip, int(rng.integers(num_frames)), other, int(rng.integers(num_others))
+        source, target = _draw_frames(num_frames, self._gap, rng)
+        return clip, source, clip, target
+
+
+def _draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+    """Two frames whose distance is uniform among the allowed ones, in either order."""
+    widest = num_frames - 1
+    least, greatest = min(gap[0], widest), min(gap[1], widest)
+    distance = int(rng.integers(least, greatest + 1))
+    first = int(rng.integers(num_frames - distance))
+    pair = (first, first + distance)
+    return pair if rng.random() < 0.5 else pair[::-1]
+
+
+class _FrameCache:
+    """Decoded frames, kept until the bound is reached; decoding again gives the same frame."""
+
+    def __init__(self, reader: ShardReader, max_bytes: int) -> None:
+        self._reader, self._free = reader, max_bytes
+        self._frames: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def frame(self, clip: int, frame: int) -> Frame:
+        key = (clip, frame)
+        if key not in self._frames:
+            image, mask = self._reader.image(clip, frame), self._reader.mask(clip, frame)
+            size = image.nbytes + mask.nbytes
+            if size > self._free:
+                return Frame(image, mask, self._reader.landmarks(clip)[frame])
+            self._frames[key] = (image, mask)
+            self._free -= size
+        image, mask = self._frames[key]
+        return Frame(image, mask, self._reader.landmarks(clip)[frame])

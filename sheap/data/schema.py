@@ -1,0 +1,95 @@
+"""What one clip is: the unit that is stored, split, shuffled and sampled.
+
+A clip is one person in one shot: square head crops of one size, their foreground masks and their landmarks. Its files
+are the same in a folder (what ingestion leaves) and in a tar (what training reads); only the prefix differs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA_VERSION = 1
+NUM_LANDMARKS = 478
+
+RECORD_NAME = "clip.json"
+LANDMARKS_NAME = "landmarks.npy"
+
+_CLIP_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
+"""No dot: WebDataset ends a sample's key at the first one. No slash: a clip is one folder."""
+
+
+class ClipRecord(BaseModel):
+    """The facts of one clip, stored as `clip.json`. Lists run over its frames, in time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    clip_id: Annotated[str, Field(pattern=rf"^{_CLIP_ID.pattern}$")]
+    identity: Annotated[str, Field(min_length=1)]
+    """Who it is, as far as the corpus knows; clips of one identity never cross the train/validation split."""
+    split: Literal["train", "val"] | None = None
+    """Set where the corpus says so; otherwise the shards stage draws it by identity."""
+    video: str
+    video_sha256: str
+    licence: str
+    origin: str
+    image_size: Annotated[int, Field(gt=0)]
+    """Side of the square crops, px."""
+    num_frames: Annotated[int, Field(gt=0)]
+    shot: int = 0
+    track: int = 0
+    times_s: list[float]
+    """Presentation times in the video."""
+    boxes_px: list[tuple[float, float, float]]
+    """The square cut out of each (upright) video frame: centre x, centre y, side."""
+    sharpness: list[float]
+    presence: list[float]
+    pose_deg: list[tuple[float, float, float]]
+    """Head rotation: yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise)."""
+    mask_backend: str
+
+    def to_json(self) -> bytes:
+        """Canonical bytes: the same record always gives the same file."""
+        return (self.model_dump_json() + "\n").encode("utf-8")
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> ClipRecord:
+        """Raises ValueError naming `where` and the first field that is wrong."""
+        try:
+            record = cls.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "file"
+            raise ValueError(f"{where}: {field}: {first['msg']}") from None
+        for name in ("times_s", "boxes_px", "sharpness", "presence", "pose_deg"):
+            if len(getattr(record, name)) != record.num_frames:
+                raise ValueError(f"{where}: {name}: expected {record.num_frames} entries, one a frame")
+        return record
+
+
+def check_clip_id(clip_id: str) -> str:
+    """`clip_id` itself; ValueError when it cannot name a clip (letters, digits, '-' and '_' only, at most 120)."""
+    if not _CLIP_ID.fullmatch(clip_id):
+        raise ValueError(f"clip id {clip_id!r}: only letters, digits, '-' and '_' (1 to 120 of them)")
+    return clip_id
+
+
+def image_name(frame: int) -> str:
+    """The crop of one frame (JPEG, RGB)."""
+    return f"{frame:03d}.jpg"
+
+
+def mask_name(frame: int) -> str:
+    """The foreground mask of one frame (PNG, one channel, 255 on the head with its hair)."""
+    return f"{frame:03d}.mask.png"
+
+
+def member_names(num_frames: int) -> list[str]:
+    """Every file of a clip, in the order in which they are stored."""
+    names = [RECORD_NAME]
+    for frame in range(num_frames):
+        names += [image_name(frame), mask_name(frame)]
+    return [*names, LANDMARKS_NAME]
