@@ -48,9 +48,9 @@ class FaceDetector:
         side = self._model.input_width
         scale = max(height, width) / side
         left, top = (width - scale * side) / 2, (height - scale * side) / 2
-        # destination pixel (u, v) shows the source at (left, top) + scale * (u, v), with centres at +0.5 on both sides
-        offset = 0.5 * scale - 0.5
-        to_source = np.array([[scale, 0, left + offset], [0, scale, top + offset]], np.float32)
+        # MediaPipe samples from corner to corner here, without half-pixel shifts, and so do we: a box is then off by at
+        # most half a detector pixel, but the landmark model is shown the very region that MediaPipe would show it.
+        to_source = np.array([[scale, 0, left], [0, scale, top]], np.float64)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         letterboxed = cv2.warpAffine(image, to_source, (side, side), flags=flags, borderMode=cv2.BORDER_CONSTANT)
         outputs = self._model(letterboxed.astype(np.float32) / 127.5 - 1.0)

@@ -114,26 +114,27 @@ def _roi_around(
     return FaceRoi(float(centre[0]), float(centre[1]), ROI_MARGIN * float((high - low).max()), rotation)
 
 
-def roi_to_image(roi: FaceRoi, size: int) -> NDArray[np.float32]:
-    """Affine map [2, 3] from a size x size patch of the region to the picture, both in px with centres at +0.5."""
+def roi_to_image(roi: FaceRoi, size: int) -> NDArray[np.float64]:
+    """Affine map [2, 3] from a size x size patch of the region to the picture, both in px with centres at +0.5.
+
+    MediaPipe lets the patch's first pixel centre, not its corner, fall on the region's corner. We cut the same patch, so
+    that the model sees the same pixels, but map points back by where the patch really lies; MediaPipe's own landmarks
+    carry a shift of (side / size - 1) / 2 px.
+    """
     scale = roi.side / size
     cos, sin = scale * math.cos(roi.rotation), scale * math.sin(roi.rotation)
-    half = size / 2
-    return np.array(
-        [
-            [cos, -sin, roi.center_x - cos * half + sin * half],
-            [sin, cos, roi.center_y - sin * half - cos * half],
-        ],
-        np.float32,
-    )
+    linear = np.array([[cos, -sin], [sin, cos]])
+    offset = np.array([roi.center_x, roi.center_y]) - linear @ np.full(2, size / 2)
+    offset += 0.5 - linear @ np.full(2, 0.5)
+    return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def warp_patch(image: NDArray[np.uint8], to_image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+def warp_patch(image: NDArray[np.uint8], to_image: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """The size x size patch that `to_image` [2, 3] maps into the picture; outside it the border is repeated.
 
     OpenCV counts pixel centres at whole numbers; the half-pixel shifts translate between its habit and ours.
     """
-    to_index = to_image.astype(np.float64).copy()
+    to_index = to_image.copy()
     to_index[:, 2] += 0.5 * (to_image[:, 0] + to_image[:, 1]) - 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, to_index, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -66,9 +66,10 @@ def test_overlapping_candidates_are_averaged_by_score_and_distant_ones_kept():
 def test_a_region_maps_its_corners_and_samples_pixel_centres():
     roi = FaceRoi(40.0, 30.0, 20.0, math.pi / 2)
     to_image = roi_to_image(roi, 10)
-    # a quarter turn clockwise on the screen: the patch's top-left corner lies at the region's top right
-    assert to_image @ [0, 0, 1] == pytest.approx([50, 20])
-    assert to_image @ [10, 0, 1] == pytest.approx([50, 40])
+    # a quarter turn clockwise on the screen: the patch's first pixel centre lies at the region's top right corner
+    # (half a pixel on: the corner of pixel (49, 20) is its centre's +0.5)
+    assert to_image @ [0.5, 0.5, 1] == pytest.approx([50.5, 20.5])
+    assert to_image @ [9.5, 0.5, 1] == pytest.approx([50.5, 38.5])
     ramp = np.zeros((60, 80, 3), np.uint8)
     ramp[..., 0] = np.arange(80) * 2  # at pixel centre x the value is 2 (x - 0.5)
     ramp[..., 1] = np.arange(60)[:, None] * 3
