@@ -168,5 +168,3 @@ def _check_mesh(vertices: Tensor, faces: Tensor) -> None:
         raise ValueError(f"faces: expected integers [F, 3], got {faces.dtype} {tuple(faces.shape)}")
     if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < vertices.shape[-2]):
         raise ValueError(f"faces: indices must lie in [0, {vertices.shape[-2]})")
-
-

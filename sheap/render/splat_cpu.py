@@ -1,0 +1,145 @@
+"""The CPU backend: compiled kernels (numba), one autograd function, no compiler needed on the user's machine.
+
+Forward: project every splat, sort each image's splats by depth, hand them to tiles, composite tile by tile. Backward:
+tile by tile from the last contributor to the first, every (splat, tile) writing its gradients into a slot of its own;
+then each splat sums its slots in a fixed order. No two threads write one number, so the result does not depend on
+how many threads there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sheap.render.splat_cpu_project import (
+    NUM_COEFFICIENTS,
+    NUM_RAY_GRADIENTS,
+    count_tiles,
+    fill_tiles,
+    project_splats,
+    project_splats_backward,
+    sum_slots,
+)
+from sheap.render.splat_cpu_tiles import backward_tiles, forward_tiles
+from sheap.render.splat_reference import SummedViews
+from sheap.render.splat_rules import TILE
+from sheap.render.threads import for_each_range
+from sheap.render.types import Splats
+
+
+def rasterize(
+    splats: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, screen_offsets: Tensor
+) -> tuple[SummedViews, Tensor]:
+    """As `splat_reference.rasterize`, in float32."""
+    image, contribution = _Rasterize.apply(
+        splats.means, splats.quats_wxyz, splats.scales, splats.opacities, splats.colors, screen_offsets,
+        world_to_cam, K, height, width,
+    )  # fmt: skip
+    color, alpha, depth, normal = image.split([splats.colors.shape[-1], 1, 1, 3], -1)
+    return SummedViews(color, alpha, depth, normal), contribution
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, offsets: Tensor,
+        world_to_cam: Tensor, K: Tensor, height: int, width: int,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        scene = tuple(_numpy(tensor) for tensor in (means, quats, scales, opacities, colors))
+        means_np, quats_np, scales_np, opacities_np, colors_np = scene
+        cameras = (_numpy(world_to_cam), _numpy(K))
+        num_scenes, num_splats, num_colors = colors.shape
+        num_views = K.shape[1]
+        num_images = num_scenes * num_views
+        num_tiles = -(-height // TILE) * -(-width // TILE)
+
+        coefficients = np.empty((num_images, num_splats, NUM_COEFFICIENTS), np.float32)
+        features = np.empty((num_images, num_splats, 4), np.float32)
+        boxes = np.empty((num_images, num_splats, 4), np.int32)
+        first_slots = np.empty((num_images, num_splats), np.int32)
+        totals = np.empty(num_images, np.int64)
+
+        def project(start: int, stop: int) -> None:
+            project_splats(start, stop, means_np, quats_np, scales_np, opacities_np, *cameras, height, width,
+                           coefficients, features, boxes)  # fmt: skip
+
+        for_each_range(project, num_images * num_splats, ranges_per_thread=1)
+        for_each_range(lambda start, stop: count_tiles(start, stop, boxes, first_slots, totals), num_images)
+        image_starts = np.concatenate([[0], np.cumsum(totals)])
+        num_slots = int(image_starts[-1])
+        tile_starts = np.empty(num_images * num_tiles + 1, np.int64)
+        tile_starts[-1] = num_slots
+        tile_ids, tile_slots = np.empty(num_slots, np.int32), np.empty(num_slots, np.int64)
+
+        def fill(start: int, stop: int) -> None:
+            fill_tiles(start, stop, boxes, features, first_slots, image_starts, width, height,
+                       tile_starts, tile_ids, tile_slots)  # fmt: skip
+
+        for_each_range(fill, num_images)
+
+        image = np.empty((num_images, height, width, num_colors + 5), np.float32)
+        transmittance = np.empty((num_images, height, width), np.float32)
+        last = np.empty((num_images, height, width), np.int64)
+        slot_weights = np.empty(num_slots, np.float32)
+
+        def composite(start: int, stop: int) -> None:
+            forward_tiles(start, stop, coefficients, features, colors_np, boxes, tile_starts, tile_ids, tile_slots,
+                          num_views, height, width, image, transmittance, last, slot_weights)  # fmt: skip
+
+        for_each_range(composite, num_images * num_tiles)
+        contribution = np.empty((num_images, num_splats), np.float32)
+
+        def sum_weights(start: int, stop: int) -> None:
+            sum_slots(start, stop, boxes, first_slots, image_starts, slot_weights, contribution)
+
+        for_each_range(sum_weights, num_images * num_splats, ranges_per_thread=1)
+
+        ctx.scene, ctx.cameras, ctx.size = scene, cameras, (height, width)
+        ctx.projected = (coefficients, features, boxes, first_slots, image_starts)
+        ctx.tiles = (tile_starts, tile_ids, tile_slots, transmittance, last)
+        ctx.save_for_backward(means, quats, scales, opacities, colors)  # so that changing one in place is an error
+        image_tensor = torch.from_numpy(image).unflatten(0, (num_scenes, num_views))
+        contribution_tensor = torch.from_numpy(contribution).unflatten(0, (num_scenes, num_views))
+        ctx.mark_non_differentiable(contribution_tensor)
+        return image_tensor, contribution_tensor
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_image: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        means, quats, scales, opacities, colors = ctx.scene
+        world_to_cam, K = ctx.cameras
+        height, width = ctx.size
+        coefficients, features, boxes, first_slots, image_starts = ctx.projected
+        tile_starts, tile_ids, tile_slots, transmittance, last = ctx.tiles
+        num_scenes, num_splats, num_colors = colors.shape
+        num_views = K.shape[1]
+        g_image_np = _numpy(g_image).reshape(-1, height, width, num_colors + 5)
+        slot_gradients = np.empty((len(tile_ids), NUM_RAY_GRADIENTS + 4 + num_colors), np.float32)
+
+        def back_composite(start: int, stop: int) -> None:
+            backward_tiles(start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots,
+                           num_views, height, width, transmittance, last, g_image_np, slot_gradients)  # fmt: skip
+
+        for_each_range(back_composite, len(tile_starts) - 1)
+        gradients = [np.empty_like(array) for array in ctx.scene]
+        g_means, g_quats, g_scales, g_opacities, g_colors = gradients
+        g_offsets = np.empty((num_scenes * num_views, num_splats, 2), np.float32)
+
+        def back_project(start: int, stop: int) -> None:
+            project_splats_backward(
+                start, stop, means, quats, scales, world_to_cam, K, features, boxes, first_slots, image_starts,
+                slot_gradients, g_means, g_quats, g_scales, g_opacities, g_colors, g_offsets,
+            )  # fmt: skip
+
+        for_each_range(back_project, num_scenes * num_splats, ranges_per_thread=1)
+        offsets = torch.from_numpy(g_offsets).unflatten(0, (num_scenes, num_views))
+        return *(torch.from_numpy(array) for array in gradients), offsets, None, None, None, None
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().contiguous().numpy()

@@ -1,0 +1,227 @@
+"""`rasterize_splats`: the one door to the splat rasteriser, whichever backend runs behind it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sheap.geometry.cameras import Cameras
+from sheap.render import splat_cpu, splat_reference
+from sheap.render.splat_reference import SummedViews
+from sheap.render.splat_rules import MIN_DEPTH_WEIGHT
+from sheap.render.types import RenderedViews, Splats
+
+Backend = Literal["auto", "gsplat", "cpu", "reference"]
+
+_log = logging.getLogger(__name__)
+
+
+def rasterize_splats(
+    splats: Splats,
+    cameras: Cameras,
+    *,
+    background: Tensor,
+    backend: Backend = "auto",
+    check_finite: bool = False,
+) -> RenderedViews:
+    """Render scenes of flat Gaussians from V cameras each, differentiably to every tensor of `splats` and `background`.
+
+    splats: [..., G, ...]. cameras: [..., V] views of one image size; K's skew must be 0. The leading dims broadcast (one
+    camera serves a batch of scenes). background: [D], [..., V, D] or [..., V, H, W, D]. What an image is, is defined in
+    `splat_rules`. Half precision is rasterised in float32, also under autocast; float64 only by "reference".
+
+    backend: "gsplat" (CUDA), "cpu" (compiled kernel), "reference" (plain torch, slow, any device), or "auto": gsplat for
+    CUDA tensors, the CPU kernel for CPU tensors, and one log line that says which and why.
+    check_finite: a debug switch, which costs a pass over the inputs: NaN or infinity raises ValueError. Without it a splat
+    with a non-finite mean, rotation, scale or opacity is not drawn; a non-finite colour shows in the image.
+
+    Raises ValueError that names the field for wrong shapes, dtypes, devices, or (see above) values.
+    """
+    batch = _check(splats, cameras, background)
+    if check_finite:
+        _check_finite(splats, cameras, background)
+    num_splats, num_views = splats.means.shape[-2], cameras.K.shape[-3]
+    height, width = cameras.height, cameras.width
+    name = _choose(backend, splats.means.device)
+    dtype = torch.float64 if name == "reference" and splats.means.dtype == torch.float64 else torch.float32
+
+    def flat(tensor: Tensor, own_dims: int) -> Tensor:
+        own = tensor.shape[tensor.dim() - own_dims :]
+        return tensor.to(dtype).expand(*batch, *own).reshape(-1, *own)
+
+    scenes = Splats(
+        flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2),
+        flat(splats.opacities, 1), flat(splats.colors, 2),
+    )  # fmt: skip
+    device = splats.means.device
+    world_to_cam, K = flat(cameras.world_to_cam.to(device), 3), flat(cameras.K.to(device), 3)
+    num_scenes = math.prod(batch)
+    wants_gradients = torch.is_grad_enabled() and any(getattr(splats, f.name).requires_grad for f in fields(splats))
+
+    with torch.autocast(device.type, enabled=False):
+        if num_scenes == 0 or num_splats == 0 or num_views == 0 or height == 0 or width == 0:
+            drawn = _nothing(scenes, num_views, height, width, wants_gradients)
+        else:
+            drawn = _BACKENDS[name](scenes, world_to_cam, K, height, width, wants_gradients)
+        summed = drawn.summed
+        backdrop = background.to(device, dtype)
+        if not (backdrop.dim() >= 4 and backdrop.shape[-4:-1] == (num_views, height, width)):
+            backdrop = backdrop[..., None, None, :]
+        backdrop = backdrop.expand(*batch, num_views, height, width, backdrop.shape[-1])
+        views = (*batch, num_views)
+        color = summed.color.reshape(*views, height, width, -1)
+        alpha = summed.alpha.reshape(*views, height, width, 1)
+        depth = summed.depth.reshape(*views, height, width, 1) / alpha.clamp_min(MIN_DEPTH_WEIGHT)
+        color = color + (1 - alpha) * backdrop
+    return RenderedViews(
+        color=color,
+        alpha=alpha,
+        depth=depth,
+        normal=summed.normal.reshape(*views, height, width, 3),
+        get_contribution=lambda: drawn.get_contribution().reshape(*views, num_splats),
+        get_positional_gradients=lambda: _reshape(drawn.get_positional_gradients(), (*views, num_splats, 2)),
+    )
+
+
+class Drawn(NamedTuple):
+    """One backend's answer for scenes [B, G, ...]: `RenderedViews` before background and division."""
+
+    summed: SummedViews
+    get_contribution: Callable[[], Tensor]
+    get_positional_gradients: Callable[[], Tensor | None]
+
+
+def _with_screen_offsets(
+    rasterize: Callable[..., tuple[SummedViews, Tensor]],
+) -> Callable[[Splats, Tensor, Tensor, int, int, bool], Drawn]:
+    """A backend that takes zero offsets of every splat on the image, whose `.grad` are the positional gradients."""
+
+    def draw(scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, wants_gradients: bool) -> Drawn:
+        shape = (*K.shape[:2], scenes.means.shape[1], 2)
+        offsets = torch.zeros(
+            shape, dtype=scenes.means.dtype, device=scenes.means.device, requires_grad=wants_gradients
+        )
+        summed, contribution = rasterize(scenes, world_to_cam, K, height, width, offsets)
+        return Drawn(summed, lambda: contribution, lambda: offsets.grad)
+
+    return draw
+
+
+def _draw_with_gsplat(
+    scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, wants_gradients: bool
+) -> Drawn:
+    from sheap.render import splat_gsplat  # imported on use: its own import is slow, and needless without CUDA
+
+    return Drawn(*splat_gsplat.rasterize(scenes, world_to_cam, K, height, width))
+
+
+_BACKENDS: dict[str, Callable[[Splats, Tensor, Tensor, int, int, bool], Drawn]] = {
+    "reference": _with_screen_offsets(splat_reference.rasterize),
+    "cpu": _with_screen_offsets(splat_cpu.rasterize),
+    "gsplat": _draw_with_gsplat,
+}
+
+
+def _nothing(scenes: Splats, num_views: int, height: int, width: int, wants_gradients: bool) -> Drawn:
+    """Images without splats, joined to the inputs so that a backward pass finds (empty) gradients."""
+    num_scenes, num_splats, num_colors = scenes.colors.shape
+    none = sum(getattr(scenes, field.name).sum() * 0 for field in fields(scenes))
+    zeros = scenes.means.new_zeros(num_scenes, num_views, height, width, num_colors + 5) + none
+    color, alpha, depth, normal = zeros.split([num_colors, 1, 1, 3], -1)
+    empty = scenes.means.new_zeros(num_scenes, num_views, num_splats, 2)
+    return Drawn(
+        SummedViews(color, alpha, depth, normal),
+        lambda: empty[..., 0],
+        lambda: empty if wants_gradients else None,
+    )
+
+
+def _choose(backend: Backend, device: torch.device) -> str:
+    if backend not in ("auto", *_BACKENDS):
+        raise ValueError(f'backend: expected "auto", "gsplat", "cpu" or "reference", got {backend!r}')
+    if backend == "auto":
+        backend = "gsplat" if device.type == "cuda" else "cpu"
+        _say_once(backend, device.type)
+    if backend == "cpu" and device.type != "cpu":
+        raise ValueError(f'backend: "cpu" needs CPU tensors, splats.means is on {device}')
+    if backend == "gsplat" and device.type != "cuda":
+        raise ValueError(f'backend: "gsplat" needs CUDA tensors, splats.means is on {device}')
+    return backend
+
+
+@lru_cache
+def _say_once(backend: str, device: str) -> None:
+    _log.info("splat rasteriser: %s, as the splats are on %s", backend, device)
+
+
+def _reshape(tensor: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    return None if tensor is None else tensor.reshape(shape)
+
+
+def _check(splats: Splats, cameras: Cameras, background: Tensor) -> torch.Size:
+    """Shapes, dtypes and devices. Returns the leading dims that splats and cameras share."""
+    own_dims = {"means": 2, "quats_wxyz": 2, "scales": 2, "opacities": 1, "colors": 2}
+    widths = {"means": 3, "quats_wxyz": 4, "scales": 2}
+    num_splats = splats.means.shape[-2] if splats.means.dim() >= 2 else -1
+    leading = []
+    for name, dims in own_dims.items():
+        tensor = getattr(splats, name)
+        own = tensor.shape[tensor.dim() - dims :]
+        wanted = "[..., G]" if dims == 1 else f"[..., G, {widths.get(name, 'D')}]"
+        wrong_width = name in widths and own[-1:] != (widths[name],)
+        if tensor.dim() < dims or wrong_width or own[0] != num_splats or (name == "colors" and own[-1] < 1):
+            raise ValueError(f"splats.{name}: expected {wanted} with G = {num_splats}, got {tuple(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise ValueError(f"splats.{name}: expected floats, got {tensor.dtype}")
+        if tensor.device != splats.means.device:
+            raise ValueError(f"splats.{name}: on {tensor.device}, but splats.means is on {splats.means.device}")
+        leading.append((f"splats.{name}", tensor.shape[: tensor.dim() - dims]))
+    for name, shape in {"world_to_cam": (4, 4), "K": (3, 3)}.items():
+        tensor = getattr(cameras, name)
+        if tensor.dim() < 3 or tensor.shape[-2:] != shape or tensor.shape[-3] != cameras.K.shape[-3]:
+            raise ValueError(f"cameras.{name}: expected [..., V, {shape[0]}, {shape[1]}], got {tuple(tensor.shape)}")
+        if torch.is_grad_enabled() and tensor.requires_grad:
+            raise ValueError(f"cameras.{name}: gradients to cameras are not computed; move the splats, or detach it")
+        leading.append((f"cameras.{name}", tensor.shape[:-3]))
+    if cameras.height < 0 or cameras.width < 0:
+        raise ValueError(f"cameras: height and width must not be negative, got {cameras.height} x {cameras.width}")
+    off_form = cameras.K.detach()[..., (0, 1, 2, 2, 2), (1, 0, 0, 1, 2)] - cameras.K.new_tensor([0, 0, 0, 0, 1])
+    if bool((off_form != 0).any()):
+        raise ValueError("cameras.K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    batch = torch.Size()
+    for name, shape in leading:
+        try:
+            batch = torch.broadcast_shapes(batch, shape)
+        except RuntimeError:
+            raise ValueError(f"{name}: leading dims {tuple(shape)} do not broadcast with {tuple(batch)}") from None
+    num_views, num_colors = cameras.K.shape[-3], splats.colors.shape[-1]
+    full = (*batch, num_views, cameras.height, cameras.width, num_colors)
+    shape = background.shape
+    if not shape or shape[-1] != num_colors or not (_fits(shape, full) or _fits(shape, (*full[:-3], num_colors))):
+        raise ValueError(
+            f"background: expected [{num_colors}], [..., {num_views}, {num_colors}] or [..., {num_views}, "
+            f"{cameras.height}, {cameras.width}, {num_colors}], got {tuple(shape)}"
+        )
+    return batch
+
+
+def _fits(shape: torch.Size, target: tuple[int, ...]) -> bool:
+    if len(shape) > len(target):
+        return False
+    return all(own in (1, wanted) for own, wanted in zip(reversed(shape), reversed(target)))
+
+
+def _check_finite(splats: Splats, cameras: Cameras, background: Tensor) -> None:
+    named = {f"splats.{field.name}": getattr(splats, field.name) for field in fields(splats)}
+    named |= {"cameras.world_to_cam": cameras.world_to_cam, "cameras.K": cameras.K, "background": background}
+    for name, tensor in named.items():
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise ValueError(f"{name}: {bad} of {tensor.numel()} values are NaN or infinite")
