@@ -1,0 +1,37 @@
+"""What heads are like before any image is seen."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def shape_prior(shape: Tensor) -> Tensor:
+    """Mean squared unit-variance coefficient [..., S]: minus the log of a standard normal, per coefficient. Scalar."""
+    return shape.square().mean()
+
+
+def expression_prior(expression: Tensor) -> Tensor:
+    """Mean squared unit-variance coefficient [..., E]. Scalar."""
+    return expression.square().mean()
+
+
+def eyelid_prior(eyelids: Tensor) -> Tensor:
+    """How far eyelids [..., 2] leave 0 (open) .. 1 (closed), squared, and a tenth of their square. Scalar."""
+    outside = eyelids - eyelids.clamp(0, 1)
+    return (outside.square() + 0.1 * eyelids.square()).mean()
+
+
+def pose_prior(neck_rotvec: Tensor, jaw_rotvec: Tensor, eye_rotvecs: Tensor) -> Tensor:
+    """Joints rest: squared rotations of neck [..., 3], jaw [..., 3] and eyes [..., 3]; turning is the root's part. Scalar.
+
+    A jaw opens about x only: turning about its other axes counts ten times, and so does closing past shut.
+    """
+    opening, sideways = jaw_rotvec[..., 0], jaw_rotvec[..., 1:]
+    shut = opening.clamp_max(0)
+    jaw = opening.square() + 10 * (sideways.square().sum(-1) + shut.square())
+    return neck_rotvec.square().sum(-1).mean() + jaw.mean() + eye_rotvecs.square().sum(-1).mean()
+
+
+def lighting_prior(lighting: Tensor) -> Tensor:
+    """Mean squared weight [..., K] of the illumination prior, in its standard deviations. Scalar."""
+    return lighting.square().mean()

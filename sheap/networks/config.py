@@ -1,0 +1,116 @@
+"""What a network is made of: validated, immutable, stored in every bundle. Presets for a CPU up to the published size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderConfig(_Config):
+    """The vision transformer with its five learnable tokens."""
+
+    image_size: int = Field(gt=0)
+    """Side of the square crops, pixels."""
+    patch_size: int = Field(gt=0)
+    """Pixels a token covers along a side; the convolutional stem needs a power of two."""
+    stem: Literal["patches", "convolutional"]
+    """`patches`: one linear map per patch, as published. `convolutional`: learns far faster from scratch."""
+    stem_width: int = Field(gt=0)
+    """Channels after the convolutional stem's first halving; they double at each further one."""
+    hidden_size: int = Field(gt=0)
+    num_layers: int = Field(ge=0)
+    num_heads: int = Field(gt=0)
+    mlp_size: int = Field(gt=0)
+    head_size: int = Field(gt=0)
+    """Hidden units of the MLP through which each of the five tokens leaves."""
+
+    @model_validator(mode="after")
+    def _check(self) -> EncoderConfig:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}")
+        if self.stem == "convolutional" and self.patch_size & (self.patch_size - 1):
+            raise ValueError(f"patch_size {self.patch_size}: the convolutional stem halves, so it must be a power of 2")
+        return self
+
+
+class RegressorConfig(_Config):
+    """From identity features to Gaussians: UV-map generator, prototypes and face-graph network."""
+
+    feature_channels: int = Field(gt=0)
+    feature_grid: int = Field(gt=0)
+    """The identity features f are a feature_channels x feature_grid x feature_grid map."""
+    uv_channels: tuple[int, ...] = Field(min_length=1)
+    """Channels after each doubling of that map; its length sets the UV map's side, feature_grid * 2 ** length."""
+    cross_attention_grid: int = Field(gt=0)
+    """Side at which the UV map attends to DINOv2 features, where such features are given."""
+    cross_attention_heads: int = Field(gt=0)
+    embedding_size: int = Field(gt=0)
+    graph_width: int = Field(gt=0)
+    graph_blocks: int = Field(ge=0)
+    network: Literal["graph", "mlp"]
+    """`mlp` drops the neighbours' share: each Gaussian then sees its own prototype alone."""
+    gaussians_per_face: int = Field(ge=1, le=6)
+    regions: tuple[str, ...]
+    """Head regions whose faces carry Gaussians; none named means every face."""
+    without_regions: tuple[str, ...]
+    """Head regions whose faces carry none after all."""
+
+
+class NetworkConfig(_Config):
+    """A whole network. `lighting_components`: weights of the illumination prior that the lighting token predicts."""
+
+    encoder: EncoderConfig
+    regressor: RegressorConfig
+    lighting_components: int = Field(gt=0, le=27)
+
+
+OUTSIDE = ("skin", "eyeballs")
+INSIDE = ("eye_sockets", "mouth_interior")
+"""The open head's faces that a camera sees, but for teeth and tongue; and what lies behind lids and lips."""
+
+PRESETS: dict[str, NetworkConfig] = {
+    "published": NetworkConfig(
+        encoder=EncoderConfig(
+            image_size=224, patch_size=16, stem="patches", stem_width=1,
+            hidden_size=768, num_layers=12, num_heads=12, mlp_size=3072, head_size=768,
+        ),
+        regressor=RegressorConfig(
+            feature_channels=128, feature_grid=8, uv_channels=(256, 128, 96, 64, 32),
+            cross_attention_grid=32, cross_attention_heads=8, embedding_size=64, graph_width=128, graph_blocks=4,
+            network="graph", gaussians_per_face=2, regions=(), without_regions=(),
+        ),
+        lighting_components=16,
+    ),
+    "small": NetworkConfig(
+        encoder=EncoderConfig(
+            image_size=128, patch_size=16, stem="convolutional", stem_width=32,
+            hidden_size=256, num_layers=6, num_heads=4, mlp_size=768, head_size=256,
+        ),
+        regressor=RegressorConfig(
+            feature_channels=48, feature_grid=4, uv_channels=(96, 64, 48, 32),
+            cross_attention_grid=16, cross_attention_heads=4, embedding_size=32, graph_width=64, graph_blocks=3,
+            network="graph", gaussians_per_face=1, regions=OUTSIDE, without_regions=INSIDE,
+        ),
+        lighting_components=12,
+    ),
+    "tiny": NetworkConfig(
+        encoder=EncoderConfig(
+            image_size=112, patch_size=16, stem="convolutional", stem_width=16,
+            hidden_size=128, num_layers=2, num_heads=4, mlp_size=256, head_size=128,
+        ),
+        regressor=RegressorConfig(
+            feature_channels=16, feature_grid=4, uv_channels=(48, 32, 24, 16),
+            cross_attention_grid=16, cross_attention_heads=4, embedding_size=16, graph_width=32, graph_blocks=2,
+            network="graph", gaussians_per_face=1, regions=OUTSIDE, without_regions=INSIDE,
+        ),
+        lighting_components=9,
+    ),
+}  # fmt: skip
+"""`published`: the paper's sizes. `small`: hours on a CPU, minutes on a GPU. `tiny`: minutes on two CPU cores."""

@@ -1,0 +1,138 @@
+"""The whole network: images to head codes, and codes to Gaussians on a posed mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sheap.geometry.cameras import Cameras
+from sheap.geometry.face_frames import FaceFrames, face_frames, uv_tangent_weights
+from sheap.geometry.rigging import RiggedGaussians, rig_gaussians
+from sheap.head import HeadModel
+from sheap.networks.attributes import GaussianAttributes
+from sheap.networks.config import NetworkConfig
+from sheap.networks.encoder import TOKEN_NAMES, TokenEncoder, TokenHead
+from sheap.networks.gaussian_regressor import GaussianRegressor
+from sheap.networks.head_codes import HeadCodes
+from sheap.networks.illumination import IlluminationPrior, shade
+from sheap.render.types import Splats
+
+ROTATION_UNIT = 0.3
+"""Radians, and TRANSLATION_UNIT metres, per unit of the pose head: outputs of order one cover what videos show."""
+TRANSLATION_UNIT = 0.05
+
+
+@dataclass(frozen=True)
+class GaussianHead:
+    """Gaussians bound to a posed mesh: `rigged` and `colors` [B, G, 3] in the world, `attributes` and the parents'
+    `frames` (face axis G) they came from."""
+
+    attributes: GaussianAttributes
+    frames: FaceFrames
+    rigged: RiggedGaussians
+    colors: Tensor
+
+    def splats(self) -> Splats:
+        """As the rasteriser takes them."""
+        return Splats(
+            self.rigged.means, self.rigged.quats_wxyz, self.rigged.scales, self.attributes.opacities, self.colors
+        )
+
+
+class SheapNetwork(nn.Module):
+    """Encoder with its heads, Gaussians regressor and illumination prior (method.md, 2-7).
+
+    head: the head model; it moves with the network and is no part of its weights.
+    start_translation: [3] metres, where the head's origin is put before anything is learnt; `start_translation_for` gives
+    the place that centres the mean head as crops do. image_feature_size: channels of the DINOv2 features that
+    `gaussians` will be given; None builds the UV generator without cross-attention.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        head: HeadModel,
+        *,
+        start_translation: Tensor | None = None,
+        image_feature_size: int | None = None,
+        illumination_prior: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.head = head
+        self.encoder = TokenEncoder(config.encoder)
+        start = torch.zeros(3) if start_translation is None else start_translation.detach().float().cpu()
+        grid, channels = config.regressor.feature_grid, config.regressor.feature_channels
+        starts = {"pose": torch.cat([torch.zeros(15), start / TRANSLATION_UNIT])}
+        sizes = {
+            "shape": head.num_shape,
+            "expression": head.num_expression + 2,
+            "pose": 18,
+            "lighting": config.lighting_components,
+            "features": channels * grid * grid,
+        }
+        self.heads = nn.ModuleDict(
+            {
+                name: TokenHead(config.encoder.hidden_size, config.encoder.head_size, sizes[name], starts.get(name))
+                for name in TOKEN_NAMES
+            }
+        )
+        # Features have no meaning of their own to start from; zero would leave the generator nothing to work on.
+        nn.init.normal_(self.heads["features"].out.weight, std=config.encoder.head_size**-0.5)
+        self.illumination = IlluminationPrior(config.lighting_components, illumination_prior)
+        self.regressor = GaussianRegressor(config.regressor, head, image_feature_size)
+        weights = uv_tangent_weights(head.uv_coords, head.uv_faces)
+        self.register_buffer("tangent_weights", weights[self.regressor.faces], persistent=False)
+
+    def encode(self, images: Tensor) -> HeadCodes:
+        """Images [B, 3, H, W] in [0, 1], of the configured side -> codes in float32."""
+        tokens = self.encoder(images)
+        out = {name: self.heads[name](tokens[:, k]).float() for k, name in enumerate(TOKEN_NAMES)}
+        num_expression = self.head.num_expression
+        rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
+        root, neck, jaw, eye_left, eye_right = rotvecs.unbind(1)
+        grid = self.config.regressor.feature_grid
+        return HeadCodes(
+            shape=out["shape"],
+            expression=out["expression"][:, :num_expression],
+            eyelids=out["expression"][:, num_expression:],
+            root_rotvec=root,
+            neck_rotvec=neck,
+            jaw_rotvec=jaw,
+            eye_left_rotvec=eye_left,
+            eye_right_rotvec=eye_right,
+            translation=out["pose"][:, 15:] * TRANSLATION_UNIT,
+            lighting=out["lighting"],
+            features=out["features"].unflatten(1, (-1, grid, grid)),
+        )
+
+    def gaussians(self, codes: HeadCodes, vertices: Tensor, image_features: Tensor | None = None) -> GaussianHead:
+        """The Gaussians of `codes` (identity features and lighting) on posed meshes [B, N, 3].
+
+        image_features: DINOv2 features [B, P, D] of the source, where the network was built for them.
+        """
+        attributes = self.regressor(codes.features, image_features)
+        parents = self.regressor.prototypes.parents
+        frames = face_frames(vertices, self.head.faces[self.regressor.faces], self.tangent_weights).select(parents)
+        rigged = rig_gaussians(
+            frames, self.regressor.prototypes.barycentrics, attributes.offsets, attributes.scales, attributes.quats_wxyz
+        )
+        colors = shade(attributes.albedos, rigged.normals, self.illumination(codes.lighting))
+        return GaussianHead(attributes, frames, rigged, colors)
+
+
+def start_translation_for(head: HeadModel, cameras: Cameras, crop: tuple[float, float, float]) -> Tensor:
+    """Where to put the mean head, frontal, so that its landmarks lie in the image as the crop rule wants: [3] metres.
+
+    crop: (centre x, centre y, side) in px that the crop rule gives for the mean head's landmarks seen by the one camera
+    with the head at the origin. Exact for a flat head; a head's depth leaves well under a pixel.
+    """
+    focal, distance = cameras.K[0, 0, 0], cameras.world_to_cam[0, 2, 3]
+    center_x, center_y, side = crop
+    new_distance = distance * side / cameras.height
+    right = (center_x - cameras.width / 2) / focal * distance
+    down = (center_y - cameras.height / 2) / focal * distance
+    return torch.stack([-right, down, distance - new_distance]).to(torch.float32)

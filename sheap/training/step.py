@@ -1,0 +1,135 @@
+"""One training step: source's identity in the target's expression and pose, compared with the target (method.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sheap.geometry.cameras import Cameras, project
+from sheap.head import HeadModel
+from sheap.losses.alpha import alpha_loss
+from sheap.losses.dinov2_distance import dinov2_distance
+from sheap.losses.gaussian_regularisers import offset_regulariser, opacity_regulariser, scale_regulariser
+from sheap.losses.geometry_consistency import depth_consistency, normal_consistency
+from sheap.losses.landmarks import landmark_loss, visibility_weights
+from sheap.losses.photometric import photometric_loss
+from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, pose_prior, shape_prior
+from sheap.losses.ssim import ssim_loss
+from sheap.networks.head_codes import HeadCodes, reenact
+from sheap.networks.sheap_network import GaussianHead, SheapNetwork
+from sheap.render.mesh import mesh_depth, rasterize_mesh
+from sheap.render.splatting import rasterize_splats
+from sheap.render.types import RenderedViews
+from sheap.training.config import TrainingConfig
+from sheap.training.inputs import Frames, Pairs
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a step works with. Frozen networks are None where no weights were given: their terms are then left out."""
+
+    network: SheapNetwork
+    landmark_head: HeadModel
+    cameras: Cameras
+    dinov2: Callable[[Tensor], Tensor] | None = None
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """loss: scalar. terms: every term before its weight. gaussians and views: of the rendered pairs, else None."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    gaussians: GaussianHead | None = None
+    views: RenderedViews | None = None
+
+
+def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered_pairs: int) -> StepResult:
+    """Terms and loss of B pairs, of which the first `rendered_pairs` are rendered. Pure: no update, no drawing, no I/O."""
+    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2)
+    source, target = models.network.encode(images).split([len(pairs.source), len(pairs.target)])
+    terms = landmark_terms(models, source, target, pairs, config.both_ways) | prior_terms(source, target)
+    gaussians = views = None
+    if rendered_pairs:
+        codes = reenact(source.first(rendered_pairs), target.first(rendered_pairs))
+        rendered_terms, gaussians, views = render_terms(models, codes, pairs.first(rendered_pairs), config)
+        terms |= rendered_terms
+    loss = sum(getattr(config.weights, name) * term for name, term in terms.items())
+    return StepResult(loss, terms, gaussians, views)
+
+
+def landmark_terms(
+    models: Models, source: HeadCodes, target: HeadCodes, pairs: Pairs, both_ways: bool
+) -> dict[str, Tensor]:
+    """Landmarks of the source's identity moved as the target; `both_ways` adds the other three pairings."""
+    cases: list[tuple[HeadCodes, Frames]] = [(reenact(source, target), pairs.target)]
+    if both_ways:
+        cases += [(reenact(target, source), pairs.source), (source, pairs.source), (target, pairs.target)]
+    head = models.landmark_head
+    vertices = head(HeadCodes.concatenate([codes for codes, _ in cases]).head_params()).vertices
+    predicted, _ = project(head.landmarks(vertices), models.cameras)
+    detected = torch.cat([frames.landmarks for _, frames in cases])
+    weights = head.landmark_weights * visibility_weights(vertices[:, head.faces], camera_center(models.cameras))
+    return {"landmarks": landmark_loss(predicted[:, 0], detected, weights, models.cameras.height)}
+
+
+def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:
+    """Every code of both frames against what heads are like."""
+    both = HeadCodes.concatenate([source, target])
+    eyes = torch.cat([both.eye_left_rotvec, both.eye_right_rotvec])
+    return {
+        "shape_prior": shape_prior(both.shape),
+        "expression_prior": expression_prior(both.expression),
+        "eyelid_prior": eyelid_prior(both.eyelids),
+        "pose_prior": pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
+    }
+
+
+def render_terms(
+    models: Models, codes: HeadCodes, pairs: Pairs, config: TrainingConfig
+) -> tuple[dict[str, Tensor], GaussianHead, RenderedViews]:
+    """The rendered Gaussian head against the target's foreground, and against its own mesh."""
+    network, cameras = models.network, models.cameras
+    vertices = network.head(codes.head_params()).vertices
+    image_features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
+    gaussians = network.gaussians(codes, vertices, image_features)
+    views = rasterize_splats(gaussians.splats(), cameras, background=pairs.background[:, None])
+    rendered, wanted = views.color[:, 0], pairs.target.over(pairs.background)
+    terms = {
+        "photometric": photometric_loss(rendered, wanted),
+        "ssim": ssim_loss(rendered, wanted),
+        "alpha": alpha_loss(views.alpha[:, 0], pairs.target.masks),
+    }
+    if models.lpips:
+        terms["lpips"] = models.lpips(rendered, wanted)
+    if models.dinov2:
+        terms["dinov2"] = dinov2_distance(rendered, wanted, models.dinov2)
+
+    fragments = rasterize_mesh(vertices, network.head.faces, cameras)
+    on_mesh = mesh_depth(vertices, network.head.faces, cameras, fragments)
+    both_seen = views.alpha.detach() * fragments.mask[..., None]
+    attributes = gaussians.attributes
+    face_normals = gaussians.frames.rotations[..., 2]
+    return (
+        terms
+        | {
+            "normals": normal_consistency(gaussians.rigged.normals, face_normals, attributes.opacities.detach()),
+            "depth": depth_consistency(views.depth, on_mesh, both_seen),
+            "lighting_prior": lighting_prior(codes.lighting),
+            "offset": offset_regulariser(attributes.offsets, config.free_offset),
+            "scale": scale_regulariser(attributes.scales, config.largest_scale),
+            "opacity": opacity_regulariser(attributes.opacities),
+        },
+        gaussians,
+        views,
+    )
+
+
+def camera_center(cameras: Cameras) -> Tensor:
+    """Where the one camera stands in the world, [3] metres."""
+    world_to_cam = cameras.world_to_cam[0]
+    return -world_to_cam[:3, :3].T @ world_to_cam[:3, 3]
