@@ -1,9 +1,10 @@
 """Which face does each pixel see? A compiled kernel for the CPU, plain torch for other devices, one answer.
 
-Both use homogeneous edge functions (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997):
-a ray d (z = 1) meets the face of corners v0, v1, v2 with weights proportional to e_i = d . (v_j x v_k), at depth
-v0 . (v1 x v2) / sum e. No corner is ever divided by its depth, so a face that crosses the camera's plane needs no clipping.
-Everything is in float64: neighbours then agree to the last bit about their shared edge, and no pixel falls between.
+Both use homogeneous edge functions (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates",
+1997): a ray d (z = 1) meets the face of corners v0, v1, v2 with weights proportional to e_i = d . (v_j x v_k), at
+depth v0 . (v1 x v2) / sum e. No corner is divided by its depth, so a face that crosses the camera's plane needs no
+clipping.
+Everything is in float64, where neighbours agree about their shared edge: no pixel falls between them.
 """
 
 from __future__ import annotations

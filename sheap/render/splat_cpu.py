@@ -34,11 +34,11 @@ from sheap.render.types import Splats
 def rasterize(
     splats: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, screen_offsets: Tensor
 ) -> tuple[SummedViews, Tensor]:
-    """As `splat_reference.rasterize`, in float32."""
-    image, contribution = _Rasterize.apply(
-        splats.means, splats.quats_wxyz, splats.scales, splats.opacities, splats.colors, screen_offsets,
-        world_to_cam, K, height, width,
-    )  # fmt: skip
+    """As `splat_reference.rasterize`, in float32 and on the CPU, from and to the device of the splats."""
+    device = splats.means.device
+    inputs = (splats.means, splats.quats_wxyz, splats.scales, splats.opacities, splats.colors, screen_offsets)
+    on_cpu = [tensor.cpu() for tensor in (*inputs, world_to_cam, K)]
+    image, contribution = (tensor.to(device) for tensor in _Rasterize.apply(*on_cpu, height, width))
     color, alpha, depth, normal = image.split([splats.colors.shape[-1], 1, 1, 3], -1)
     return SummedViews(color, alpha, depth, normal), contribution
 
@@ -111,7 +111,7 @@ class _Rasterize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g_image: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        means, quats, scales, opacities, colors = ctx.scene
+        means, quats, scales, _opacities, colors = ctx.scene
         world_to_cam, K = ctx.cameras
         height, width = ctx.size
         coefficients, features, boxes, first_slots, image_starts = ctx.projected

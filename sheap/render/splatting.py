@@ -33,14 +33,16 @@ def rasterize_splats(
 ) -> RenderedViews:
     """Render scenes of flat Gaussians from V cameras each, differentiably to every tensor of `splats` and `background`.
 
-    splats: [..., G, ...]. cameras: [..., V] views of one image size; K's skew must be 0. The leading dims broadcast (one
-    camera serves a batch of scenes). background: [D], [..., V, D] or [..., V, H, W, D]. What an image is, is defined in
-    `splat_rules`. Half precision is rasterised in float32, also under autocast; float64 only by "reference".
+    splats: [..., G, ...]. cameras: [..., V] views of one image size; K's skew must be 0. The leading dims broadcast
+    (one camera serves a batch of scenes). background: [D], [..., V, D] or [..., V, H, W, D]. What an image is, is
+    defined in `splat_rules`. Half precision is rasterised in float32, also under autocast; float64 only by
+    "reference".
 
-    backend: "gsplat" (CUDA), "cpu" (compiled kernel), "reference" (plain torch, slow, any device), or "auto": gsplat for
-    CUDA tensors, the CPU kernel for CPU tensors, and one log line that says which and why.
-    check_finite: a debug switch, which costs a pass over the inputs: NaN or infinity raises ValueError. Without it a splat
-    with a non-finite mean, rotation, scale or opacity is not drawn; a non-finite colour shows in the image.
+    backend: "gsplat" (CUDA only), "cpu" (compiled kernel; tensors elsewhere travel to the CPU and back),
+    "reference" (plain torch, slow, any device), or "auto": gsplat for CUDA tensors where it compiles, else the CPU
+    kernel, and one log line that says which and why.
+    check_finite: a debug switch, which costs a pass over the inputs: NaN or infinity raises ValueError. Without it
+    a splat with a non-finite mean, rotation, scale or opacity is not drawn; a non-finite colour shows in the image.
 
     Raises ValueError that names the field for wrong shapes, dtypes, devices, or (see above) values.
     """
@@ -52,9 +54,11 @@ def rasterize_splats(
     name = _choose(backend, splats.means.device)
     dtype = torch.float64 if name == "reference" and splats.means.dtype == torch.float64 else torch.float32
 
+    num_scenes = math.prod(batch)
+
     def flat(tensor: Tensor, own_dims: int) -> Tensor:
         own = tensor.shape[tensor.dim() - own_dims :]
-        return tensor.to(dtype).expand(*batch, *own).reshape(-1, *own)
+        return tensor.to(dtype).expand(*batch, *own).reshape(num_scenes, *own)
 
     scenes = Splats(
         flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2),
@@ -62,7 +66,6 @@ def rasterize_splats(
     )  # fmt: skip
     device = splats.means.device
     world_to_cam, K = flat(cameras.world_to_cam.to(device), 3), flat(cameras.K.to(device), 3)
-    num_scenes = math.prod(batch)
     wants_gradients = torch.is_grad_enabled() and any(getattr(splats, f.name).requires_grad for f in fields(splats))
 
     with torch.autocast(device.type, enabled=False):
@@ -119,7 +122,7 @@ def _draw_with_gsplat(
 ) -> Drawn:
     from sheap.render import splat_gsplat  # imported on use: its own import is slow, and needless without CUDA
 
-    return Drawn(*splat_gsplat.rasterize(scenes, world_to_cam, K, height, width))
+    return Drawn(*splat_gsplat.rasterize(scenes, world_to_cam, K, height, width, wants_gradients))
 
 
 _BACKENDS: dict[str, Callable[[Splats, Tensor, Tensor, int, int, bool], Drawn]] = {
@@ -147,18 +150,33 @@ def _choose(backend: Backend, device: torch.device) -> str:
     if backend not in ("auto", *_BACKENDS):
         raise ValueError(f'backend: expected "auto", "gsplat", "cpu" or "reference", got {backend!r}')
     if backend == "auto":
-        backend = "gsplat" if device.type == "cuda" else "cpu"
-        _say_once(backend, device.type)
-    if backend == "cpu" and device.type != "cpu":
-        raise ValueError(f'backend: "cpu" needs CPU tensors, splats.means is on {device}')
+        return _best_backend(device.type)
     if backend == "gsplat" and device.type != "cuda":
         raise ValueError(f'backend: "gsplat" needs CUDA tensors, splats.means is on {device}')
     return backend
 
 
 @lru_cache
-def _say_once(backend: str, device: str) -> None:
-    _log.info("splat rasteriser: %s, as the splats are on %s", backend, device)
+def _best_backend(device_type: str) -> str:
+    """Decided, and said, once for each kind of device."""
+    if device_type != "cuda":
+        _log.info("splat rasteriser: compiled CPU kernel, as the splats are on %s", device_type)
+        return "cpu"
+    reason = why_no_gsplat()
+    if reason is None:
+        _log.info("splat rasteriser: gsplat, as the splats are on CUDA")
+        return "gsplat"
+    _log.warning("splat rasteriser: compiled CPU kernel, slow for splats on CUDA, as gsplat does not work: %s", reason)
+    return "cpu"
+
+
+def why_no_gsplat() -> str | None:
+    """None if gsplat's CUDA kernels are there or compile (minutes, the first time), else one line that says why not."""
+    try:
+        from gsplat.cuda import _backend
+    except Exception as error:  # a failed build can raise anything; every reason leads to the same, spoken, choice
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return "no CUDA toolkit was found to compile it with" if _backend._C is None else None
 
 
 def _reshape(tensor: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:

@@ -13,9 +13,9 @@ from torch import Tensor
 class Splats:
     """Scenes of G flat Gaussians each, in the world. Leading dims `...` are scenes.
 
-    means: [..., G, 3] metres. quats_wxyz: [..., G, 4], any length (a zero one is the identity): the rotation's first two
-    columns span the splat's plane, the third is its normal. scales: [..., G, 2] metres, one sigma along the first two
-    columns. opacities: [..., G] in [0, 1]. colors: [..., G, D], any D >= 1.
+    means: [..., G, 3] metres. quats_wxyz: [..., G, 4], any length (a zero one is the identity): the rotation's
+    first two columns span the splat's plane, the third is its normal. scales: [..., G, 2] metres, one sigma along
+    the first two columns. opacities: [..., G] in [0, 1]. colors: [..., G, D], any D >= 1.
     """
 
     means: Tensor
@@ -38,8 +38,8 @@ class RenderedViews:
     """Images of V views of every scene, float32 (float64 from the reference backend on float64 splats).
 
     color: [..., V, H, W, D], over the background. alpha: [..., V, H, W, 1] in [0, 1). depth: [..., V, H, W, 1] metres,
-    the alpha-weighted mean of the splats' depths (0 where alpha is 0). normal: [..., V, H, W, 3] world, the weighted sum
-    of unit normals that face the camera (its length is at most alpha).
+    the alpha-weighted mean of the splats' depths (0 where alpha is 0). normal: [..., V, H, W, 3] world, the
+    weighted sum of unit normals that face the camera (its length is at most alpha).
     """
 
     color: Tensor
