@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,14 +16,18 @@ from sheap.render.types import Splats
 class ProjectedSplats:
     """G splats before one camera.
 
-    ray_transforms: [G, 3, 3], the M of `splat_rules`. centers: [G, 2] pixels. radii: [G, 2] pixels, 0 for a splat that
-    is not drawn. depths: [G] metres. normals: [G, 3] world, facing the camera.
+    ray_transforms: [G, 3, 3], the M of `splat_rules`. centers: [G, 2] pixels. extents: [G, 2] pixels, half of the box;
+    radii: the same, rounded up to whole pixels, or 0 for a splat that is not drawn. depths: [G] metres. facing: [G],
+    positive where the third column of the rotation faces the camera. normals: [G, 3] world, that column or its
+    opposite.
     """
 
     ray_transforms: Tensor
     centers: Tensor
+    extents: Tensor
     radii: Tensor
     depths: Tensor
+    facing: Tensor
     normals: Tensor
 
 
@@ -87,40 +91,49 @@ def project(
     weights = circle / torch.where(drawn, curvature, torch.ones_like(curvature))[:, None]
     centers = torch.stack([(weights * m_x * m_z).sum(-1), (weights * m_y * m_z).sum(-1)], -1)
     squares = torch.stack([(weights * m_x * m_x).sum(-1), (weights * m_y * m_y).sum(-1)], -1)
-    extents = (centers.square() - squares).detach().clamp_min(rules.MIN_SQUARED_EXTENT).sqrt()
-    radii = torch.ceil(rules.RADIUS_SIGMAS * extents)
+    sigmas = (centers.square() - squares).detach().clamp_min(rules.MIN_SQUARED_EXTENT).sqrt()
+    extents = rules.RADIUS_SIGMAS * sigmas
+    radii = torch.ceil(extents)
     limits = M.new_tensor([width, height])
     drawn = drawn & ((centers + radii > 0) & (centers - radii < limits)).all(-1)
 
     normals = rotations[..., 2]
-    facing = -((to_cam @ normals[..., None]).squeeze(-1) * in_cam).sum(-1) > 0
-    normals = torch.where(facing[:, None], normals, -normals)
+    facing = -((normals @ to_cam.T) * in_cam).sum(-1)
+    normals = torch.where(facing[:, None] > 0, normals, -normals)
     radii = torch.where(drawn[:, None], radii, torch.zeros_like(radii))
-    return ProjectedSplats(M, centers, radii, in_cam[:, 2], normals)
+    return ProjectedSplats(M, centers, extents, radii, in_cam[:, 2], facing, normals)
 
 
 def _shift(projected: ProjectedSplats, offsets: Tensor) -> ProjectedSplats:
     """Every splat's mean and filter centre moved by some pixels [G, 2] at its depth."""
     columns = torch.zeros_like(projected.ray_transforms)
     columns[:, :2, 2] = offsets * projected.depths[:, None].detach()
-    return ProjectedSplats(
-        projected.ray_transforms + columns, projected.centers + offsets,
-        projected.radii, projected.depths, projected.normals,
-    )  # fmt: skip
+    moved = {"ray_transforms": projected.ray_transforms + columns, "centers": projected.centers + offsets}
+    return replace(projected, **moved)
 
 
-def splat_alphas(projected: ProjectedSplats, opacities: Tensor, ids: Tensor, pixels: Tensor) -> Tensor:
-    """Alpha [K, P] of the splats `ids` [K] at pixel centres [P, 2], before the cut at MIN_ALPHA."""
+def squared_distances(projected: ProjectedSplats, ids: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of splats `ids` [K] from pixel centres [P, 2]: in sigmas on the splat's plane, and as the pixel filter has it.
+
+    Two [K, P]. The first is infinite where the ray does not meet the plane.
+    """
     m_x, m_y, m_z = projected.ray_transforms[ids].unbind(-2)
     x, y = pixels[:, 0, None], pixels[:, 1, None]
     hit = torch.linalg.cross(x * m_z[:, None] - m_x[:, None], y * m_z[:, None] - m_y[:, None])  # [K, P, 3]
     meets = hit[..., 2] != 0
     uv = hit[..., :2] / torch.where(meets, hit[..., 2], torch.ones_like(hit[..., 2]))[..., None]
-    on_splat = uv.square().sum(-1)
+    on_splat = torch.where(meets, uv.square().sum(-1), torch.full_like(hit[..., 2], torch.inf))
     on_image = rules.FILTER_INV_SQUARE * (projected.centers[ids][:, None] - pixels).square().sum(-1)
+    return on_splat, on_image
+
+
+def splat_alphas(projected: ProjectedSplats, opacities: Tensor, ids: Tensor, pixels: Tensor) -> Tensor:
+    """Alpha [K, P] of the splats `ids` [K] at pixel centres [P, 2], before the cut at MIN_ALPHA."""
+    on_splat, on_image = squared_distances(projected, ids, pixels)
     sigma = 0.5 * torch.where(on_splat <= on_image, on_splat, on_image)
     alpha = (opacities[ids][:, None] * torch.exp(-sigma)).clamp_max(rules.MAX_ALPHA)
-    return torch.where(meets, alpha, torch.zeros_like(alpha))
+    # A ray in the splat's plane sees nothing of it, not even through the pixel filter.
+    return torch.where(on_splat.isinf(), torch.zeros_like(alpha), alpha)
 
 
 def tile_ranges(projected: ProjectedSplats, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -148,7 +161,7 @@ def _composite(
             counts = ((first <= tile) & (tile < last)).all(-1)
             ids = order[counts[order]]
             bottom, right = min(top + rules.TILE, height), min(left + rules.TILE, width)
-            pixels = _pixel_centers(top, left, bottom, right, features)
+            pixels = pixel_centers(top, left, bottom, right, features)
             weights = _weights(splat_alphas(projected, opacities, ids, pixels))
             contribution = contribution.index_add(0, ids, weights.detach().sum(1))
             row.append((weights.T @ features[ids]).view(bottom - top, right - left, -1))
@@ -164,7 +177,8 @@ def _weights(alphas: Tensor) -> Tensor:
     return torch.where(after > rules.MIN_TRANSMITTANCE, alphas * before, torch.zeros_like(alphas))
 
 
-def _pixel_centers(top: int, left: int, bottom: int, right: int, like: Tensor) -> Tensor:
+def pixel_centers(top: int, left: int, bottom: int, right: int, like: Tensor) -> Tensor:
+    """[P, 2], (x, y) in pixels, row by row."""
     y = torch.arange(top, bottom, dtype=like.dtype, device=like.device) + 0.5
     x = torch.arange(left, right, dtype=like.dtype, device=like.device) + 0.5
     return torch.stack([x.repeat(len(y)), y.repeat_interleave(len(x))], -1)
