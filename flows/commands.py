@@ -28,29 +28,32 @@ def environment_with_this_python() -> dict[str, str]:
     }
 
 
-def run_on_leash(command: list[str], folder: Path, on_line: Callable[[str], None]) -> int:
+def run_on_leash(command: list[str], folder: Path, on_line: Callable[[str], None] | None = None) -> int:
     """Runs `command` in `folder` in its own process group and returns its exit code.
 
     Each finished line of its output (stdout and stderr together) goes to `on_line`; of a progress bar's rewrites, one
-    every PROGRESS_EVERY_S seconds. When this call ends by an exception, or this process by any signal, the group ends.
+    every PROGRESS_EVERY_S seconds. Without `on_line` the command writes where we write.
+    When this call ends by an exception, or this process by any signal, the whole group ends.
     """
     process = subprocess.Popen(
         [sys.executable, leash.__file__, *command],
         cwd=folder,
         env=environment_with_this_python(),
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE if on_line else None,
+        stderr=subprocess.STDOUT if on_line else None,
         start_new_session=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
     try:
-        _forward_lines(process.stdout.fileno(), on_line)
+        if on_line and process.stdout:
+            _forward_lines(process.stdout.fileno(), on_line)
         return process.wait()
     finally:
         process.stdin.close()
         process.wait()
-        process.stdout.close()
+        if process.stdout:
+            process.stdout.close()
 
 
 def _forward_lines(descriptor: int, on_line: Callable[[str], None]) -> None:

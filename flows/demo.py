@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flows.commands import run_on_leash
+
 METRICS_FILE = Path("data/evaluation/metrics.json")
 REPORT_FILE = Path("data/report/report.html")
 
@@ -21,7 +23,7 @@ REPORT_FILE = Path("data/report/report.html")
 def use_embedded_server(project: Path) -> None:
     """Prefect's settings for a run that needs no server, sends nothing and keeps its files inside the project.
 
-    Must come before Prefect is imported. PREFECT_API_URL is unset, not emptied: an empty one breaks events.
+    PREFECT_API_URL is unset, not emptied: an empty one breaks events.
     """
     os.environ.pop("PREFECT_API_URL", None)
     os.environ["PREFECT_HOME"] = str(project / ".prefect")
@@ -39,12 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
     corpus = parser.parse_args(arguments).corpus
     use_embedded_server(Path.cwd())
-    from flows.train_sheap import train_sheap
-
-    state = train_sheap(corpus, return_state=True)
-    if not state.is_completed():
-        print(f"train-sheap: {state.message}", file=sys.stderr)
-        return 1
+    # On a leash of its own: Prefect's temporary server would outlive a flow that is killed.
+    command = [sys.executable, "-m", "flows.train_sheap", *(["--corpus", corpus] if corpus else [])]
+    try:
+        code = run_on_leash(command, Path.cwd())
+    except KeyboardInterrupt:
+        print("train-sheap: interrupted; the next run goes on where this one stopped", file=sys.stderr)
+        return 130
+    if code:
+        return code
     print_results(Console())
     return 0
 

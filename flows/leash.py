@@ -84,6 +84,9 @@ def main(command: list[str]) -> int:
     def wait_for_release() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
+        # The command goes first, so that it can close what it started in its own order; the others follow its end.
+        child.terminate()
+        time.sleep(GRACE_S)
         end_group(os.getpgrp())
 
     holder = threading.Thread(target=wait_for_release, daemon=True)

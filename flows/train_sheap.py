@@ -6,6 +6,7 @@ the current folder: the checkout for `make demo`, the deployment's working direc
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def train_sheap(corpus: str | None = None) -> State[Any]:
                 logger.info("%s: corpus.folder is now %s (carphone: false)", PARAMS_FILE, folder)
     except StageError as error:
         logger.error("%s", error)
-        return Failed(message=str(error), name="Mistake")
+        return Failed(message=str(error))
     for stage in stages:
         stage_task = run_stage.with_options(
             name=stage,
@@ -129,5 +130,20 @@ def train_sheap(corpus: str | None = None) -> State[Any]:
         state = stage_task(stage, return_state=True)
         if not state.is_completed():
             logger.error("%s", state.message)
-            return Failed(message=state.message, name=state.name)
+            return Failed(message=state.message)
     return Completed(message=f"{len(stages)} stages are up to date")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the flow here and now; its answer to a failure is one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m flows.train_sheap", description="Runs the flow train-sheap.")
+    parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
+    state = train_sheap(parser.parse_args(arguments).corpus, return_state=True)
+    if state.is_completed():
+        return 0
+    print(f"train-sheap: {state.message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
