@@ -1,0 +1,65 @@
+"""`data/evaluation/metrics.json`: what the evaluate stage writes, and what register, report and the demo read.
+
+Light on purpose (no torch): the demo reads it too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+OVERALL = "overall"
+METRICS_NAME = "metrics.json"
+
+
+class _Record(BaseModel):
+    # Further fields are welcome: an evaluation may measure more than these readers know.
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ErrorSummary(_Record):
+    """Scan-to-mesh distances (mm) of all cropped scan vertices of all images together, as the NoW protocol pools them."""
+
+    median_mm: float
+    mean_mm: float
+    std_mm: float
+    num_images: int
+
+
+class Benchmark(_Record):
+    """What was measured on. `sha256` covers images, scans and landmarks: equal hashes, comparable figures."""
+
+    folder: str
+    sha256: str
+    num_images: int
+
+
+class Metrics(_Record):
+    """Errors by challenge ("overall", "multiview_neutral", ...), of the trained model and of the mean head."""
+
+    benchmark: Benchmark
+    model: dict[str, ErrorSummary]
+    mean_head: dict[str, ErrorSummary]
+
+    @property
+    def challenges(self) -> list[str]:
+        """Overall first, then the challenges as they were written."""
+        return sorted(self.model, key=lambda name: name != OVERALL)
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Raises ValueError naming the file and the first field that is wrong."""
+    try:
+        metrics = Metrics.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing; run the 'evaluate' stage first (dvc repro evaluate)") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+    for name, errors in (("model", metrics.model), ("mean_head", metrics.mean_head)):
+        if OVERALL not in errors:
+            raise ValueError(f"{path}: {name}.{OVERALL}: missing")
+        if set(errors) != set(metrics.model):
+            raise ValueError(f"{path}: {name}: not the challenges of 'model'")
+    return metrics
