@@ -1,9 +1,9 @@
 """The square head crop that the predictor expects: one rule for ingestion, prediction and the benchmark.
 
-The published camera sees 0.25 m at the world's origin. The crop is the square that such a camera, a little farther back,
-would see around the head's origin: CROP_SIDE_CM wide there, so that hair above and some neck below stay inside. A mean
-head at rest under the published camera therefore covers the pictured head, 16 % too large and 1.5 cm too high; both are
-what the predicted translation is for.
+The published camera sees 0.25 m at the world's origin. The crop is the square that such a camera, a little farther
+back, would see around the head's origin: CROP_SIDE_CM wide there, so that hair above and some neck below stay inside. A
+mean head at rest under the published camera therefore covers the pictured head, 16 % too large and 1.5 cm too high;
+both are what the predicted translation is for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CROP_SIDE_CM = 29.0
 """Side of the crop at the head: 23 cm from chin to crown, hair, and some air."""
 
 CROP_RISE_CM = 1.5
-"""How far above the head's origin (eye level) the crop's centre lies, along the picture: hair needs more than a chin."""
+"""How far above the head's origin (eye level) the crop's centre lies in the picture: hair needs more than a chin."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CropBox:
     center_y: float
     side: float
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         return iter((self.center_x, self.center_y, self.side))
 
 
@@ -56,7 +56,7 @@ def box_to_crop(box: CropBox, size: int) -> NDArray[np.float64]:
 def cut_crop(image: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.uint8]:
     """The crop [size, size, 3] of a uint8 picture [H, W, 3]; beyond the picture its border is repeated.
 
-    Shrinking averages whole pixels instead of skipping some: the square is cut at a multiple of `size` and area-averaged.
+    Shrinking averages pixels instead of skipping some: the square is cut at a multiple of `size` and area-averaged.
     """
     if size < 1:
         raise ValueError(f"size: expected at least 1 px, got {size}")

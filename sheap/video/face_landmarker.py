@@ -117,9 +117,9 @@ def _roi_around(
 def roi_to_image(roi: FaceRoi, size: int) -> NDArray[np.float64]:
     """Affine map [2, 3] from a size x size patch of the region to the picture, both in px with centres at +0.5.
 
-    MediaPipe lets the patch's first pixel centre, not its corner, fall on the region's corner. We cut the same patch, so
-    that the model sees the same pixels, but map points back by where the patch really lies; MediaPipe's own landmarks
-    carry a shift of (side / size - 1) / 2 px.
+    MediaPipe lets the patch's first pixel centre, not its corner, fall on the region's corner. We cut the same patch,
+    so that the model sees the same pixels, but map points back by where the patch really lies; MediaPipe's own
+    landmarks carry a shift of (side / size - 1) / 2 px.
     """
     scale = roi.side / size
     cos, sin = scale * math.cos(roi.rotation), scale * math.sin(roi.rotation)

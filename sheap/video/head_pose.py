@@ -1,7 +1,8 @@
 """Where a head is and how it is turned, from its landmarks alone.
 
-MediaPipe's z lies on the same scale as x and y (weak perspective), so a rigid fit of a canonical face in centimetres to
-the landmarks gives rotation, size in the picture, and the place of points that cannot be seen, such as the head's centre.
+MediaPipe's z lies on the same scale as x and y (weak perspective), so a rigid fit of a canonical face in centimetres
+to the landmarks gives rotation, size in the picture, and the place of points that cannot be seen, such as the head's
+centre.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class HeadPose:
         return seen[..., :2] * [1, -1]
 
     def euler_deg(self) -> tuple[float, float, float]:
-        """Yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise in the picture)."""
+        """Yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise on screen)."""
         out, across = self.rotation[:, 2], self.rotation[:, 0]
         yaw = math.degrees(math.atan2(out[0], out[2]))
         pitch = math.degrees(math.asin(float(np.clip(out[1], -1, 1))))

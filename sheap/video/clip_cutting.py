@@ -1,0 +1,145 @@
+"""From a track's frames to finished clips: smoothed boxes, crops, masks, quality, in one pass with bounded memory.
+
+The smoothing window looks ahead, so a frame is finished only when the window around it is full: at most
+WINDOW_SIGMAS * smooth_s seconds of frames wait, and at most `max_frames` finished crops of an unfinished clip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.video.crops import CropBox, crop_box, cut_crop, inside_picture, landmarks_to_crop
+from sheap.video.decoding import VideoFrame
+from sheap.video.face_landmarker import FaceLandmarks
+from sheap.video.foreground import MaskBackend, head_mask
+from sheap.video.head_pose import fit_head_pose
+from sheap.video.quality import FrameFilter, sharpness
+from sheap.video.smoothing import smooth_at
+
+WINDOW_SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """How clips are cut. image_size: side of the crops, px. smooth_s: sigma of the boxes' smoothing."""
+
+    image_size: int = 224
+    smooth_s: float = 0.12
+    min_frames: int = 8
+    max_frames: int = 64
+
+
+@dataclass
+class Clip:
+    """Finished frames of one track, in time. Images uint8 [S, S, 3], masks uint8 [S, S], landmarks [478, 3] crop px."""
+
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    masks: list[NDArray[np.uint8]] = field(default_factory=list)
+    landmarks: list[NDArray[np.float32]] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    boxes: list[CropBox] = field(default_factory=list)
+    sharpness: list[float] = field(default_factory=list)
+    presence: list[float] = field(default_factory=list)
+    pose_deg: list[tuple[float, float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    frame: VideoFrame
+    face: FaceLandmarks
+    box: NDArray[np.float64]
+    """Centre x, centre y, log of the side."""
+
+
+class ClipCutter:
+    """Cuts one track. `add` its frames in order, then `close`; finished clips go to `emit`, drops into `dropped`."""
+
+    def __init__(
+        self,
+        settings: CutSettings,
+        frame_filter: FrameFilter,
+        mask_backend: MaskBackend,
+        emit: Callable[[Clip], None],
+        dropped: Counter[str],
+    ) -> None:
+        self._settings, self._filter, self._mask_backend = settings, frame_filter, mask_backend
+        self._emit, self._dropped = emit, dropped
+        self._window: list[_Seen] = []
+        self._next = 0
+        self._clip = Clip()
+        self._last_mask: NDArray[np.uint8] | None = None
+
+    def add(self, frame: VideoFrame, face: FaceLandmarks) -> None:
+        """The track's next frame."""
+        try:
+            box = crop_box(face.points)
+        except ValueError:
+            self._dropped["doubtful_landmarks"] += 1
+            return
+        self._window.append(_Seen(frame, face, np.array([box.center_x, box.center_y, math.log(box.side)])))
+        reach = WINDOW_SIGMAS * self._settings.smooth_s
+        while self._next < len(self._window) and self._window[self._next].frame.time_s + reach <= frame.time_s:
+            self._finish_next()
+
+    def close(self) -> None:
+        """The track has ended: finishes what waits."""
+        while self._next < len(self._window):
+            self._finish_next()
+        self._close_clip()
+
+    def _finish_next(self) -> None:
+        seen = self._window[self._next]
+        times = np.array([other.frame.time_s for other in self._window])
+        values = np.stack([other.box for other in self._window])
+        x, y, log_side = smooth_at(times, values, self._next, self._settings.smooth_s)
+        self._cut(seen, CropBox(float(x), float(y), math.exp(log_side)))
+        self._next += 1
+        # what lies behind every later window is let go
+        reach = WINDOW_SIGMAS * self._settings.smooth_s
+        if self._next < len(self._window):
+            oldest = self._window[self._next].frame.time_s - reach
+            while self._window[0].frame.time_s < oldest:
+                self._window.pop(0)
+                self._next -= 1
+
+    def _cut(self, seen: _Seen, box: CropBox) -> None:
+        size = self._settings.image_size
+        height, width = seen.frame.image.shape[:2]
+        landmarks = landmarks_to_crop(seen.face.points, box, size)
+        crop = cut_crop(seen.frame.image, box, size)
+        inside = inside_picture(box, size, height, width)
+        pose_deg = fit_head_pose(seen.face.points).euler_deg()
+        crispness = sharpness(crop, landmarks)
+        reason = self._filter.reason_to_drop(
+            head_px=box.side, sharpness=crispness, presence=seen.face.presence, pose_deg=pose_deg,
+            outside=1.0 - float(inside.mean()),
+        )
+        if reason is not None:
+            self._dropped[reason] += 1
+            self._last_mask = None
+            return
+        self._last_mask = head_mask(self._mask_backend, crop, landmarks, inside, self._last_mask)
+        clip = self._clip
+        clip.images.append(crop)
+        clip.masks.append(self._last_mask)
+        clip.landmarks.append(landmarks)
+        clip.times_s.append(round(seen.frame.time_s, 6))
+        clip.boxes.append(box)
+        clip.sharpness.append(round(crispness, 6))
+        clip.presence.append(round(seen.face.presence, 6))
+        clip.pose_deg.append((round(pose_deg[0], 3), round(pose_deg[1], 3), round(pose_deg[2], 3)))
+        if len(clip.images) == self._settings.max_frames:
+            self._close_clip()
+
+    def _close_clip(self) -> None:
+        if len(self._clip.images) >= self._settings.min_frames:
+            self._emit(self._clip)
+        elif self._clip.images:
+            self._dropped["short_clip"] += len(self._clip.images)
+        self._clip = Clip()

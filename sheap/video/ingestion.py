@@ -1,0 +1,147 @@
+"""One video from file to clips: decode, shots, tracks, crops; every frame ends as kept or under a named reason."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sheap.data.schema import ClipRecord, check_clip_id
+from sheap.video.clip_cutting import Clip, ClipCutter, CutSettings
+from sheap.video.decoding import VideoProblem, VideoReader
+from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.foreground import MaskBackend
+from sheap.video.quality import FrameFilter
+from sheap.video.shots import ShotDetector
+from sheap.video.tracking import FaceTracker
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """What the corpus knows of one video."""
+
+    path: Path
+    name: str
+    """How the corpus names the file: a path that means the same on every machine where it can."""
+    sha256: str
+    identity: str
+    split: str | None
+    licence: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """How videos are read. fps: frames taken a second. max_side: larger pictures are shrunk to it before anything."""
+
+    fps: float = 25.0
+    max_side: int = 1280
+    cut_threshold: float = 27.0
+    cut: CutSettings = field(default_factory=CutSettings)
+    filter: FrameFilter = field(default_factory=FrameFilter)
+
+
+@dataclass
+class VideoReport:
+    """What became of one video. status: kept, or dropped with a reason to count by and a line for a person."""
+
+    video: str
+    sha256: str
+    identity: str
+    status: str = "dropped"
+    reason: str | None = None
+    detail: str | None = None
+    damage: str | None = None
+    frames_decoded: int = 0
+    frames_sampled: int = 0
+    frames_with_face: int = 0
+    frames_kept: int = 0
+    shots: int = 0
+    tracks: int = 0
+    dropped_frames: dict[str, int] = field(default_factory=dict)
+    """Face frames by reason; two faces in a frame count twice. `no_face` counts frames."""
+    clips: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def ingest_video(
+    source: VideoSource,
+    settings: IngestSettings,
+    landmarker: FaceLandmarker,
+    mask_backend: MaskBackend,
+    store: Callable[[ClipRecord, Clip], None],
+) -> VideoReport:
+    """Reads one video and hands every clip to `store`. A bad file is a report with a reason, never an exception."""
+    report = VideoReport(source.name, source.sha256, source.identity)
+    dropped: Counter[str] = Counter()
+
+    def emitter(shot: int, track: int) -> Callable[[Clip], None]:
+        def emit(clip: Clip) -> None:
+            record = _record(source, clip, settings, mask_backend.name, shot, track, part=len(report.clips))
+            store(record, clip)
+            report.clips.append(record.clip_id)
+            report.frames_kept += record.num_frames
+
+        return emit
+
+    try:
+        with VideoReader(source.path) as video:
+            tracker, shots = FaceTracker(landmarker), ShotDetector(settings.cut_threshold)
+            cutters: dict[int, ClipCutter] = {}
+            for frame in video.frames(settings.fps, settings.max_side):
+                report.frames_sampled += 1
+                if shots.is_cut(frame.image) or report.shots == 0:
+                    report.shots += 1
+                    tracker.start_shot()
+                faces = tracker.update(frame.image)
+                for number in [n for n in cutters if n not in faces]:
+                    cutters.pop(number).close()
+                for number, face in faces.items():
+                    if number not in cutters:
+                        report.tracks += 1
+                        cutters[number] = ClipCutter(
+                            settings.cut, settings.filter, mask_backend, emitter(report.shots - 1, number), dropped
+                        )
+                    cutters[number].add(frame, face)
+                report.frames_with_face += bool(faces)
+                dropped["no_face"] += not faces
+            for cutter in cutters.values():
+                cutter.close()
+            report.frames_decoded, report.damage = video.num_decoded, video.damage
+    except VideoProblem as problem:
+        report.reason, report.detail = problem.reason, problem.detail
+    report.dropped_frames = {reason: count for reason, count in sorted(dropped.items()) if count}
+    if report.clips:
+        report.status = "kept"
+    elif report.reason is None:
+        # the reason that cost the most frames names the video's
+        report.reason = max(sorted(report.dropped_frames), key=lambda name: report.dropped_frames[name])
+        report.detail = ", ".join(f"{name}: {count} frames" for name, count in report.dropped_frames.items())
+    return report
+
+
+def _record(
+    source: VideoSource, clip: Clip, settings: IngestSettings, mask_backend: str, shot: int, track: int, part: int
+) -> ClipRecord:
+    return ClipRecord(
+        clip_id=check_clip_id(f"{_slug(source.name)}-{source.sha256[:8]}-{part:03d}"),
+        identity=source.identity, split=source.split, video=source.name, video_sha256=source.sha256,
+        licence=source.licence, origin=source.origin, image_size=settings.cut.image_size, num_frames=len(clip.images),
+        shot=shot, track=track, times_s=clip.times_s,
+        boxes_px=[tuple(round(float(v), 3) for v in box) for box in clip.boxes],
+        sharpness=clip.sharpness, presence=clip.presence, pose_deg=clip.pose_deg, mask_backend=mask_backend,
+    )
+
+
+def _slug(name: str) -> str:
+    """Up to 40 plain characters that remind of a file name."""
+    stem = unicodedata.normalize("NFKD", Path(name).stem).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40] or "video"
+
+

@@ -1,0 +1,53 @@
+"""What a frame is worth: measures that are stored with it and thresholds that drop it under a named reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FrameFilter:
+    """Thresholds; a frame beyond one is dropped and counted under that field's reason."""
+
+    min_head_px: float = 64.0
+    """Side of the head crop in the video's own pixels."""
+    min_sharpness: float = 0.0
+    min_presence: float = 0.5
+    max_yaw_deg: float = 75.0
+    max_pitch_deg: float = 50.0
+    max_outside: float = 0.35
+    """Share of the crop that lies beyond the picture."""
+
+    def reason_to_drop(
+        self, *, head_px: float, sharpness: float, presence: float, pose_deg: tuple[float, float, float], outside: float
+    ) -> str | None:
+        """The first reason to drop a frame, or None to keep it."""
+        if presence < self.min_presence:
+            return "doubtful_landmarks"
+        if head_px < self.min_head_px:
+            return "small_head"
+        if abs(pose_deg[0]) > self.max_yaw_deg or abs(pose_deg[1]) > self.max_pitch_deg:
+            return "turned_away"
+        if outside > self.max_outside:
+            return "outside_picture"
+        if sharpness < self.min_sharpness:
+            return "blurred"
+        return None
+
+
+def sharpness(crop: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> float:
+    """Mean squared Laplacian of the face's lightness over its variance: 0 for a flat blur, above 0.1 when crisp.
+
+    Measured on the crop itself, so that an enlarged small face counts as the blurred one that it is.
+    """
+    low = np.clip(np.floor(landmarks_px[:, :2].min(0)), 0, crop.shape[0]).astype(int)
+    high = np.clip(np.ceil(landmarks_px[:, :2].max(0)), 0, crop.shape[0]).astype(int)
+    if (high - low).min() < 4:
+        return 0.0
+    grey = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    detail = cv2.Laplacian(grey, cv2.CV_32F)
+    return float((detail**2).mean() / (grey.var() + 1.0))

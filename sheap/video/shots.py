@@ -1,0 +1,31 @@
+"""Where one shot ends and the next begins: PySceneDetect's content detector, one frame at a time."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scenedetect import ContentDetector, FrameTimecode
+
+_THUMBNAIL_WIDTH = 160
+
+
+class ShotDetector:
+    """Feed frames in order; `is_cut` tells whether a frame starts a new shot.
+
+    threshold: mean change of hue, saturation and lightness (0..255) that counts as a cut.
+    """
+
+    def __init__(self, threshold: float = 27.0) -> None:
+        # lengths are filtered later, by clip; a cut must be known at once, before its frame reaches any track
+        self._detector = ContentDetector(threshold=threshold, min_scene_len=0)
+        self._count = 0
+
+    def is_cut(self, image: NDArray[np.uint8]) -> bool:
+        """Whether this uint8 RGB frame [H, W, 3] belongs to another shot than the one before."""
+        height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
+        thumbnail = cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+        bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
+        cuts = self._detector.process_frame(FrameTimecode(self._count, fps=25.0), bgr)
+        self._count += 1
+        return bool(cuts) and self._count > 1

@@ -1,0 +1,119 @@
+"""Faces followed from frame to frame within a shot: one track is one person; a doubtful one is ended, not guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.video.face_detector import FaceDetection, overlap
+from sheap.video.face_landmarker import (
+    MIN_PRESENCE,
+    FaceLandmarker,
+    FaceLandmarks,
+    roi_from_detection,
+    roi_from_landmarks,
+)
+
+DETECT_EVERY = 5
+"""Frames between searches for new faces while others are followed."""
+
+MIN_CONTINUITY = 0.25
+"""Overlap of a face's boxes in consecutive frames below which the track has jumped."""
+
+MAX_MERGE = 0.5
+"""Two tracks whose boxes overlap more than this cannot be told apart any longer."""
+
+
+@dataclass
+class _Track:
+    number: int
+    face: FaceLandmarks
+
+
+class FaceTracker:
+    """Follows every face of one shot; numbers are never reused within a video."""
+
+    def __init__(self, landmarker: FaceLandmarker) -> None:
+        self._landmarker = landmarker
+        self._tracks: list[_Track] = []
+        self._next_number = 0
+        self._frames_since_search = DETECT_EVERY
+
+    def start_shot(self) -> None:
+        """Forgets every face: nobody is assumed to be the same person across a cut."""
+        self._tracks = []
+        self._frames_since_search = DETECT_EVERY
+
+    def update(self, image: NDArray[np.uint8]) -> dict[int, FaceLandmarks]:
+        """The faces in the next frame, by track number; a track that is missing has ended."""
+        followed = [track for track in self._tracks if self._follow(track, image)]
+        some_were_lost = len(followed) < len(self._tracks)
+        self._tracks = _without_merged(followed)
+        self._frames_since_search += 1
+        if some_were_lost or self._frames_since_search >= DETECT_EVERY or not self._tracks:
+            self._frames_since_search = 0
+            self._start_new(image)
+        return {track.number: track.face for track in self._tracks}
+
+    def _follow(self, track: _Track, image: NDArray[np.uint8]) -> bool:
+        face = self._landmarker.landmarks(image, roi_from_landmarks(track.face.points))
+        before, now = face_box(track.face.points), face_box(face.points)
+        if face.presence < MIN_PRESENCE or overlap(before, now[None])[0] < MIN_CONTINUITY:
+            return False
+        track.face = face
+        return True
+
+    def _start_new(self, image: NDArray[np.uint8]) -> None:
+        known = [face_box(track.face.points) for track in self._tracks]
+        for detection in search_faces(self._landmarker, image):
+            face = self._landmarker.landmarks(image, roi_from_detection(detection))
+            if face.presence < MIN_PRESENCE:
+                continue
+            box = face_box(face.points)
+            if known and overlap(box, np.stack(known)).max() > MIN_CONTINUITY:
+                continue
+            known.append(box)
+            self._tracks.append(_Track(self._next_number, face))
+            self._next_number += 1
+
+
+def search_faces(landmarker: FaceLandmarker, image: NDArray[np.uint8]) -> list[FaceDetection]:
+    """Faces of a whole picture; where none is found, of its overlapping squares, in which small faces are larger."""
+    found = landmarker.detect(image)
+    if found:
+        return found
+    height, width = image.shape[:2]
+    side = min(height, width) if max(height, width) >= 1.3 * min(height, width) else round(0.6 * min(height, width))
+    for top in _starts(height, side):
+        for left in _starts(width, side):
+            tile = np.ascontiguousarray(image[top : top + side, left : left + side])
+            shift = np.array([left, top], np.float32)
+            for face in landmarker.detect(tile):
+                found.append(FaceDetection(face.box + np.tile(shift, 2), face.keypoints + shift, face.score))
+    return sorted(found, key=lambda face: -face.score)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where squares of `side` start so that they cover `length` and overlap by at least a quarter."""
+    count = 1 if length <= side else int(np.ceil((length - side) / (0.75 * side))) + 1
+    return [round(start) for start in np.linspace(0, length - side, count)]
+
+
+def face_box(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bounding box (left, top, right, bottom) of landmarks [478, 2 or 3], px."""
+    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])
+
+
+def _without_merged(tracks: list[_Track]) -> list[_Track]:
+    """Ends tracks that have run into each other: after that nobody knows who is who."""
+    if len(tracks) < 2:
+        return tracks
+    boxes = np.stack([face_box(track.face.points) for track in tracks])
+    merged = {
+        number
+        for number, box in enumerate(boxes)
+        if any(other != number and value > MAX_MERGE for other, value in enumerate(overlap(box, boxes)))
+    }
+    return [track for number, track in enumerate(tracks) if number not in merged]
