@@ -1,0 +1,133 @@
+"""The console script `sheap`: the library's doors from the command line. `sheap --help` lists what exists."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+predict_app = typer.Typer(no_args_is_help=True, help="Predict heads.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
+shards_app = typer.Typer(no_args_is_help=True, help="Look at and verify shard folders.")
+app.add_typer(predict_app, name="predict")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(shards_app, name="shards")
+
+# Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
+
+Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
+DEFAULT_MODEL = Path("data/model")
+
+
+@predict_app.command("images")
+def predict_images(
+    images: Annotated[list[Path], typer.Argument(help="Pictures, each with a face.")],
+    model: Model = DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path("outputs/predictions"),
+) -> None:
+    """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
+    from pipeline.predict_files import predict_picture, read_picture
+    from sheap.predictor import SheapPredictor
+
+    predictor = SheapPredictor.load(model)
+    out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for path in images:
+        try:
+            predict_picture(predictor, read_picture(path), out / path.stem)
+        except ValueError as error:
+            failed += 1
+            print(f"sheap: {path}: {error}", file=sys.stderr)
+        else:
+            print(f"{path} -> {out / path.stem}.obj")
+    if failed:
+        raise typer.Exit(2)
+
+
+@predict_app.command("now")
+def predict_now(
+    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
+    model: Model = DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
+    image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
+) -> None:
+    """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
+    from sheap.evaluation.now_dataset import NowDataset
+    from sheap.evaluation.now_prediction import predict_now_folder
+    from sheap.evaluation.now_submission import check_submission
+    from sheap.predictor import SheapPredictor
+
+    opened = NowDataset.open(dataset, image_set)
+    summary = predict_now_folder(opened, SheapPredictor.load(model), out)
+    check = check_submission(out, opened)
+    for image, problems in check.problems.items():
+        print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
+    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({summary})")
+    if not check.is_good:
+        raise typer.Exit(2)
+
+
+@evaluate_app.command("now")
+def evaluate_now(
+    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
+    predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
+    challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
+) -> None:
+    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
+    from sheap.evaluation.now_folder import evaluate_now_folder
+
+    evaluation = evaluate_now_folder(
+        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
+    )
+    table = Table("challenge", "median mm", "mean mm", "std mm")
+    for name, figures in evaluation.statistics().items():
+        table.add_row(name, *(f"{value:.3f}" for value in (figures.median_mm, figures.mean_mm, figures.std_mm)))
+    Console().print(table)
+    for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
+        print(f"not evaluated: {image}: {reason}", file=sys.stderr)
+
+
+@shards_app.command("verify")
+def verify(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
+    """Compare every byte with the manifest: finds flipped bytes, cut tars, missing and extra files."""
+    from sheap.data.manifest import verify_shards
+
+    problems = verify_shards(folder)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise typer.Exit(2)
+    print(f"{folder}: verified")
+
+
+@shards_app.command("stats")
+def stats(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
+    """Print the manifest's counts as JSON."""
+    from sheap.data.manifest import Manifest
+
+    manifest = Manifest.read(folder)
+    print(json.dumps(json.loads(manifest.model_dump_json(exclude={"splits": {"__all__": {"shards"}}})), indent=1))
+
+
+def main() -> None:
+    """Runs the command line. A user's mistake ends in one line and exit code 2."""
+    from pipeline.stage import StageError
+
+    try:
+        app()
+    except (StageError, ValueError, OSError) as error:
+        print(f"sheap: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""One picture to files that a person can open: a mesh, the parameters, and the mesh laid over the crop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sheap.evaluation.mesh_files import TriangleMesh, write_obj
+from sheap.predictor import SheapPredictor
+from sheap.render.mesh import mesh_normals, rasterize_mesh
+from sheap.video.crops import cut_crop
+
+OVERLAY_SIZE = 512
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture file as uint8 RGB [H, W, 3]. Raises ValueError when it is no picture, OSError when it cannot be read."""
+    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if image is None:
+        raise ValueError("not a picture that OpenCV can read")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def predict_picture(predictor: SheapPredictor, image: NDArray[np.uint8], stem: Path) -> None:
+    """Writes STEM.obj (posed mesh, metres), STEM.json (parameters and the crop) and STEM_overlay.png.
+
+    Raises ValueError when no face is found.
+    """
+    found = predictor.predict_image(image)
+    vertices = predictor.mesh(found.params).vertices
+    faces = predictor.head.faces
+    write_obj(stem.with_name(f"{stem.name}.obj"), TriangleMesh(vertices[0].double().numpy(), faces.numpy()))
+    values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
+    crop = dataclasses.asdict(found.crop)
+    stem.with_name(f"{stem.name}.json").write_text(json.dumps({"params": values, "crop_px": crop}, indent=1) + "\n")
+
+    fragments = rasterize_mesh(vertices, faces, predictor.camera(OVERLAY_SIZE))
+    facing = mesh_normals(vertices, faces, fragments)[0, 0, ..., 2:].abs()
+    covered = fragments.mask[0, 0, ..., None].float()
+    pixels = torch.from_numpy(cut_crop(image, found.crop, OVERLAY_SIZE)).float() / 255
+    overlay = pixels * (1 - 0.6 * covered) + 0.6 * covered * facing
+    both = (torch.cat([pixels, overlay], 1).clamp(0, 1) * 255).round().byte().numpy()
+    cv2.imwrite(str(stem.with_name(f"{stem.name}_overlay.png")), cv2.cvtColor(both, cv2.COLOR_RGB2BGR))
