@@ -19,12 +19,16 @@ class _Record(BaseModel):
 
 
 class ErrorSummary(_Record):
-    """Scan-to-mesh distances (mm) of all cropped scan vertices of all images together, as the NoW protocol pools them."""
+    """Scan-to-mesh distances (mm) of all cropped scan vertices of all images together, as the NoW protocol pools them.
+
+    The fields are those of sheap.evaluation.now_results.DistanceStatistics.
+    """
 
     median_mm: float
     mean_mm: float
     std_mm: float
-    num_images: int
+    images: int
+    vertices: int
 
 
 class Benchmark(_Record):
@@ -51,15 +55,21 @@ class Metrics(_Record):
 def read_metrics(path: Path) -> Metrics:
     """Raises ValueError naming the file and the first field that is wrong."""
     try:
-        metrics = Metrics.model_validate_json(path.read_bytes())
+        return parse_metrics(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; run the 'evaluate' stage first (dvc repro evaluate)") from None
+
+
+def parse_metrics(content: bytes, where: str) -> Metrics:
+    """The metrics in a file's bytes; `where` names the file in a ValueError."""
+    try:
+        metrics = Metrics.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+        raise ValueError(f"{where}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
     for name, errors in (("model", metrics.model), ("mean_head", metrics.mean_head)):
         if OVERALL not in errors:
-            raise ValueError(f"{path}: {name}.{OVERALL}: missing")
+            raise ValueError(f"{where}: {name}.{OVERALL}: missing")
         if set(errors) != set(metrics.model):
-            raise ValueError(f"{path}: {name}: not the challenges of 'model'")
+            raise ValueError(f"{where}: {name}: not the challenges of 'model'")
     return metrics
