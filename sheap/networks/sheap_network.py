@@ -46,9 +46,9 @@ class SheapNetwork(nn.Module):
     """Encoder with its heads, Gaussians regressor and illumination prior (method.md, 2-7).
 
     head: the head model; it moves with the network and is no part of its weights.
-    start_translation: [3] metres, where the head's origin is put before anything is learnt; `start_translation_for` gives
-    the place that centres the mean head as crops do. image_feature_size: channels of the DINOv2 features that
-    `gaussians` will be given; None builds the UV generator without cross-attention.
+    start_translation: [3] metres, where the head is put before anything is learnt; `start_translation_for` gives the place
+    where crops have it. image_feature_size: channels of the DINOv2 features that `gaussians` will be given; None builds
+    the UV generator without cross-attention.
     """
 
     def __init__(
@@ -124,15 +124,10 @@ class SheapNetwork(nn.Module):
         return GaussianHead(attributes, frames, rigged, colors)
 
 
-def start_translation_for(head: HeadModel, cameras: Cameras, crop: tuple[float, float, float]) -> Tensor:
-    """Where to put the mean head, frontal, so that its landmarks lie in the image as the crop rule wants: [3] metres.
+def start_translation_for(cameras: Cameras, crop_side: float, crop_rise: float) -> Tensor:
+    """Where the fixed camera sees the mean head as crops show it: [3] metres.
 
-    crop: (centre x, centre y, side) in px that the crop rule gives for the mean head's landmarks seen by the one camera
-    with the head at the origin. Exact for a flat head; a head's depth leaves well under a pixel.
+    crop_side, crop_rise: the crop rule's width at the head's origin, and how far above that origin its centre lies (metres).
     """
-    focal, distance = cameras.K[0, 0, 0], cameras.world_to_cam[0, 2, 3]
-    center_x, center_y, side = crop
-    new_distance = distance * side / cameras.height
-    right = (center_x - cameras.width / 2) / focal * distance
-    down = (center_y - cameras.height / 2) / focal * distance
-    return torch.stack([-right, down, distance - new_distance]).to(torch.float32)
+    focal, distance = float(cameras.K[0, 1, 1]), float(cameras.world_to_cam[0, 2, 3])
+    return torch.tensor([0.0, -crop_rise, distance - crop_side * focal / cameras.height])

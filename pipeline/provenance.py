@@ -1,0 +1,74 @@
+"""Where a result comes from: code, files, commit and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import sheap
+from pipeline.stage import cpu_count
+
+
+def fingerprint_files(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their relative names."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(str(file.relative_to(path)).encode("utf-8"))
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint_code(parts: tuple[str, ...]) -> str:
+    """SHA-256 of the named modules and sub-packages of `sheap`: their sources and the data files they ship."""
+    root = Path(sheap.__file__).parent
+    digest = hashlib.sha256()
+    for part in parts:
+        base = root / part
+        files = [base] if base.is_file() else sorted([*base.rglob("*.py"), *base.rglob("*.safetensors")])
+        for file in files:
+            digest.update(str(file.relative_to(root)).encode("utf-8") + file.read_bytes())
+    return digest.hexdigest()
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with `-dirty` where tracked files differ; None outside of git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
+
+
+def hardware() -> dict[str, Any]:
+    """The machine in words and numbers."""
+    gpus = (
+        [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "cpu": _cpu_name(),
+        "cores": cpu_count(),
+        "gpus": gpus,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

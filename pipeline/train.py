@@ -1,0 +1,276 @@
+"""Stage `train`: self-supervised training inside Ray Train; writes data/model.
+
+Ray is started and ended here. Checkpoints, history and panels gather under .sheap/checkpoints/HASH, where HASH is of
+everything that decides the result (settings, data, code, weight files): the same command after a kill goes on from there,
+and a changed setting never meets another run's checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from pipeline.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
+from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.train_progress import follow_history
+from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
+from sheap.data.manifest import Manifest
+from sheap.networks.config import PRESETS, NetworkConfig
+from sheap.training.config import TrainingConfig
+from sheap.training.state import TrainingState
+from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+
+SHARDS_DIR = Path("data/shards")
+MODEL_DIR = Path("data/model")
+CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
+
+CODE_PARTS = ("bundle.py", "data", "geometry", "head", "losses", "networks", "render", "training", "video/crops.py")
+"""What of `sheap` decides a training run's result."""
+
+log = logging.getLogger("train")
+
+
+class PairParams(StageParams):
+    """Which pairs are drawn, and how they are augmented (sheap.data.augment)."""
+
+    least_gap: Annotated[int, Field(ge=0)]
+    greatest_gap: Annotated[int, Field(ge=1)]
+    across_clips: Annotated[float, Field(ge=0, le=1)]
+    augment: bool
+
+
+class WorkerParams(StageParams):
+    """Who trains. num_workers `auto`: one for each GPU, or one on the CPU."""
+
+    num_workers: Literal["auto"] | Annotated[int, Field(ge=1)]
+    threads_per_worker: Literal["auto"] | Annotated[int, Field(ge=1)]
+    loader_processes: Annotated[int, Field(ge=0)]
+    use_gpu: Literal["auto"] | bool
+    max_failures: Annotated[int, Field(ge=0)]
+    """How often a lost worker group is started again from the last checkpoint."""
+    ray_address: str | None
+    """A running Ray cluster; null starts Ray for this stage alone."""
+
+
+class WeightFiles(StageParams):
+    """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch)."""
+
+    head_model: Path | None
+    encoder: Path | None
+    dinov2: Path | None
+    lpips_backbone: Path | None
+    lpips_linear: Path | None
+    illumination_prior: Path | None
+
+    @model_validator(mode="after")
+    def _check(self) -> WeightFiles:
+        if (self.lpips_backbone is None) != (self.lpips_linear is None):
+            raise ValueError("lpips_backbone and lpips_linear go together")
+        return self
+
+    def named(self) -> dict[str, Path]:
+        """The files and folders that are given."""
+        return {name: path for name in type(self).model_fields if (path := getattr(self, name)) is not None}
+
+
+class TrainParams(StageParams):
+    """Params section `train`."""
+
+    preset: Literal["published", "small", "tiny"]
+    pairs: PairParams
+    workers: WorkerParams
+    weight_files: WeightFiles
+    validation_pairs: Annotated[int, Field(ge=0)]
+    panel_pairs: Annotated[int, Field(ge=1, le=16)]
+    wandb_mode: Literal["offline", "online", "disabled"]
+    training: TrainingConfig
+
+    def network(self) -> NetworkConfig:
+        return PRESETS[self.preset]
+
+
+def run(params: TrainParams) -> None:
+    """Reads data/shards, writes data/model."""
+    manifest = Manifest.read(require_input(SHARDS_DIR, "shards"))
+    for name, path in params.weight_files.named().items():
+        if not path.exists():
+            raise StageError(f"params.yaml: train.weight_files.{name}: {path} does not exist")
+    say_what_is_left_out(params)
+    run_hash, identity = _run_hash(params, manifest)
+    folder = (CHECKPOINTS_DIR / run_hash).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    num_workers, threads, use_gpu = resolve_workers(params.workers)
+    started = time.time()
+    _train(params, folder, run_hash, num_workers, threads, use_gpu)
+    workers = {"num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu}
+    _write_model(params, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
+    shutil.rmtree(folder)
+
+
+def resolve_workers(workers: WorkerParams) -> tuple[int, int, bool]:
+    """Number of workers, threads of each, and whether they use GPUs."""
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    use_gpu = num_gpus > 0 if workers.use_gpu == "auto" else workers.use_gpu
+    if use_gpu and num_gpus == 0 and workers.ray_address is None:
+        raise StageError("params.yaml: train.workers.use_gpu: true, but torch sees no GPU")
+    num_workers = (max(1, num_gpus) if use_gpu else 1) if workers.num_workers == "auto" else workers.num_workers
+    share = max(1, cpu_count() // num_workers)
+    return num_workers, share if workers.threads_per_worker == "auto" else workers.threads_per_worker, use_gpu
+
+
+def say_what_is_left_out(params: TrainParams) -> None:
+    """One line for every term or part that runs without its weights."""
+    files, weights = params.weight_files, params.training.weights
+    if files.encoder is None:
+        log.info("encoder: no weights named (train.weight_files.encoder), it starts from random values")
+    if files.dinov2 is None:
+        log.info("DINOv2: no weights named (train.weight_files.dinov2), no cross-attention and no DINOv2 loss")
+    if files.lpips_backbone is None and weights.lpips > 0:
+        log.info("LPIPS: no weights named (train.weight_files.lpips_*), the term is left out")
+
+
+def _run_hash(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str, Any]]:
+    """Name of the run, and what it was made from."""
+    identity = {
+        "params": params.model_dump(mode="json"),
+        "data_hash": manifest.data_hash,
+        "code_hash": fingerprint_code(CODE_PARTS),
+        "weight_files": {name: fingerprint_files(path) for name, path in params.weight_files.named().items()},
+        "head_model": HeadReference.of(params.weight_files.head_model).sha256,
+    }
+    canonical = json.dumps(identity, sort_keys=True).encode("utf-8")
+    return hashlib.sha256(canonical).hexdigest()[:16], identity
+
+
+def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
+    """Runs the workers to the end, with a progress bar here."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from pipeline.train_worker import train_worker
+
+    if params.workers.ray_address is None:
+        ray.init(
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            num_cpus=max(cpu_count(), num_workers),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    else:
+        ray.init(address=params.workers.ray_address, log_to_driver=False)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={
+            "params": params.model_dump_json(),
+            "folder": str(folder),
+            "project": str(Path.cwd()),
+            "run": run_hash,
+            "threads": threads,
+        },
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        run_config=RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=FailureConfig(max_failures=params.workers.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        with follow_history(folder / "history.jsonl", params.training):
+            trainer.fit()
+    except Exception as error:
+        raise _plain(error) from error
+    finally:
+        ray.shutdown()
+
+
+def _plain(error: Exception) -> Exception:
+    """A worker's own ValueError, OSError or FloatingPointError as a one-line StageError; anything else as it is."""
+    failures = getattr(error, "worker_failures", None)
+    cause = next(iter(failures.values()), None) if failures else None
+    for known in ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError"):
+        if cause is not None and known in type(cause).__name__:
+            return StageError(str(cause).strip().splitlines()[-1])
+    return error
+
+
+def _write_model(
+    params: TrainParams,
+    manifest: Manifest,
+    folder: Path,
+    identity: dict[str, Any],
+    workers: dict[str, Any],
+    seconds: float,
+) -> None:
+    """data/model from the last checkpoint's averaged weights, the history and the panels."""
+    from pipeline.train_worker import CHECKPOINT_NAME, build_models
+
+    models = build_models(params, torch.device("cpu"))
+    state = TrainingState.start(models.network, params.training)
+    state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)
+    if state.step != params.training.total_steps:
+        raise StageError(
+            f"{folder}: training ended at step {state.step} of {params.training.total_steps}; run it again"
+        )
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    config = BundleConfig(
+        network=params.network(),
+        image_feature_size=None if models.dinov2 is None else models.dinov2.size,
+        head_model=HeadReference.of(params.weight_files.head_model),
+        preprocessing=Preprocessing(
+            image_size=params.network().encoder.image_size, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM
+        ),
+    )
+    summary = identity | {
+        "commit": git_commit(),
+        "seed": params.training.seed,
+        "steps": state.step,
+        "skipped_steps": state.skipped,
+        "seconds": round(seconds, 1),
+        "images_per_second": {phase: round(speed, 1) for phase, speed in _mean_speed(history).items()},
+        "train_clips": manifest.splits["train"].num_clips,
+        "train_identities": len(manifest.splits["train"].identities),
+        "workers": workers,
+        "hardware": hardware(),
+    }
+    with atomic_directory(MODEL_DIR) as model_dir:
+        save_bundle(model_dir, state.average.network, config)
+        shutil.copyfile(folder / "history.jsonl", model_dir / "history.jsonl")
+        shutil.copytree(folder / "panels", model_dir / "panels")
+        (model_dir / "train.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint folder Ray committed last (its names sort by time)."""
+    found = sorted(path for path in folder.glob("checkpoint_*") if path.is_dir())
+    if not found:
+        raise StageError(f"{folder}: training left no checkpoint")
+    return found[-1]
+
+
+def _mean_speed(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Images a second of each phase, over its records."""
+    speeds: dict[str, list[float]] = {}
+    for record in history:
+        if record["kind"] == "training":
+            speeds.setdefault(record["phase"], []).append(record["images_per_second"])
+    return {phase: sum(values) / len(values) for phase, values in speeds.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main("train", TrainParams, run))

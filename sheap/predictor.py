@@ -1,0 +1,136 @@
+"""The public door: a picture in, head parameters and a mesh out. At inference only the encoder and the head model run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sheap.bundle import BundleConfig, load_bundle
+from sheap.geometry.cameras import Cameras, published_camera
+from sheap.head import HeadMesh, HeadModel, HeadParams
+from sheap.networks.sheap_network import SheapNetwork
+from sheap.video.crops import CropBox, crop_box, cut_crop
+from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """One face of a picture: params (batch of one), the crop they were seen in, and its landmarks [478, 3] px."""
+
+    params: HeadParams
+    crop: CropBox
+    landmarks: NDArray[np.float32]
+
+
+class SheapPredictor:
+    """Predicts heads from head crops, or from pictures in which it finds the face itself."""
+
+    def __init__(self, network: SheapNetwork, config: BundleConfig, landmark_model: Path | None = None) -> None:
+        self.network = network
+        self.config = config
+        self._landmark_model = landmark_model
+        self._landmarker: FaceLandmarker | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        head_model: Path | None = None,
+        landmark_model: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> SheapPredictor:
+        """From a registered bundle or a `data/model` folder.
+
+        head_model: needed where it was trained with another than the shipped one. landmark_model: MediaPipe's bundle, where
+        it is not the installed one. Raises ValueError naming the file when something does not belong together.
+        """
+        network, config = load_bundle(Path(folder), head_model)
+        return cls(network.to(device), config, landmark_model)
+
+    @property
+    def head(self) -> HeadModel:
+        return self.network.head
+
+    @property
+    def image_size(self) -> int:
+        """Side of the crops the network was trained on; others are resized to it."""
+        return self.config.preprocessing.image_size
+
+    def camera(self, size: int) -> Cameras:
+        """The fixed camera that sees predictions where they are in a size x size crop."""
+        return published_camera(size, device=self.network.head.template.device)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> HeadParams:
+        """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range."""
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+            raise ValueError(f"images: expected square crops [B, 3, S, S], got {list(images.shape)}")
+        if not images.is_floating_point() or (images.numel() and not (images.amin() >= 0 and images.amax() <= 1)):
+            raise ValueError("images: expected floats in [0, 1]")
+        images = images.to(self.network.head.template.device, torch.float32)
+        if images.shape[-1] != self.image_size:
+            size = (self.image_size, self.image_size)
+            images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
+        return self.network.encode(images).head_params()
+
+    def predict_published(self, images: Tensor) -> dict[str, Tensor]:
+        """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.
+
+        Every value is [B, ...]; `expr` has as many coefficients as the head model has (FLAME: 100).
+        """
+        params = self.predict(images)
+        return {
+            "shape_from_facenet": params.shape,
+            "expr": params.expression,
+            "eyelids": params.eyelids,
+            "cam_trans": params.translation,
+            "torso_pose": params.root_rotvec,
+            "neck_pose": params.neck_rotvec,
+            "jaw_pose": params.jaw_rotvec,
+            "eye_l_pose": params.eye_left_rotvec,
+            "eye_r_pose": params.eye_right_rotvec,
+        }
+
+    def predict_image(
+        self, image: NDArray[np.uint8], face_box: tuple[float, float, float, float] | None = None
+    ) -> ImagePrediction:
+        """A picture, uint8 RGB [H, W, 3], of any size.
+
+        face_box: (left, top, right, bottom) px of the face that is meant; None takes the one found with most certainty.
+        Raises ValueError when no face is found.
+        """
+        if self._landmarker is None:
+            self._landmarker = FaceLandmarker(self._landmark_model)
+        faces = self._landmarker.process(image)
+        if not faces:
+            raise ValueError("image: no face found")
+        face = faces[0] if face_box is None else max(faces, key=lambda found: _overlap(found, face_box))
+        crop = crop_box(face.points)
+        pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
+        return ImagePrediction(self.predict(pixels), crop, face.points)
+
+    def mesh(self, params: HeadParams) -> HeadMesh:
+        """The posed meshes of predictions."""
+        return self.head(params)
+
+    def neutral(self, params: HeadParams) -> Tensor:
+        """The identities alone, at rest with a neutral face: vertices [B, N, 3], metres."""
+        return self.head.neutral(params.shape)
+
+
+def _overlap(face: FaceLandmarks, box: tuple[float, float, float, float]) -> float:
+    """Intersection over union of the landmarks' bounding box and `box`."""
+    low, high = face.points[:, :2].min(0), face.points[:, :2].max(0)
+    left, top, right, bottom = box
+    width = min(high[0], right) - max(low[0], left)
+    height = min(high[1], bottom) - max(low[1], top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    union = (high[0] - low[0]) * (high[1] - low[1]) + (right - left) * (bottom - top) - width * height
+    return float(width * height / union)
