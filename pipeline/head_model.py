@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from sheap.head.data import OPEN_HEAD_PATH, write_head
+from sheap.head.model import HeadModel
 from sheap.head.recipe.build import RecipeSettings, build_head
+from sheap.head.recipe.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
 from sheap.head.recipe.package import to_head_data
 
 
@@ -25,8 +28,11 @@ def main(
     """Builds the head and writes it; prints the figures measured on the way."""
     try:
         recipe = build_head(RecipeSettings(cache_dir=cache_dir))
+        bare = HeadModel(to_head_data(recipe, landmarks=None))
+        landmarks, spread_mm = find_landmarks(bare, mediapipe_detector(), LandmarkSettings())
+        recipe.figures["landmark_spread_median_mm"] = float(np.median(spread_mm))
         temporary = output.with_name(f".{output.name}.tmp")
-        write_head(to_head_data(recipe, landmarks=None), temporary)
+        write_head(to_head_data(recipe, landmarks), temporary)
         temporary.rename(output)
     except (ValueError, OSError) as error:
         print(f"head_model: error: {error}", file=sys.stderr)

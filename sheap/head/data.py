@@ -39,7 +39,8 @@ class HeadData:
     [N, 3, 36] or None (FLAME's corrections, linear in the entries of the rotations after the root's, minus the identity).
     regions: vertex masks [N] by name. action_names and their action_matrix [A, E] and action_rotvecs [A, 5, 3]: what each
     named facial action adds to the expression and turns at the joints (none: empty). base_vertex_ids [N]: indices in
-    MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side; both None where unknown.
+    MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side; gaze_axes [2, 3]: unit directions in which
+    the left and the right eye look at rest; each None where unknown.
     """
 
     template: Tensor
@@ -60,13 +61,17 @@ class HeadData:
     action_rotvecs: Tensor | None = None
     base_vertex_ids: Tensor | None = None
     mirror_vertex_ids: Tensor | None = None
+    gaze_axes: Tensor | None = None
     figures: dict[str, object] = field(default_factory=dict)
 
 
 _HALF = ("shape_basis", "expression_basis", "eyelid_basis")
-_SINGLE = ("template", "uv_coords", "joint_regressor", "skinning_weights", "action_matrix", "action_rotvecs")
+_SINGLE = (
+    "template", "uv_coords", "joint_regressor", "skinning_weights", "action_matrix", "action_rotvecs",
+    "gaze_axes",
+)
 _INDEX = ("faces", "uv_faces", "base_vertex_ids", "mirror_vertex_ids")
-_OPTIONAL = ("action_matrix", "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids")
+_OPTIONAL = ("action_matrix", "action_rotvecs", "gaze_axes", "base_vertex_ids", "mirror_vertex_ids")
 _POINTS = ("now_points", "landmark_points")
 
 

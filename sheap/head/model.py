@@ -21,6 +21,9 @@ from sheap.head.data import OPEN_HEAD_PATH, HeadData, SurfacePoints, read_head
 from sheap.head.params import HeadMesh, HeadParams
 from sheap.head.skinning import linear_blend_skinning
 
+IRIS_RADIUS = 0.0059
+"""Metres; human irises hardly differ (11.7 mm across)."""
+
 JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 
@@ -32,7 +35,7 @@ class HeadModel(nn.Module):
     expression_basis [N, 3, E], eyelid_basis [N, 3, 2], joint_regressor [5, N], skinning_weights [N, 5], landmark_faces [478],
     landmark_barycentrics [478, 3], landmark_weights [478], now_faces [7], now_barycentrics [7, 3]; where the file has them
     (else None) base_vertex_ids [N], mirror_vertex_ids [N], action_matrix [A, E], action_rotvecs [A, 5, 3],
-    pose_basis [N, 3, 36].
+    pose_basis [N, 3, 36], gaze_axes [2, 3] (where the left and the right eye look at rest, unit).
     """
 
     joint_names = JOINT_NAMES
@@ -43,6 +46,7 @@ class HeadModel(nn.Module):
         for name in (
             "template", "faces", "uv_coords", "uv_faces", "shape_basis", "expression_basis", "eyelid_basis", "joint_regressor",
             "skinning_weights", "pose_basis", "action_matrix", "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids",
+            "gaze_axes",
         ):  # fmt: skip
             self.register_buffer(name, getattr(data, name), persistent=False)
         # Regressing the bases once saves regressing every head.

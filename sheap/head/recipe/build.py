@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 NOW_BASE_VERTICES = (18, 67, 6851, 6802, 317, 3736, 10404)
 """The 7 NoW landmarks as base-mesh vertices: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left."""
 
+IRIS_BORDER_BASE_VERTICES = (14599, 14608, 14617, 14626, 14635, 14644, 14653, 14662)
+"""The ring of the left eyeball's base-mesh vertices along which its iris ends; its middle is where the eye looks."""
+
 
 @dataclass(frozen=True)
 class RecipeSettings:
@@ -103,6 +106,7 @@ def build_head(settings: RecipeSettings) -> Recipe:
         "action_rotvecs": split.rotvecs,
         "base_vertex_ids": head.base_ids,
         "mirror_vertex_ids": head.mirror,
+        "gaze_axes": _gaze_axes(head, mean),
         "now_vertex_ids": head.local_ids(np.array(NOW_BASE_VERTICES)),
     }
     return Recipe(tensors, masks, split.names, figures, head, base)
@@ -129,3 +133,11 @@ def _joint_regressor(
         "eye_right": np.flatnonzero(masks["eyeball_right"]),
     }
     return np.stack([joints.average_row(members[name], len(mean)) for name in joints.JOINT_NAMES])
+
+
+def _gaze_axes(head: HeadTopology, mean: Array) -> Array:
+    """Unit directions [2, 3] in which the left and the right eye look at rest."""
+    centre = mean[head.part_mask("eyeball_left")].mean(axis=0)
+    left = mean[head.local_ids(np.array(IRIS_BORDER_BASE_VERTICES))].mean(axis=0) - centre
+    left = left / np.linalg.norm(left)
+    return np.stack([left, left * [-1, 1, 1]])

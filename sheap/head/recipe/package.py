@@ -38,6 +38,7 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         action_rotvecs=single("action_rotvecs"),
         base_vertex_ids=index("base_vertex_ids"),
         mirror_vertex_ids=index("mirror_vertex_ids"),
+        gaze_axes=single("gaze_axes"),
         figures=recipe.figures,
     )
 

@@ -12,6 +12,18 @@ from sheap.head.recipe.topology import HeadTopology
 
 Mask = NDArray[np.bool_]
 
+BROW_BASE_VERTICES = (
+    6892, 6897, 6902, 6929, 6930, 6931, 6933, 6934, 6935, 6942, 6943, 6944, 6946, 6947, 6948, 6950, 6951, 6952, 6953, 6954,
+    6955, 6956, 6957, 6966, 6979, 6980, 6981, 6982, 6983, 6984, 6985, 6986, 6987, 6996, 6998, 6999, 7022, 7023, 7024, 7030,
+    7031,
+)  # fmt: skip
+"""Base-mesh vertices under the left brow: those that at least half of MakeHuman's twelve brow styles are bound to."""
+
+BROW_RIDGE_BASE_VERTICES = (
+    6942, 6943, 6947, 6950, 6951, 6952, 6953, 6954, 6956, 6957, 6979, 6980, 6981, 6982, 7023, 7024
+)  # fmt: skip
+"""The same for all twelve styles: the middle of the left brow."""
+
 
 def paint_regions(base: BaseMesh, head: HeadTopology, vertices: NDArray[np.float64]) -> dict[str, Mask]:
     """Masks [N] by name. `vertices` [N, 3]: the mean head, for the regions that are cut by plane rather than by painting."""
@@ -31,7 +43,7 @@ def paint_regions(base: BaseMesh, head: HeadTopology, vertices: NDArray[np.float
     for name, labels in {"eye_sockets": ("eye_cavity.L", "eye_cavity.R"), "mouth_interior": ("mouth_cavity",)}.items():
         painted[name] = _vertices_under(head, np.any([(picture == colours[label]).all(-1) for label in labels], axis=0))
     skin = head.part_mask("skin")
-    x, y, z = vertices.T
+    y = vertices[:, 1]
     regions: dict[str, Mask] = {name: mask & skin for name, mask in painted.items()}
     for part in ("skin", "eyeball_left", "eyeball_right", "tongue", "teeth_upper", "teeth_lower"):
         regions[part] = head.part_mask(part)
@@ -49,10 +61,17 @@ def paint_regions(base: BaseMesh, head: HeadTopology, vertices: NDArray[np.float
     lip_top = vertices[regions["lips"], 1].max()
     half_eyes = np.abs(vertices[regions["eyeballs"], 0]).mean()
     regions["forehead"] = regions["face"] & (y > eye_top + 0.012)
-    regions["brows"] = regions["face"] & (y > eye_top - 0.002) & (y < eye_top + 0.016) & (np.abs(x) > 0.25 * half_eyes)
+    regions["brows"] = _both_sides(head, BROW_BASE_VERTICES)
+    regions["brow_ridge"] = _both_sides(head, BROW_RIDGE_BASE_VERTICES)
     regions["eyes"] = regions["eyelids"] | regions["eyeballs"]
     regions["nose"] = regions["face"] & _nose(vertices, half_eyes, eye_centre[1], lip_top)
     return regions
+
+
+def _both_sides(head: HeadTopology, left_base_ids: tuple[int, ...]) -> Mask:
+    mask = np.zeros(len(head.base_ids), dtype=bool)
+    mask[head.local_ids(np.array(left_base_ids))] = True
+    return mask | mask[head.mirror]
 
 
 def _nose(vertices: NDArray[np.float64], half_eyes: float, eye_y: float, lip_top: float) -> Mask:
