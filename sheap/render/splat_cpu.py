@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sheap.render.splat_cpu_lists import count_tiles, fill_tiles, sum_slots
 from sheap.render.splat_cpu_project import (
     NUM_COEFFICIENTS,
     NUM_RAY_GRADIENTS,
-    count_tiles,
-    fill_tiles,
     project_splats,
     project_splats_backward,
-    sum_slots,
 )
 from sheap.render.splat_cpu_tiles import backward_tiles, forward_tiles
 from sheap.render.splat_reference import SummedViews
@@ -83,7 +81,7 @@ class _Rasterize(torch.autograd.Function):
 
         image = np.empty((num_images, height, width, num_colors + 5), np.float32)
         transmittance = np.empty((num_images, height, width), np.float32)
-        last = np.empty((num_images, height, width), np.int64)
+        last = np.empty((num_images, height, width), np.int32)
         slot_weights = np.empty(num_slots, np.float32)
 
         def composite(start: int, stop: int) -> None:

@@ -1,4 +1,7 @@
-"""Compiled per-splat work of the CPU backend: projection, its gradient, and the depth-sorted tile lists."""
+"""Compiled per-splat work of the CPU backend: projection to what a tile needs, and its gradient.
+
+In float64 throughout: it is a small part of the time, and leaves float32's rounding to the pixels.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ MIN_ALPHA = rules.MIN_ALPHA
 RADIUS_SIGMAS = rules.RADIUS_SIGMAS
 MIN_SQUARED_EXTENT = rules.MIN_SQUARED_EXTENT
 
-NUM_COEFFICIENTS = 13
-"""Per splat and view: A, B, C (3 each), centre x, y, opacity, and the least squared distance at which it is cut.
+NUM_COEFFICIENTS = 12
+"""Per splat and view: A, B, C (3 each), centre x, y, and opacity.
 
 The ray of a pixel (dx, dy) from the centre meets the plane at (Zx/Zz, Zy/Zz), Z = A dx + B dy + C: the cross product of
 `splat_rules`, expanded. Taken around the centre, in float64, then scaled (Z is homogeneous) and rounded to float32."""
@@ -29,50 +32,84 @@ NUM_RAY_GRADIENTS = 12
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _rotation(quats, out):
-    """Write the rotation of a quaternion of any length (zero: the identity) and return its length."""
-    w, x, y, z = float(quats[0]), float(quats[1]), float(quats[2]), float(quats[3])
+def _cross(a, b):
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _conic_dot(a, b, squared_radius):
+    """The circle u^2 + v^2 = r^2 as a product of lines."""
+    return squared_radius * (a[0] * b[0] + a[1] * b[1]) - a[2] * b[2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sum(a, b, factor):
+    """a + factor * b"""
+    return a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _largest(a):
+    return max(abs(a[0]), abs(a[1]), abs(a[2]))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _row(matrix, i):
+    return float(matrix[i, 0]), float(matrix[i, 1]), float(matrix[i, 2])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _unit_quat(quat):
+    """A quaternion made unit (zero: the identity), and its length."""
+    w, x, y, z = float(quat[0]), float(quat[1]), float(quat[2]), float(quat[3])
     length = math.sqrt(w * w + x * x + y * y + z * z)
-    if length > 1e-12:
-        w, x, y, z = w / length, x / length, y / length, z / length
-    else:
-        w, x, y, z = 1.0 + 0.0 * length, 0.0, 0.0, 0.0
-    out[0, 0], out[0, 1], out[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-    out[1, 0], out[1, 1], out[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-    out[2, 0], out[2, 1], out[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-    return length
+    if length <= 1e-12:
+        return 1.0, 0.0, 0.0, 0.0, 0.0
+    inverse = 1.0 / length
+    return w * inverse, x * inverse, y * inverse, z * inverse, length
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _ray_transform(mean, scale, rotation, world_to_cam, K, in_cam, M):
-    """Write the splat's columns in camera axes (in_cam) and M = K in_cam."""
-    for i in range(3):
-        for j in range(2):
-            total = 0.0
-            for k in range(3):
-                total += world_to_cam[i, k] * rotation[k, j]
-            in_cam[i, j] = total * scale[j]
-        total = float(world_to_cam[i, 3])
-        for k in range(3):
-            total += world_to_cam[i, k] * float(mean[k])
-        in_cam[i, 2] = total
-    for j in range(3):
-        M[0, j] = K[0, 0] * in_cam[0, j] + K[0, 2] * in_cam[2, j]
-        M[1, j] = K[1, 1] * in_cam[1, j] + K[1, 2] * in_cam[2, j]
-        M[2, j] = in_cam[2, j]
+def _axes(w, x, y, z):
+    """The columns of a unit quaternion's rotation."""
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _homogeneous_scale(M, x, y):
-    """What the coefficients A, B, C are divided by: the largest of them."""
-    largest = 0.0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        uj, uk, vj, vk = M[0, j] - x * M[2, j], M[0, k] - x * M[2, k], M[1, j] - y * M[2, j], M[1, k] - y * M[2, k]
-        largest = max(largest, abs(vj * M[2, k] - vk * M[2, j]))
-        largest = max(largest, abs(M[2, j] * uk - M[2, k] * uj))
-        largest = max(largest, abs(uj * vk - uk * vj))
-    return largest
+def _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K):
+    """The rows of M = K [scale_u axis_u | scale_v axis_v | mean], in camera axes, and the mean there."""
+    right, down, forward = _row(camera, 0), _row(camera, 1), _row(camera, 2)
+    center = (
+        _dot(right, mean) + camera[0, 3],
+        _dot(down, mean) + camera[1, 3],
+        _dot(forward, mean) + camera[2, 3],
+    )
+    xs = (scale_u * _dot(right, axis_u), scale_v * _dot(right, axis_v), center[0])
+    ys = (scale_u * _dot(down, axis_u), scale_v * _dot(down, axis_v), center[1])
+    zs = (scale_u * _dot(forward, axis_u), scale_v * _dot(forward, axis_v), center[2])
+    fx, fy, cx, cy = float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])
+    m_x = (fx * xs[0] + cx * zs[0], fx * xs[1] + cx * zs[1], fx * xs[2] + cx * zs[2])
+    m_y = (fy * ys[0] + cy * zs[0], fy * ys[1] + cy * zs[1], fy * ys[2] + cy * zs[2])
+    return m_x, m_y, zs, center
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _to_world(camera, x, y, z):
+    """A direction (x, y, z) of the camera's axes in the world: the transposed rotation."""
+    return (
+        camera[0, 0] * x + camera[1, 0] * y + camera[2, 0] * z,
+        camera[0, 1] * x + camera[1, 1] * y + camera[2, 1] * z,
+        camera[0, 2] * x + camera[1, 2] * y + camera[2, 2] * z,
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -82,62 +119,58 @@ def project_splats(
     """Splats [start, stop) of all images, image by image: coefficients, (depth, normal), and boxes of pixels.
 
     A box (left, right, top, bottom) holds every pixel at which the splat can pass MIN_ALPHA in a tile that it reaches;
-    it is empty for a splat that is not drawn.
+    it is empty for a splat that is not drawn, whose coefficients and features are not written.
     """
     num_splats = means.shape[1]
     num_views = world_to_cam.shape[1]
-    rotation, in_cam, M = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for item in range(start, stop):
         image, splat = item // num_splats, item % num_splats
         scene, view = image // num_views, image % num_views
-        box = boxes[image, splat]
-        box[0], box[1], box[2], box[3] = 0, 0, 0, 0
-        _rotation(quats[scene, splat], rotation)
+        for i in range(4):
+            boxes[image, splat, i] = 0
+        qw, qx, qy, qz, _ = _unit_quat(quats[scene, splat])
+        axis_u, axis_v, normal = _axes(qw, qx, qy, qz)
         camera = world_to_cam[scene, view]
-        _ray_transform(means[scene, splat], scales[scene, splat], rotation, camera, K[scene, view], in_cam, M)
-        depth = in_cam[2, 2]
+        scale_u, scale_v = float(scales[scene, splat, 0]), float(scales[scene, splat, 1])
+        mean = _row(means[scene], splat)
+        m_x, m_y, m_z, center = _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K[scene, view])
         opacity = float(opacities[scene, splat])
         # Written so that a NaN anywhere fails the test.
-        if not (depth > NEAR_PLANE and depth < FAR_PLANE and opacity >= MIN_ALPHA):
+        if not (center[2] > NEAR_PLANE and center[2] < FAR_PLANE and opacity >= MIN_ALPHA):
             continue
-        curvature = M[2, 0] * M[2, 0] + M[2, 1] * M[2, 1] - M[2, 2] * M[2, 2]
+        curvature = _conic_dot(m_z, m_z, 1.0)
         if curvature == 0.0:
             continue
-        x = (M[0, 0] * M[2, 0] + M[0, 1] * M[2, 1] - M[0, 2] * M[2, 2]) / curvature
-        y = (M[1, 0] * M[2, 0] + M[1, 1] * M[2, 1] - M[1, 2] * M[2, 2]) / curvature
-        extent_x = x * x - (M[0, 0] * M[0, 0] + M[0, 1] * M[0, 1] - M[0, 2] * M[0, 2]) / curvature
-        extent_y = y * y - (M[1, 0] * M[1, 0] + M[1, 1] * M[1, 1] - M[1, 2] * M[1, 2]) / curvature
+        inverse = 1.0 / curvature
+        x, y = _conic_dot(m_x, m_z, 1.0) * inverse, _conic_dot(m_y, m_z, 1.0) * inverse
+        extent_x = x * x - _conic_dot(m_x, m_x, 1.0) * inverse
+        extent_y = y * y - _conic_dot(m_y, m_y, 1.0) * inverse
         if not (np.isfinite(extent_x) and np.isfinite(extent_y)):
             continue
         radius_x = np.ceil(RADIUS_SIGMAS * math.sqrt(max(extent_x, MIN_SQUARED_EXTENT)))
         radius_y = np.ceil(RADIUS_SIGMAS * math.sqrt(max(extent_y, MIN_SQUARED_EXTENT)))
         if not (x + radius_x > 0 and x - radius_x < width and y + radius_y > 0 and y - radius_y < height):
             continue
-        largest = _homogeneous_scale(M, x, y)
+        around_x, around_y = _sum(m_x, m_z, -x), _sum(m_y, m_z, -y)
+        a, b, c = _cross(around_y, m_z), _cross(m_z, around_x), _cross(around_x, around_y)
+        largest = max(_largest(a), _largest(b), _largest(c))
         if not (largest > 0.0 and np.isfinite(largest)):
             continue
+        inverse = 1.0 / largest
+        for i in range(3):
+            coefficients[image, splat, i] = a[i] * inverse
+            coefficients[image, splat, 3 + i] = b[i] * inverse
+            coefficients[image, splat, 6 + i] = c[i] * inverse
+        coefficients[image, splat, 9] = x
+        coefficients[image, splat, 10] = y
+        coefficients[image, splat, 11] = opacity
 
-        c = coefficients[image, splat]
+        in_cam = _dot(_row(camera, 0), normal), _dot(_row(camera, 1), normal), _dot(_row(camera, 2), normal)
+        side = 1.0 if -_dot(in_cam, center) > 0 else -1.0
+        features[image, splat, 0] = center[2]
         for i in range(3):
-            j, k = (i + 1) % 3, (i + 2) % 3
-            uj, uk = M[0, j] - x * M[2, j], M[0, k] - x * M[2, k]
-            vj, vk = M[1, j] - y * M[2, j], M[1, k] - y * M[2, k]
-            c[i] = (vj * M[2, k] - vk * M[2, j]) / largest
-            c[3 + i] = (M[2, j] * uk - M[2, k] * uj) / largest
-            c[6 + i] = (uj * vk - uk * vj) / largest
-        cut = 2.0 * math.log(opacity / MIN_ALPHA)
-        c[9], c[10], c[11], c[12] = x, y, opacity, cut * 1.0001 + 1e-4
-
-        normal_in_cam = 0.0
-        for i in range(3):
-            normal_in_cam += in_cam[i, 2] * (
-                camera[i, 0] * rotation[0, 2] + camera[i, 1] * rotation[1, 2] + camera[i, 2] * rotation[2, 2]
-            )
-        side = 1.0 if -normal_in_cam > 0 else -1.0
-        features[image, splat, 0] = depth
-        for i in range(3):
-            features[image, splat, 1 + i] = side * rotation[i, 2]
+            features[image, splat, 1 + i] = side * normal[i]
 
         # The tiles that the splat reaches, as pixels.
         left = min(max(np.floor((x - radius_x) / TILE), 0.0), tiles_x) * TILE
@@ -146,127 +179,25 @@ def project_splats(
         bottom = min(min(max(np.ceil((y + radius_y) / TILE), 0.0), tiles_y) * TILE, height)
         # Within them, where alpha can pass MIN_ALPHA: the pixel filter's circle and the ellipse of that many sigmas.
         # The ellipse has a box only where all of it lies in front of the camera.
-        edge = (cut + 1e-4) * (M[2, 0] * M[2, 0] + M[2, 1] * M[2, 1]) - M[2, 2] * M[2, 2]
-        if edge < 0.0:
-            f = (cut + 1e-4) / edge
-            g = -1.0 / edge
-            ex = f * (M[0, 0] * M[2, 0] + M[0, 1] * M[2, 1]) + g * M[0, 2] * M[2, 2]
-            ey = f * (M[1, 0] * M[2, 0] + M[1, 1] * M[2, 1]) + g * M[1, 2] * M[2, 2]
-            rx = ex * ex - (f * (M[0, 0] * M[0, 0] + M[0, 1] * M[0, 1]) + g * M[0, 2] * M[0, 2])
-            ry = ey * ey - (f * (M[1, 0] * M[1, 0] + M[1, 1] * M[1, 1]) + g * M[1, 2] * M[1, 2])
+        cut = 2.0 * math.log(opacity / MIN_ALPHA) + 1e-4
+        curvature = _conic_dot(m_z, m_z, cut)
+        if curvature < 0.0:
+            inverse = 1.0 / curvature
+            ex, ey = _conic_dot(m_x, m_z, cut) * inverse, _conic_dot(m_y, m_z, cut) * inverse
+            rx = ex * ex - _conic_dot(m_x, m_x, cut) * inverse
+            ry = ey * ey - _conic_dot(m_y, m_y, cut) * inverse
             if np.isfinite(rx) and np.isfinite(ry):
+                # A little wider: no rounding, here or at the pixels, may cut a pixel off.
                 rx = math.sqrt(max(rx, 0.0)) * 1.0001 + 1e-3
                 ry = math.sqrt(max(ry, 0.0)) * 1.0001 + 1e-3
-                filter_radius = math.sqrt((cut + 1e-4) / FILTER_INV_SQUARE) + 1e-3
+                filter_radius = math.sqrt(cut / FILTER_INV_SQUARE) + 1e-3
                 left = max(left, np.floor(min(ex - rx, x - filter_radius) + 0.5))
                 right = min(right, np.floor(max(ex + rx, x + filter_radius) + 0.5))
                 top = max(top, np.floor(min(ey - ry, y - filter_radius) + 0.5))
                 bottom = min(bottom, np.floor(max(ey + ry, y + filter_radius) + 0.5))
         if left < right and top < bottom:
-            box[0], box[1], box[2], box[3] = int(left), int(right), int(top), int(bottom)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def count_tiles(start, stop, boxes, first_slots, totals):
-    """Per image in [start, stop): each splat's first slot (one slot a tile) and how many slots the image has."""
-    for image in range(start, stop):
-        total = 0
-        for splat in range(boxes.shape[1]):
-            first_slots[image, splat] = total
-            left, right, top, bottom = boxes[image, splat]
-            if right > left:
-                total += ((right - 1) // TILE - left // TILE + 1) * ((bottom - 1) // TILE - top // TILE + 1)
-        totals[image] = total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _depth_order(boxes, features, order, keys, other_order, other_keys):
-    """Write the drawn splats of one image front to back, equal depths by index, and return their number.
-
-    A radix sort of the bits of float32 depths: positive floats order like integers. Three passes of 11 bits.
-    """
-    num_drawn = 0
-    depth_bits = features.view(np.uint32)
-    for splat in range(boxes.shape[0]):
-        if boxes[splat, 1] > boxes[splat, 0]:
-            order[num_drawn] = splat
-            keys[num_drawn] = depth_bits[splat, 0]
-            num_drawn += 1
-    for step in range(3):
-        shift = np.uint32(11 * step)
-        starts = np.zeros(2049, np.int64)
-        for i in range(num_drawn):
-            starts[((keys[i] >> shift) & np.uint32(2047)) + 1] += 1
-        for digit in range(2048):
-            starts[digit + 1] += starts[digit]
-        for i in range(num_drawn):
-            digit = (keys[i] >> shift) & np.uint32(2047)
-            place = starts[digit]
-            starts[digit] += 1
-            other_keys[place] = keys[i]
-            other_order[place] = order[i]
-        keys, other_keys = other_keys, keys
-        order, other_order = other_order, order
-    return num_drawn, order
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def fill_tiles(
-    start, stop, boxes, features, first_slots, image_starts, width, height, tile_starts, tile_ids, tile_slots
-):
-    """Per image in [start, stop): every tile's splats, front to back, and the slot of each (splat, tile)."""
-    num_splats = boxes.shape[1]
-    tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    order, other_order = np.empty(num_splats, np.int32), np.empty(num_splats, np.int32)
-    keys, other_keys = np.empty(num_splats, np.uint32), np.empty(num_splats, np.uint32)
-    places = np.empty(tiles_x * tiles_y, np.int64)
-    for image in range(start, stop):
-        num_drawn, sorted_ids = _depth_order(boxes[image], features[image], order, keys, other_order, other_keys)
-        places[:] = 0
-        for i in range(num_drawn):
-            left, right, top, bottom = boxes[image, sorted_ids[i]]
-            for tile_y in range(top // TILE, (bottom - 1) // TILE + 1):
-                for tile_x in range(left // TILE, (right - 1) // TILE + 1):
-                    places[tile_y * tiles_x + tile_x] += 1
-        total = image_starts[image]
-        for tile in range(tiles_x * tiles_y):
-            tile_starts[image * tiles_x * tiles_y + tile] = total
-            total += places[tile]
-            places[tile] = tile_starts[image * tiles_x * tiles_y + tile]
-        for i in range(num_drawn):
-            splat = sorted_ids[i]
-            left, right, top, bottom = boxes[image, splat]
-            slot = image_starts[image] + first_slots[image, splat]
-            for tile_y in range(top // TILE, (bottom - 1) // TILE + 1):
-                for tile_x in range(left // TILE, (right - 1) // TILE + 1):
-                    place = places[tile_y * tiles_x + tile_x]
-                    places[tile_y * tiles_x + tile_x] = place + 1
-                    tile_ids[place] = splat
-                    tile_slots[place] = slot
-                    slot += 1
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def sum_slots(start, stop, boxes, first_slots, image_starts, slot_values, sums):
-    """Splats [start, stop) of all images: one value a slot, summed over each splat's slots in a fixed order."""
-    num_splats = boxes.shape[1]
-    for item in range(start, stop):
-        image, splat = item // num_splats, item % num_splats
-        left, right, top, bottom = boxes[image, splat]
-        total = 0.0
-        if right > left:
-            num_slots = ((right - 1) // TILE - left // TILE + 1) * ((bottom - 1) // TILE - top // TILE + 1)
-            first = image_starts[image] + first_slots[image, splat]
-            for slot in range(first, first + num_slots):
-                total += slot_values[slot]
-        sums[image, splat] = total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _add_cross(a, b, out):
-    out[0] += a[1] * b[2] - a[2] * b[1]
-    out[1] += a[2] * b[0] - a[0] * b[2]
-    out[2] += a[0] * b[1] - a[1] * b[0]
+            boxes[image, splat, 0], boxes[image, splat, 1] = int(left), int(right)
+            boxes[image, splat, 2], boxes[image, splat, 3] = int(top), int(bottom)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -282,23 +213,23 @@ def project_splats_backward(
     num_views = world_to_cam.shape[1]
     num_values = slot_gradients.shape[1]
     num_colors = g_colors.shape[2]
-    rotation, in_cam, M = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     sums = np.empty(num_values)
     color_sums = np.empty(num_colors)
-    u, v = np.empty(3), np.empty(3)
-    g_M, g_rotation, g_column, g_mean = np.empty((3, 3)), np.empty((3, 3)), np.empty(3), np.empty(3)
     for item in range(start, stop):
         scene, splat = item // num_splats, item % num_splats
-        length = _rotation(quats[scene, splat], rotation)
-        g_rotation[:] = 0.0
-        g_mean[:] = 0.0
+        qw, qx, qy, qz, length = _unit_quat(quats[scene, splat])
+        axis_u, axis_v, normal = _axes(qw, qx, qy, qz)
+        scale_u, scale_v = float(scales[scene, splat, 0]), float(scales[scene, splat, 1])
+        mean = _row(means[scene], splat)
+        g_axis_u, g_axis_v, g_normal, g_mean = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+        g_opacity = 0.0
         color_sums[:] = 0.0
-        g_scale_u, g_scale_v, g_opacity = 0.0, 0.0, 0.0
         for view in range(num_views):
             image = scene * num_views + view
             g_offsets[image, splat, 0] = 0.0
             g_offsets[image, splat, 1] = 0.0
-            left, right, top, bottom = boxes[image, splat]
+            left, right = boxes[image, splat, 0], boxes[image, splat, 1]
+            top, bottom = boxes[image, splat, 2], boxes[image, splat, 3]
             if right <= left:
                 continue
             num_slots = ((right - 1) // TILE - left // TILE + 1) * ((bottom - 1) // TILE - top // TILE + 1)
@@ -309,98 +240,74 @@ def project_splats_backward(
                     sums[i] += slot_gradients[slot, i]
 
             camera = world_to_cam[scene, view]
-            _ray_transform(means[scene, splat], scales[scene, splat], rotation, camera, K[scene, view], in_cam, M)
-            w = M[2]
-            curvature = w[0] * w[0] + w[1] * w[1] - w[2] * w[2]
-            x = (M[0, 0] * w[0] + M[0, 1] * w[1] - M[0, 2] * w[2]) / curvature
-            y = (M[1, 0] * w[0] + M[1, 1] * w[1] - M[1, 2] * w[2]) / curvature
-            for i in range(3):
-                u[i] = M[0, i] - x * w[i]
-                v[i] = M[1, i] - y * w[i]
-            largest = _homogeneous_scale(M, x, y)
-            for i in range(9):
-                sums[i] /= largest
-            g_a, g_b, g_c = sums[0:3], sums[3:6], sums[6:9]
-            # A = v x w, B = w x u, C = u x v, around a fixed pixel (x, y).
-            g_M[:] = 0.0
-            g_u, g_v, g_w = g_M[0], g_M[1], g_M[2]
-            _add_cross(w, g_a, g_v)
-            _add_cross(g_a, v, g_w)
-            _add_cross(u, g_b, g_w)
-            _add_cross(g_b, w, g_u)
-            _add_cross(v, g_c, g_u)
-            _add_cross(g_c, u, g_v)
-            for i in range(3):
-                g_w[i] -= x * g_u[i] + y * g_v[i]
+            m_x, m_y, m_z, _ = _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K[scene, view])
+            inverse = 1.0 / _conic_dot(m_z, m_z, 1.0)
+            x, y = _conic_dot(m_x, m_z, 1.0) * inverse, _conic_dot(m_y, m_z, 1.0) * inverse
+            around_x, around_y = _sum(m_x, m_z, -x), _sum(m_y, m_z, -y)
+            a, b, c = _cross(around_y, m_z), _cross(m_z, around_x), _cross(around_x, around_y)
+            scale = 1.0 / max(_largest(a), _largest(b), _largest(c))
+            g_a = scale * sums[0], scale * sums[1], scale * sums[2]
+            g_b = scale * sums[3], scale * sums[4], scale * sums[5]
+            g_c = scale * sums[6], scale * sums[7], scale * sums[8]
+            # A = around_y x m_z, B = m_z x around_x, C = around_x x around_y, around a fixed pixel (x, y).
+            g_m_x = _sum(_cross(g_b, m_z), _cross(around_y, g_c), 1.0)
+            g_m_y = _sum(_cross(m_z, g_a), _cross(g_c, around_x), 1.0)
+            g_m_z = _sum(_cross(g_a, around_y), _cross(around_x, g_b), 1.0)
+            g_m_z = _sum(_sum(g_m_z, g_m_x, -x), g_m_y, -y)
             g_x, g_y = sums[9], sums[10]
-            g_offsets[image, splat, 0] = g_u[2] * w[2] + g_x
-            g_offsets[image, splat, 1] = g_v[2] * w[2] + g_y
-            # The filter's centre: x = (u . c w) / (w . c w) with c = (1, 1, -1).
-            for i in range(3):
-                sign = 1.0 if i < 2 else -1.0
-                g_u[i] += g_x * sign * w[i] / curvature
-                g_v[i] += g_y * sign * w[i] / curvature
-                g_w[i] += sign * (
-                    g_x * (M[0, i] - 2.0 * x * w[i]) + g_y * (M[1, i] - 2.0 * y * w[i])
-                ) / curvature  # fmt: skip
-            # M = K in_cam, in_cam = [camera R diag(scale) | camera mean].
+            g_offsets[image, splat, 0] = g_m_x[2] * m_z[2] + g_x
+            g_offsets[image, splat, 1] = g_m_y[2] * m_z[2] + g_y
+            # The filter's centre: x = (m_x . m_z) / (m_z . m_z), in the circle's product.
+            flipped = m_z[0] * inverse, m_z[1] * inverse, -m_z[2] * inverse
+            g_m_x = _sum(g_m_x, flipped, g_x)
+            g_m_y = _sum(g_m_y, flipped, g_y)
+            inward = -2.0 * (g_x * x + g_y * y)
+            toward = inward * m_z[0], inward * m_z[1], inward * m_z[2]
+            toward = _sum(_sum(toward, m_x, g_x), m_y, g_y)
+            g_m_z = _sum(g_m_z, (toward[0], toward[1], -toward[2]), inverse)
+            # M = K in_cam, in_cam = camera [scale_u axis_u | scale_v axis_v | mean].
+            fx, fy = float(K[scene, view, 0, 0]), float(K[scene, view, 1, 1])
+            g_m_z = _sum(_sum(g_m_z, g_m_x, float(K[scene, view, 0, 2])), g_m_y, float(K[scene, view, 1, 2]))
+            g_depth = g_m_z[2] + sums[NUM_RAY_GRADIENTS]
+            g_mean = _sum(g_mean, _to_world(camera, fx * g_m_x[2], fy * g_m_y[2], g_depth), 1.0)
+            world_u = _to_world(camera, fx * g_m_x[0], fy * g_m_y[0], g_m_z[0])
+            world_v = _to_world(camera, fx * g_m_x[1], fy * g_m_y[1], g_m_z[1])
+            g_axis_u, g_axis_v = _sum(g_axis_u, world_u, 1.0), _sum(g_axis_v, world_v, 1.0)
+            drawn_normal = features[image, splat, 1], features[image, splat, 2], features[image, splat, 3]
+            side = 1.0 if _dot(normal, drawn_normal) > 0 else -1.0
+            i = NUM_RAY_GRADIENTS + 1
+            g_normal = _sum(g_normal, (sums[i], sums[i + 1], sums[i + 2]), side)
             g_opacity += sums[11]
-            for j in range(3):
-                g_X, g_Y = K[scene, view, 0, 0] * g_u[j], K[scene, view, 1, 1] * g_v[j]
-                g_Z = K[scene, view, 0, 2] * g_u[j] + K[scene, view, 1, 2] * g_v[j] + g_w[j]
-                if j == 2:
-                    g_Z += sums[NUM_RAY_GRADIENTS]
-                for i in range(3):
-                    g_column[i] = camera[0, i] * g_X + camera[1, i] * g_Y + camera[2, i] * g_Z
-                if j == 2:
-                    for i in range(3):
-                        g_mean[i] += g_column[i]
-                else:
-                    along = 0.0
-                    for i in range(3):
-                        along += rotation[i, j] * g_column[i]
-                        g_rotation[i, j] += scales[scene, splat, j] * g_column[i]
-                    if j == 0:
-                        g_scale_u += along
-                    else:
-                        g_scale_v += along
-            same_side = 0.0
-            for i in range(3):
-                same_side += rotation[i, 2] * features[image, splat, 1 + i]
-            side = 1.0 if same_side > 0 else -1.0
-            for i in range(3):
-                g_rotation[i, 2] += side * sums[NUM_RAY_GRADIENTS + 1 + i]
             for i in range(num_colors):
                 color_sums[i] += sums[NUM_RAY_GRADIENTS + 4 + i]
 
         for i in range(3):
             g_means[scene, splat, i] = g_mean[i]
-        g_scales[scene, splat, 0], g_scales[scene, splat, 1] = g_scale_u, g_scale_v
+        g_scales[scene, splat, 0] = _dot(axis_u, g_axis_u)
+        g_scales[scene, splat, 1] = _dot(axis_v, g_axis_v)
         g_opacities[scene, splat] = g_opacity
         for i in range(num_colors):
             g_colors[scene, splat, i] = color_sums[i]
-        if length > 1e-12:
-            _quat_gradient(quats[scene, splat], length, g_rotation, g_quats[scene, splat])
-        else:
-            g_quats[scene, splat, :] = 0.0
+        g_u = scale_u * g_axis_u[0], scale_u * g_axis_u[1], scale_u * g_axis_u[2]
+        g_v = scale_v * g_axis_v[0], scale_v * g_axis_v[1], scale_v * g_axis_v[2]
+        g_quat = _quat_gradient(qw, qx, qy, qz, g_u, g_v, g_normal)
+        radial = g_quat[0] * qw + g_quat[1] * qx + g_quat[2] * qy + g_quat[3] * qz
+        # Along its own direction a quaternion's length is free; a zero one stays the identity.
+        inverse = 1.0 / length if length > 0.0 else 0.0
+        g_quats[scene, splat, 0] = (g_quat[0] - radial * qw) * inverse
+        g_quats[scene, splat, 1] = (g_quat[1] - radial * qx) * inverse
+        g_quats[scene, splat, 2] = (g_quat[2] - radial * qy) * inverse
+        g_quats[scene, splat, 3] = (g_quat[3] - radial * qz) * inverse
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _quat_gradient(quat, length, g, out):
-    """From the gradient to a rotation to that of its quaternion (w, x, y, z), through the normalisation."""
-    w, x, y, z = quat[0] / length, quat[1] / length, quat[2] / length, quat[3] / length
-    g_w = 2 * (x * (g[2, 1] - g[1, 2]) + y * (g[0, 2] - g[2, 0]) + z * (g[1, 0] - g[0, 1]))
-    g_x = 2 * (
-        w * (g[2, 1] - g[1, 2]) + y * (g[0, 1] + g[1, 0]) + z * (g[0, 2] + g[2, 0]) - 2 * x * (g[1, 1] + g[2, 2])
+def _quat_gradient(w, x, y, z, g_u, g_v, g_n):
+    """From the gradients to a rotation's columns to that of its unit quaternion."""
+    across_x, across_y, across_z = g_v[2] - g_n[1], g_n[0] - g_u[2], g_u[1] - g_v[0]
+    along_x, along_y, along_z = g_v[2] + g_n[1], g_n[0] + g_u[2], g_u[1] + g_v[0]
+    return (
+        2 * (x * across_x + y * across_y + z * across_z),
+        2 * (w * across_x + y * along_z + z * along_y - 2 * x * (g_v[1] + g_n[2])),
+        2 * (w * across_y + x * along_z + z * along_x - 2 * y * (g_u[0] + g_n[2])),
+        2 * (w * across_z + x * along_y + y * along_x - 2 * z * (g_u[0] + g_v[1])),
     )
-    g_y = 2 * (
-        w * (g[0, 2] - g[2, 0]) + x * (g[0, 1] + g[1, 0]) + z * (g[1, 2] + g[2, 1]) - 2 * y * (g[0, 0] + g[2, 2])
-    )
-    g_z = 2 * (
-        w * (g[1, 0] - g[0, 1]) + x * (g[0, 2] + g[2, 0]) + y * (g[1, 2] + g[2, 1]) - 2 * z * (g[0, 0] + g[1, 1])
-    )
-    radial = g_w * w + g_x * x + g_y * y + g_z * z
-    out[0] = (g_w - radial * w) / length
-    out[1] = (g_x - radial * x) / length
-    out[2] = (g_y - radial * y) / length
-    out[3] = (g_z - radial * z) / length

@@ -1,193 +1,230 @@
-"""Compiled per-pixel work of the CPU backend: one tile at a time, splat by splat, over the pixels of its box."""
+"""Compiled per-pixel work of the CPU backend: one tile at a time, splat by splat, eight pixels of a row at once.
+
+A tile's pixels live in one scratch array of planes (transmittance, last splat, sums or gradients), each TILE rows
+of STRIDE floats. A splat visits the rows of its box in blocks of eight columns from the box's left side. The last
+block may reach beyond the box, where the splat's alpha is below the cut anyway, and beyond the tile, into the
+STRIDE - TILE columns that belong to no pixel: these, and pixels outside the image, are closed (their transmittance
+is negative) from the start.
+"""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
 
 from sheap.render import splat_rules as rules
+from sheap.render.simd import any8, broadcast8, exp_minus_half8, iota8, load8, max8, select8, store8, sum8
 from sheap.render.splat_cpu_project import NUM_RAY_GRADIENTS
 
 TILE = rules.TILE
-HALF_FILTER = np.float32(rules.FILTER_INV_SQUARE / 2)
+STRIDE = TILE + 8
+PLANE = TILE * STRIDE
 FILTER = np.float32(rules.FILTER_INV_SQUARE)
 MAX_ALPHA = np.float32(rules.MAX_ALPHA)
 MIN_ALPHA = np.float32(rules.MIN_ALPHA)
 MIN_TRANSMITTANCE = np.float32(rules.MIN_TRANSMITTANCE)
-ONE = np.float32(1)
-HALF = np.float32(0.5)
-ZERO = np.float32(0)
-
-FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
-"""Not "nnan" and "ninf": the kernels rely on comparisons with NaN being false."""
+ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
+SPLATS_BETWEEN_LOOKS = 16
+"""After so many splats a tile is searched for a pixel that is still open."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FASTMATH)
+@njit(nogil=True, cache=True, error_model="numpy")
+def _alpha(dx, ax, ay, az, rx, ry, rz, on_image_by_row, opacity):
+    """Eight pixels of a row: where their rays meet the splat's plane and what it covers of them."""
+    zz = dx * az + rz
+    inverse = ONE / zz
+    u = (dx * ax + rx) * inverse
+    v = (dx * ay + ry) * inverse
+    on_splat = u * u + v * v
+    on_image = dx * dx * FILTER + on_image_by_row
+    is_on_splat = on_splat <= on_image  # false for NaN, where a ray lies in the plane
+    falloff = exp_minus_half8(select8(is_on_splat, on_splat, on_image))
+    raw = falloff * opacity
+    alpha = select8(raw < MAX_ALPHA, raw, MAX_ALPHA)
+    counts = (alpha >= MIN_ALPHA) & (zz != ZERO)
+    return u, v, inverse, is_on_splat, falloff, raw, alpha, counts
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def forward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
     image_out, transmittance_out, last_out, slot_weights,
 ):  # fmt: skip
-    """Tiles [start, stop) of all images. image_out: [I, H, W, D + 5]: colours, alpha, depth, normal, summed."""
+    """Tiles [start, stop) of all images, front to back.
+
+    image_out: [I, H, W, D + 5], sums of colours, alpha, depth, normal. transmittance_out: [I, H, W], negative where the
+    pixel was ended. last_out: [I, H, W], the place in its tile's list of the last splat that contributed, or -1.
+    slot_weights: [slots], each (splat, tile)'s summed weight.
+    """
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     num_colors = colors.shape[2]
-    transmittance = np.empty((TILE, TILE), np.float32)
-    done = np.empty((TILE, TILE), np.bool_)
+    num_features = num_colors + 5
+    pixels = np.empty((num_features + 2) * PLANE, np.float32)
+    feature = np.empty(num_features, np.float32)
+    lanes = iota8()
     for tile in range(start, stop):
         image = tile // (tiles_x * tiles_y)
         scene = image // num_views
         tile_y, tile_x = (tile // tiles_x) % tiles_y, tile % tiles_x
         tile_left, tile_top = tile_x * TILE, tile_y * TILE
         tile_right, tile_bottom = min(tile_left + TILE, width), min(tile_top + TILE, height)
-        transmittance[:] = ONE
-        done[:] = False
-        open_pixels = (tile_right - tile_left) * (tile_bottom - tile_top)
-        for row in range(tile_top, tile_bottom):
-            for column in range(tile_left, tile_right):
-                last_out[image, row, column] = -1
-                for i in range(num_colors + 5):
-                    image_out[image, row, column, i] = ZERO
-        for place in range(tile_starts[tile], tile_starts[tile + 1]):
-            slot_weights[tile_slots[place]] = ZERO
-            if open_pixels == 0:
+        pixels[: 2 * PLANE] = -ONE
+        pixels[2 * PLANE :] = ZERO
+        for row in range(tile_bottom - tile_top):
+            for column in range(tile_right - tile_left):
+                pixels[row * STRIDE + column] = ONE
+        first_place = tile_starts[tile]
+        num_places = tile_starts[tile + 1] - first_place
+        is_open = True
+        for place in range(num_places):
+            if place % SPLATS_BETWEEN_LOOKS == SPLATS_BETWEEN_LOOKS - 1:
+                is_open = False
+                for i in range(0, PLANE, 8):
+                    is_open = is_open or any8(load8(pixels, i) > ZERO)
+            if not is_open:
+                slot_weights[tile_slots[first_place + place]] = ZERO
                 continue
-            splat = tile_ids[place]
+            splat = tile_ids[first_place + place]
             c = coefficients[image, splat]
             ax, ay, az, bx, by, bz, cx, cy, cz = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-            x, y, opacity, cut = c[9], c[10], c[11], c[12]
+            x, y, opacity = c[9], c[10], c[11]
+            for i in range(num_colors):
+                feature[i] = colors[scene, splat, i]
+            feature[num_colors] = ONE
+            for i in range(4):
+                feature[num_colors + 1 + i] = features[image, splat, i]
             left, right = max(boxes[image, splat, 0], tile_left), min(boxes[image, splat, 1], tile_right)
             top, bottom = max(boxes[image, splat, 2], tile_top), min(boxes[image, splat, 3], tile_bottom)
-            total_weight = ZERO
+            total_weight = broadcast8(ZERO)
             for row in range(top, bottom):
                 dy = np.float32(row) + HALF - y
-                for column in range(left, right):
-                    if done[row - tile_top, column - tile_left]:
-                        continue
-                    dx = np.float32(column) + HALF - x
-                    zz = az * dx + (bz * dy + cz)
-                    if zz == ZERO:
-                        continue
-                    zx = ax * dx + (bx * dy + cx)
-                    zy = ay * dx + (by * dy + cy)
-                    squared = FILTER * (dx * dx + dy * dy)
-                    on_splat = (zx * zx + zy * zy) / (zz * zz)
-                    if on_splat <= squared:
-                        squared = on_splat
-                    if not squared <= cut:
-                        continue
-                    alpha = min(MAX_ALPHA, opacity * np.float32(math.exp(-HALF * squared)))
-                    if not alpha >= MIN_ALPHA:
-                        continue
-                    before = transmittance[row - tile_top, column - tile_left]
+                rx, ry, rz = bx * dy + cx, by * dy + cy, bz * dy + cz
+                for column in range(left, right, 8):
+                    at = (row - tile_top) * STRIDE + column - tile_left
+                    dx = lanes + (np.float32(column) + HALF - x)
+                    _, _, _, _, _, _, alpha, counts = _alpha(dx, ax, ay, az, rx, ry, rz, FILTER * dy * dy, opacity)
+                    before = load8(pixels, at)
+                    # A closed pixel stays closed: what it lets through is negative.
+                    counts = counts & (before > ZERO)
                     after = before * (ONE - alpha)
-                    if after <= MIN_TRANSMITTANCE:
-                        done[row - tile_top, column - tile_left] = True
-                        open_pixels -= 1
-                        continue
-                    weight = alpha * before
-                    total_weight += weight
-                    transmittance[row - tile_top, column - tile_left] = after
-                    last_out[image, row, column] = place
-                    out = image_out[image, row, column]
-                    for i in range(num_colors):
-                        out[i] += weight * colors[scene, splat, i]
-                    out[num_colors] += weight
-                    for i in range(4):
-                        out[num_colors + 1 + i] += weight * features[image, splat, i]
-            slot_weights[tile_slots[place]] = total_weight
+                    adds = counts & (after > MIN_TRANSMITTANCE)
+                    store8(pixels, at, select8(adds, after, select8(counts, ZERO - before, before)))
+                    store8(pixels, at + PLANE, max8(load8(pixels, at + PLANE), select8(adds, np.float32(place), -ONE)))
+                    weight = select8(adds, alpha * before, ZERO)
+                    total_weight = total_weight + weight
+                    for i in range(num_features):
+                        plane = at + (2 + i) * PLANE
+                        store8(pixels, plane, load8(pixels, plane) + weight * feature[i])
+            slot_weights[tile_slots[first_place + place]] = sum8(total_weight)
         for row in range(tile_top, tile_bottom):
             for column in range(tile_left, tile_right):
-                transmittance_out[image, row, column] = transmittance[row - tile_top, column - tile_left]
+                at = (row - tile_top) * STRIDE + column - tile_left
+                transmittance_out[image, row, column] = pixels[at]
+                last_out[image, row, column] = np.int32(pixels[at + PLANE])
+                for i in range(num_features):
+                    image_out[image, row, column, i] = pixels[at + (2 + i) * PLANE]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=FASTMATH)
+@njit(nogil=True, cache=True, error_model="numpy")
 def backward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
     transmittance_out, last_out, g_image, slot_gradients,
 ):  # fmt: skip
-    """Tiles [start, stop) of all images, back to front: each (splat, tile)'s gradients into its slot."""
+    """Tiles [start, stop) of all images, back to front: each (splat, tile)'s gradients into its slot.
+
+    With what splat i adds, w_i = alpha_i T_i, and the loss's gradient q_i to w_i (the upstream gradient's product
+    with the splat's colour, 1, depth and normal), dL/dalpha_i = T_i q_i - (sum of w_j q_j over the splats behind) /
+    (1 - alpha_i).
+    """
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     num_colors = colors.shape[2]
-    transmittance = np.empty((TILE, TILE), np.float32)
-    behind = np.empty((TILE, TILE), np.float32)
-    g = np.empty(slot_gradients.shape[1], np.float32)
+    num_features = num_colors + 5
+    pixels = np.empty((num_features + 3) * PLANE, np.float32)
+    feature = np.empty(num_features, np.float32)
+    g_feature = np.empty(num_features * 8, np.float32)
+    lanes = iota8()
     for tile in range(start, stop):
         image = tile // (tiles_x * tiles_y)
         scene = image // num_views
         tile_y, tile_x = (tile // tiles_x) % tiles_y, tile % tiles_x
         tile_left, tile_top = tile_x * TILE, tile_y * TILE
         tile_right, tile_bottom = min(tile_left + TILE, width), min(tile_top + TILE, height)
+        pixels[:] = ZERO
+        pixels[PLANE : 2 * PLANE] = -ONE
         last_of_tile = -1
         for row in range(tile_top, tile_bottom):
             for column in range(tile_left, tile_right):
-                transmittance[row - tile_top, column - tile_left] = transmittance_out[image, row, column]
-                behind[row - tile_top, column - tile_left] = ZERO
-                last_of_tile = max(last_of_tile, last_out[image, row, column])
-        for place in range(tile_starts[tile + 1] - 1, tile_starts[tile] - 1, -1):
-            slot = tile_slots[place]
-            g[:] = ZERO
-            if place <= last_of_tile:
-                splat = tile_ids[place]
-                c = coefficients[image, splat]
-                ax, ay, az, bx, by, bz, cx, cy, cz = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-                x, y, opacity, cut = c[9], c[10], c[11], c[12]
-                left, right = max(boxes[image, splat, 0], tile_left), min(boxes[image, splat, 1], tile_right)
-                top, bottom = max(boxes[image, splat, 2], tile_top), min(boxes[image, splat, 3], tile_bottom)
-                for row in range(top, bottom):
-                    dy = np.float32(row) + HALF - y
-                    for column in range(left, right):
-                        if place > last_out[image, row, column]:
-                            continue
-                        dx = np.float32(column) + HALF - x
-                        zz = az * dx + (bz * dy + cz)
-                        if zz == ZERO:
-                            continue
-                        zx = ax * dx + (bx * dy + cx)
-                        zy = ay * dx + (by * dy + cy)
-                        on_image = FILTER * (dx * dx + dy * dy)
-                        on_splat = (zx * zx + zy * zy) / (zz * zz)
-                        squared = on_splat if on_splat <= on_image else on_image
-                        if not squared <= cut:
-                            continue
-                        falloff = np.float32(math.exp(-HALF * squared))
-                        alpha = min(MAX_ALPHA, opacity * falloff)
-                        if not alpha >= MIN_ALPHA:
-                            continue
-                        inverse = ONE / (ONE - alpha)
-                        before = transmittance[row - tile_top, column - tile_left] * inverse
-                        weight = alpha * before
-                        g_out = g_image[image, row, column]
-                        q = g_out[num_colors]
-                        for i in range(num_colors):
-                            q += g_out[i] * colors[scene, splat, i]
-                            g[NUM_RAY_GRADIENTS + 4 + i] += weight * g_out[i]
-                        for i in range(4):
-                            q += g_out[num_colors + 1 + i] * features[image, splat, i]
-                            g[NUM_RAY_GRADIENTS + i] += weight * g_out[num_colors + 1 + i]
-                        suffix = behind[row - tile_top, column - tile_left]
-                        g_alpha = before * q - suffix * inverse
-                        behind[row - tile_top, column - tile_left] = suffix + weight * q
-                        transmittance[row - tile_top, column - tile_left] = before
-                        if opacity * falloff > MAX_ALPHA:
-                            continue
-                        g[11] += falloff * g_alpha
-                        g_sigma = -opacity * falloff * g_alpha
-                        if on_splat <= on_image:
-                            u, v = zx / zz, zy / zz
-                            gx, gy = g_sigma * u / zz, g_sigma * v / zz
-                            gz = -(gx * u + gy * v)
-                            g[0] += gx * dx
-                            g[1] += gy * dx
-                            g[2] += gz * dx
-                            g[3] += gx * dy
-                            g[4] += gy * dy
-                            g[5] += gz * dy
-                            g[6] += gx
-                            g[7] += gy
-                            g[8] += gz
-                        else:
-                            g[9] -= FILTER * g_sigma * dx
-                            g[10] -= FILTER * g_sigma * dy
-            for i in range(g.shape[0]):
-                slot_gradients[slot, i] = g[i]
+                at = (row - tile_top) * STRIDE + column - tile_left
+                last = last_out[image, row, column]
+                pixels[at] = abs(transmittance_out[image, row, column])
+                pixels[at + PLANE] = np.float32(last)
+                last_of_tile = max(last_of_tile, last)
+                for i in range(num_features):
+                    pixels[at + (3 + i) * PLANE] = g_image[image, row, column, i]
+        first_place = tile_starts[tile]
+        for place in range(tile_starts[tile + 1] - first_place - 1, -1, -1):
+            g = slot_gradients[tile_slots[first_place + place]]
+            if place > last_of_tile:
+                g[:] = ZERO
+                continue
+            splat = tile_ids[first_place + place]
+            c = coefficients[image, splat]
+            ax, ay, az, bx, by, bz, cx, cy, cz = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+            x, y, opacity = c[9], c[10], c[11]
+            for i in range(num_colors):
+                feature[i] = colors[scene, splat, i]
+            feature[num_colors] = ONE
+            for i in range(4):
+                feature[num_colors + 1 + i] = features[image, splat, i]
+            left, right = max(boxes[image, splat, 0], tile_left), min(boxes[image, splat, 1], tile_right)
+            top, bottom = max(boxes[image, splat, 2], tile_top), min(boxes[image, splat, 3], tile_bottom)
+            zero = broadcast8(ZERO)
+            g_ax, g_ay, g_az, g_bx, g_by, g_bz, g_cx, g_cy, g_cz = zero, zero, zero, zero, zero, zero, zero, zero, zero
+            g_x, g_y, g_opacity = zero, zero, zero
+            g_feature[:] = ZERO
+            for row in range(top, bottom):
+                dy = np.float32(row) + HALF - y
+                rx, ry, rz = bx * dy + cx, by * dy + cy, bz * dy + cz
+                for column in range(left, right, 8):
+                    at = (row - tile_top) * STRIDE + column - tile_left
+                    dx = lanes + (np.float32(column) + HALF - x)
+                    u, v, inverse, is_on_splat, falloff, raw, alpha, counts = _alpha(
+                        dx, ax, ay, az, rx, ry, rz, FILTER * dy * dy, opacity
+                    )
+                    adds = counts & (load8(pixels, at + PLANE) >= np.float32(place))
+                    after = load8(pixels, at)
+                    one_over = ONE / (ONE - alpha)
+                    before = after * one_over
+                    weight = select8(adds, alpha * before, ZERO)
+                    q = zero
+                    for i in range(num_features):
+                        upstream = load8(pixels, at + (3 + i) * PLANE)
+                        q = q + upstream * feature[i]
+                        store8(g_feature, 8 * i, load8(g_feature, 8 * i) + weight * upstream)
+                    behind = load8(pixels, at + 2 * PLANE)
+                    g_alpha = before * q - behind * one_over
+                    store8(pixels, at, after * select8(adds, one_over, ONE))
+                    store8(pixels, at + 2 * PLANE, behind + weight * q)
+                    moves = adds & (raw <= MAX_ALPHA)
+                    g_falloff = select8(moves, falloff * g_alpha, ZERO)  # times the falloff itself
+                    g_opacity = g_opacity + g_falloff
+                    g_sigma = g_falloff * (ZERO - opacity)
+                    # Lanes that are not asked may hold NaN: they are selected away, never multiplied by zero.
+                    asked = moves & is_on_splat
+                    g_zx = select8(asked, g_sigma * u * inverse, ZERO)
+                    g_zy = select8(asked, g_sigma * v * inverse, ZERO)
+                    g_zz = select8(asked, ZERO - (g_zx * u + g_zy * v), ZERO)
+                    g_ax, g_ay, g_az = g_ax + g_zx * dx, g_ay + g_zy * dx, g_az + g_zz * dx
+                    g_bx, g_by, g_bz = g_bx + g_zx * dy, g_by + g_zy * dy, g_bz + g_zz * dy
+                    g_cx, g_cy, g_cz = g_cx + g_zx, g_cy + g_zy, g_cz + g_zz
+                    g_filter = select8(is_on_splat, ZERO, g_sigma)
+                    g_x = g_x - g_filter * dx
+                    g_y = g_y - g_filter * dy
+            g[0], g[1], g[2] = sum8(g_ax), sum8(g_ay), sum8(g_az)
+            g[3], g[4], g[5] = sum8(g_bx), sum8(g_by), sum8(g_bz)
+            g[6], g[7], g[8] = sum8(g_cx), sum8(g_cy), sum8(g_cz)
+            g[9], g[10], g[11] = FILTER * sum8(g_x), FILTER * sum8(g_y), sum8(g_opacity)
+            for i in range(4):
+                g[NUM_RAY_GRADIENTS + i] = sum8(load8(g_feature, 8 * (num_colors + 1 + i)))
+            for i in range(num_colors):
+                g[NUM_RAY_GRADIENTS + 4 + i] = sum8(load8(g_feature, 8 * i))
