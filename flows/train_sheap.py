@@ -20,9 +20,9 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.params_file import set_params
+from pipeline.corpus import VIDEO_SUFFIXES
 from pipeline.stage import StageError, StageParams, load_params
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
 """A stage's exit code for a user's mistake (pipeline.stage.stage_main): trying again cannot help."""

@@ -16,6 +16,9 @@ from pathlib import Path
 import dvc.api
 import gto.api
 from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc_data.index import DataIndexDirError
+from gto.exceptions import ArtifactNotFound
 from pydantic import Field
 
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, parse_metrics, read_metrics
@@ -43,19 +46,19 @@ class Decision:
     reason: str
 
 
-def promote(params: PromoteParams, repo: Path = Path(".")) -> Decision:
-    """Compares and tags. Raises StageError when the question cannot be put: no bundle, no commit, uncommitted changes."""
-    candidate = read_metrics(require_input(repo / BUNDLE_DIR / METRICS_NAME, "register"))
-    _require_committed(repo)
-    champion = _champion(repo, params.stage)
+def promote(params: PromoteParams) -> Decision:
+    """Compares and tags, in the current folder (DVC reads its targets against that). Raises StageError when the question cannot be put: no bundle, no commit, uncommitted changes."""
+    candidate = read_metrics(require_input(BUNDLE_DIR / METRICS_NAME, "register"))
+    _require_committed()
+    champion = _champion(params.stage)
     if champion is None:
         decision = _beats_mean_head(candidate, params)
     else:
-        decision = _beats_champion(candidate, champion, _metrics_of(repo, champion), params)
+        decision = _beats_champion(candidate, champion, _metrics_of(champion), params)
     if not decision.is_promoted:
         return decision
-    version = _register_version(repo)
-    gto.api.assign(repo, ARTIFACT, params.stage, version=version, message=decision.reason)
+    version = _register_version()
+    gto.api.assign(".", ARTIFACT, params.stage, version=version, message=decision.reason)
     return Decision(True, f"{ARTIFACT}@{version} is the new {params.stage}: {decision.reason}")
 
 
@@ -83,60 +86,58 @@ def _beats_champion(candidate: Metrics, version: str, champion: Metrics, params:
     return Decision(False, f"median {ours:.3f} mm does not beat the champion {version}'s {theirs:.3f} mm{margin}")
 
 
-def _require_committed(repo: Path) -> None:
+def _require_committed() -> None:
     """A tag names a commit, so what is promoted must be in one."""
-    if _git(repo, "rev-parse", "--is-inside-work-tree") is None:
+    if _git("rev-parse", "--is-inside-work-tree") is None:
         raise StageError("promotion tags a git commit, and this folder is no git checkout: git init, then commit")
-    if _git(repo, "rev-parse", "--verify", "HEAD") is None:
+    if _git("rev-parse", "--verify", "HEAD") is None:
         raise StageError("promotion tags a git commit, and there is none yet: git add --all && git commit")
-    if _git(repo, "ls-files", "--error-unmatch", "dvc.lock") is None:
+    if _git("ls-files", "--error-unmatch", "dvc.lock") is None:
         raise StageError("dvc.lock is not committed; it says which model this is: git add dvc.lock && git commit")
-    changed = _git(repo, "status", "--porcelain", "--untracked-files=no")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     if changed:
         files = ", ".join(line[3:] for line in changed.splitlines()[:3])
         raise StageError(f"uncommitted changes ({files}): commit them first, so that the tag names what was measured")
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--quiet", "register"], cwd=repo, capture_output=True, text=True
-    )
-    if status.returncode != 0:
-        raise StageError("the registered model is not what dvc.lock says: dvc repro register, then commit dvc.lock")
+    with Repo() as dvc_repo:
+        if dvc_repo.status(targets=["register"]):
+            raise StageError("the registered model is not what dvc.lock says: dvc repro register, then commit dvc.lock")
 
 
-def _champion(repo: Path, stage: str) -> str | None:
+def _champion(stage: str) -> str | None:
     """The version that holds the stage, None when there is none."""
-    found = gto.api.find_versions_in_stage(repo, ARTIFACT, stage)
-    if not found:
+    try:
+        found = gto.api.find_versions_in_stage(".", ARTIFACT, stage)
+    except ArtifactNotFound:
         return None
-    latest = found[0] if isinstance(found, list) else found
-    return latest.version
+    return found[0].version if found else None
 
 
-def _metrics_of(repo: Path, version: str) -> Metrics:
+def _metrics_of(version: str) -> Metrics:
     path = BUNDLE_DIR / METRICS_NAME
     tag = f"{ARTIFACT}@{version}"
     try:
-        content = dvc.api.read(str(path), repo=str(repo), rev=tag)
-    except (DvcException, OSError) as error:
+        content = dvc.api.read(str(path), rev=tag)
+    except (DvcException, DataIndexDirError, OSError) as error:
         cause = " ".join(str(error).split())
         raise StageError(f"{tag}: its {METRICS_NAME} is neither in the DVC cache nor on a remote ({cause})") from None
     return parse_metrics(content.encode("utf-8"), f"{tag}:{path}")
 
 
-def _register_version(repo: Path) -> str:
+def _register_version() -> str:
     """The version of this commit; gto allows one a commit, so an existing one is used again."""
-    head = _git(repo, "rev-parse", "HEAD")
-    tags = (_git(repo, "tag", "--points-at", "HEAD") or "").splitlines()
+    head = _git("rev-parse", "HEAD")
+    tags = (_git("tag", "--points-at", "HEAD") or "").splitlines()
     existing = [tag.split("@", 1)[1] for tag in tags if tag.startswith(f"{ARTIFACT}@") and not tag.endswith("!")]
     if existing:
         return existing[-1]
     assert head is not None, "checked by _require_committed"
-    return gto.api.register(repo, ARTIFACT, head).version
+    return gto.api.register(".", ARTIFACT, head).version
 
 
-def _git(repo: Path, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Output of a git command, None when it fails or git is not there."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=repo, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.rstrip("\n")

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sheap
+from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
 from pipeline.provenance import fingerprint_files, git_commit, hardware
 from pipeline.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
@@ -25,7 +26,6 @@ from sheap.predictor import SheapPredictor
 
 MODEL_DIR = Path("data/model")
 EVALUATION_DIR = Path("data/evaluation")
-CORPUS_FILE = Path("data/corpus/corpus.json")
 BUNDLE_DIR = Path("data/registry/sheap")
 TEMPLATES_DIR = Path(__file__).with_name("templates")
 
@@ -48,7 +48,8 @@ class RegisterParams(StageParams):
 def run(params: RegisterParams) -> None:
     """Reads data/model, data/evaluation and data/corpus, writes data/registry/sheap."""
     train = _read_json(require_input(MODEL_DIR / "train.json", "train"))
-    corpus = _read_json(require_input(CORPUS_FILE, "corpus"))
+    require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
+    corpus = Corpus.read()
     config = read_bundle_config(MODEL_DIR)
     metrics = read_metrics(EVALUATION_DIR / METRICS_NAME)
     provenance = _provenance(train, corpus, metrics)
@@ -69,7 +70,7 @@ def model_card(
     config: BundleConfig,
     metrics: Metrics,
     provenance: dict[str, Any],
-    corpus: dict[str, Any],
+    corpus: Corpus,
 ) -> str:
     """The card in Markdown: what the model is, what it learnt from, how good it is, and what it is not for."""
     environment = Environment(
@@ -87,21 +88,21 @@ def model_card(
         provenance=provenance,
         training=provenance["training"],
         sources=corpus_sources(corpus),
-        num_videos=len(corpus["videos"]),
+        num_videos=len(corpus.videos),
     )
 
 
-def corpus_sources(corpus: dict[str, Any]) -> list[dict[str, Any]]:
+def corpus_sources(corpus: Corpus) -> list[dict[str, Any]]:
     """The corpus by origin and licence: [{"origin", "licence", "num_videos"}], most videos first."""
     counts: dict[tuple[str, str], int] = {}
-    for video in corpus["videos"]:
-        key = (video["origin"], video["licence"])
+    for video in corpus.videos:
+        key = (video.origin, video.licence)
         counts[key] = counts.get(key, 0) + 1
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [{"origin": origin, "licence": licence, "num_videos": count} for (origin, licence), count in ranked]
 
 
-def _provenance(train: dict[str, Any], corpus: dict[str, Any], metrics: Metrics) -> dict[str, Any]:
+def _provenance(train: dict[str, Any], corpus: Corpus, metrics: Metrics) -> dict[str, Any]:
     """Everything needed to make the model again: commit, data, params, seed, machine, packages."""
     return {
         "format": "sheap-provenance-1",
@@ -109,7 +110,7 @@ def _provenance(train: dict[str, Any], corpus: dict[str, Any], metrics: Metrics)
         "sheap_version": sheap.__version__,
         "commit": git_commit(),
         "data": {
-            "corpus_sha256": fingerprint_files(CORPUS_FILE),
+            "corpus_sha256": fingerprint_files(CORPUS_DIR / CORPUS_NAME),
             "corpus_sources": corpus_sources(corpus),
             "shards_data_hash": train["data_hash"],
             "benchmark_sha256": metrics.benchmark.sha256,

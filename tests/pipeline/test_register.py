@@ -1,0 +1,108 @@
+"""The bundle: complete, loadable, honest about figures, and safe against odd names."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # for model_folders: the tests are no packages
+
+from model_folders import write_corpus, write_metrics, write_model
+
+from pipeline.metrics import read_metrics
+from pipeline.register import BUNDLE_DIR, RegisterParams, package_versions, run
+from pipeline.stage import StageError, load_params
+from sheap.predictor import SheapPredictor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory):
+    """A folder in which all stages before `register` have run, made the working folder."""
+    torch.set_num_threads(1)
+    patch = pytest.MonkeyPatch()
+    patch.chdir(tmp_path_factory.mktemp("project"))
+    Path("params.yaml").write_text("register: {title: A model}\ntrain: {preset: tiny}\n")
+    write_model()
+    yield Path.cwd()
+    patch.undo()
+
+
+@pytest.fixture
+def inputs(project: Path) -> Path:
+    write_metrics()
+    write_corpus([{"name": "a.mp4"}, {"name": "b.mp4", "origin": "a | b\n# <script>", "licence": "not stated"}])
+    return project
+
+
+def test_the_bundle_is_complete_and_predicts(inputs: Path) -> None:
+    run(load_params("register", RegisterParams))
+    assert {path.name for path in BUNDLE_DIR.iterdir()} == {
+        "model.safetensors", "config.json", "preprocessing.json", "metrics.json", "provenance.json", "MODEL_CARD.md"
+    }  # fmt: skip
+    predictor = SheapPredictor.load(BUNDLE_DIR)
+    assert predictor.predict(torch.zeros(1, 3, 112, 112)).shape.shape == (1, 300)
+    provenance = json.loads((BUNDLE_DIR / "provenance.json").read_text())
+    assert provenance["commit"] is None, "the folder is no git checkout, and that is no error"
+    assert provenance["params"]["train"] == {"preset": "tiny"}
+    assert provenance["training"]["seed"] == 0
+    assert provenance["data"]["shards_data_hash"] == "cd" * 32
+    assert provenance["packages"]["torch"] == torch.__version__
+    assert provenance["data"]["weights_sha256"] and provenance["registered_on"]["cores"] >= 1
+
+
+def test_the_card_states_the_figures_against_the_mean_head_and_escapes_names(inputs: Path) -> None:
+    run(RegisterParams())
+    card = (BUNDLE_DIR / "MODEL_CARD.md").read_text()
+    assert "| overall | 8 | 1.200 | 1.500 | 1.000 | 1.500 | 1.875 | 1.000 |" in card
+    assert "20.0 % below the mean head's" in card
+    assert r"| a \| b \# \<script\> | not stated | 1 |" in card
+    assert "2 videos" in card and "A <CPU>" in card
+
+    write_metrics(median=1.7)
+    run(RegisterParams(notes="Trained on a toy."))
+    card = (BUNDLE_DIR / "MODEL_CARD.md").read_text()
+    assert "does not beat the mean head" in card and "% below" not in card
+    assert "Trained on a toy." in card
+
+
+def test_missing_and_damaged_inputs_are_named_and_leave_no_bundle(inputs: Path) -> None:
+    metrics = Path("data/evaluation/metrics.json")
+    content = json.loads(metrics.read_text())
+    del content["mean_head"]["selfie"]
+    metrics.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"metrics.json: mean_head: not the challenges of 'model'"):
+        read_metrics(metrics)
+    metrics.unlink()
+    before = sorted(BUNDLE_DIR.parent.rglob("*")) if BUNDLE_DIR.parent.exists() else []
+    with pytest.raises(ValueError, match="run the 'evaluate' stage first"):
+        run(RegisterParams())
+    write_metrics()
+    Path("data/corpus/corpus.json").unlink()
+    with pytest.raises(StageError, match="run the 'corpus' stage first"):
+        run(RegisterParams())
+    after = sorted(BUNDLE_DIR.parent.rglob("*")) if BUNDLE_DIR.parent.exists() else []
+    assert after == before
+
+
+def test_a_bundle_that_does_not_load_is_not_registered(inputs: Path) -> None:
+    weights = Path("data/model/model.safetensors")
+    intact = weights.read_bytes()
+    try:
+        weights.write_bytes(intact[: len(intact) // 2])
+        with pytest.raises(ValueError, match="model.safetensors: does not fit config.json"):
+            run(RegisterParams())
+    finally:
+        weights.write_bytes(intact)
+
+
+def test_package_versions_name_every_requirement() -> None:
+    versions = package_versions()
+    assert {"torch", "ray", "prefect", "dvc", "numpy"} <= versions.keys()
+    assert "pytest" not in versions, "extras are not what the model was made with"
+    assert "not installed" not in versions.values()
