@@ -11,7 +11,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import dvc.api
 import gto.api
@@ -47,7 +46,10 @@ class Decision:
 
 
 def promote(params: PromoteParams) -> Decision:
-    """Compares and tags, in the current folder (DVC reads its targets against that). Raises StageError when the question cannot be put: no bundle, no commit, uncommitted changes."""
+    """Compares and tags, in the current folder (DVC reads its targets against that).
+
+    Raises StageError when the question cannot be put: no bundle, no commit, uncommitted changes.
+    """
     candidate = read_metrics(require_input(BUNDLE_DIR / METRICS_NAME, "register"))
     _require_committed()
     champion = _champion(params.stage)

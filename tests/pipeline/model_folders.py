@@ -43,9 +43,9 @@ def write_metrics(median: float = 1.2, mean_head: float = 1.5) -> None:
 
 def write_corpus(videos: list[dict[str, Any]], skipped: list[dict[str, str]] | None = None) -> None:
     facts = {"num_bytes": 10, "identity": "someone", "split": None, "licence": "CC0-1.0", "origin": "rendered"}
-    listed = [
-        CorpusVideo(**{**facts, "path": video["name"], "sha256": f"{k:064x}", **video}) for k, video in enumerate(videos)
-    ]
+    listed = []
+    for number, video in enumerate(videos):
+        listed.append(CorpusVideo(**{**facts, "path": video["name"], "sha256": f"{number:064x}", **video}))
     corpus = Corpus(videos=listed, skipped=skipped or [], skipped_counts={})
     write_json(Path("data/corpus/corpus.json"), corpus.model_dump())
 

@@ -134,7 +134,7 @@ def test_without_a_commit_or_with_changes_it_says_what_to_do(repo: Path) -> None
     with pytest.raises(StageError, match=r"uncommitted changes \(.*params.yaml.*commit them first"):
         promote(PromoteParams())
     call(repo, "git", "rm", "-q", "--cached", "dvc.lock")
-    with pytest.raises(StageError, match="dvc.lock is not committed"):
+    with pytest.raises(StageError, match=r"dvc\.lock is not committed"):
         promote(PromoteParams())
 
 
@@ -167,5 +167,5 @@ def test_a_champion_whose_figures_are_gone_is_named(repo: Path) -> None:
     commit(repo)
     with Repo() as dvc_repo:
         dvc_repo.gc(workspace=True, force=True)
-    with pytest.raises(StageError, match="sheap@v0.0.1: its metrics.json is neither in the DVC cache nor on a remote"):
+    with pytest.raises(StageError, match=r"sheap@v0\.0\.1: its metrics\.json is neither in the DVC cache"):
         promote(PromoteParams())

@@ -95,7 +95,7 @@ def test_a_bundle_that_does_not_load_is_not_registered(inputs: Path) -> None:
     intact = weights.read_bytes()
     try:
         weights.write_bytes(intact[: len(intact) // 2])
-        with pytest.raises(ValueError, match="model.safetensors: does not fit config.json"):
+        with pytest.raises(ValueError, match=r"model\.safetensors: does not fit config\.json"):
             run(RegisterParams())
     finally:
         weights.write_bytes(intact)
