@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from sheap.render.compiled import compiled
 from sheap.render.threads import for_each_range
 
 NEAR_PLANE = 0.01
@@ -53,7 +53,7 @@ def zbuffer_numba(in_cam: Tensor, faces: Tensor, K: Tensor, height: int, width: 
     return torch.from_numpy(face_ids)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _set_up_faces(corners, K, inverse_K, height, width, start, stop, edges, boxes):
     """Per face: its three edge functions as rows (a, b, c) over pixels, its volume, and its box of pixels."""
     for face in range(start, stop):
@@ -95,7 +95,7 @@ def _set_up_faces(corners, K, inverse_K, height, width, start, stop, edges, boxe
         boxes[face, 3] = np.int32(np.ceil(min(max(bottom + 0.5, 0.0), np.float64(height))))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _draw_faces(edges, boxes, row_start, row_stop, face_ids, depths):
     """Draw every face into the rows [row_start, row_stop) of one image."""
     for face in range(edges.shape[0]):

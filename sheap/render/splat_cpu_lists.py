@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sheap.render.compiled import compiled
 from sheap.render.splat_rules import TILE
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def count_tiles(start, stop, boxes, first_slots, totals):
     """Per image in [start, stop): each splat's first slot (one slot a tile) and how many slots the image has."""
     for image in range(start, stop):
@@ -21,7 +21,7 @@ def count_tiles(start, stop, boxes, first_slots, totals):
         totals[image] = total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _depth_order(boxes, features, order, keys, other_order, other_keys):
     """Write the drawn splats of one image front to back, equal depths by index, and return their number.
 
@@ -52,7 +52,7 @@ def _depth_order(boxes, features, order, keys, other_order, other_keys):
     return num_drawn, order
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def fill_tiles(
     start, stop, boxes, features, first_slots, image_starts, width, height, tile_starts, tile_ids, tile_slots
 ):
@@ -88,7 +88,7 @@ def fill_tiles(
                     slot += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def sum_slots(start, stop, boxes, first_slots, image_starts, slot_values, sums):
     """Splats [start, stop) of all images: one value a slot, summed over each splat's slots in a fixed order."""
     num_splats = boxes.shape[1]

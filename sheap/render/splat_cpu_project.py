@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from sheap.render import splat_rules as rules
+from sheap.render.compiled import compiled
 
 # Globals of a compiled kernel are constants to the compiler.
 TILE = rules.TILE
@@ -31,39 +31,39 @@ NUM_RAY_GRADIENTS = 12
 """Per splat and view: the loss's gradients to A, B, C, to the filter's centre x, y, and to the opacity."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _cross(a, b):
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _conic_dot(a, b, squared_radius):
     """The circle u^2 + v^2 = r^2 as a product of lines."""
     return squared_radius * (a[0] * b[0] + a[1] * b[1]) - a[2] * b[2]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _sum(a, b, factor):
     """a + factor * b"""
     return a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _largest(a):
     return max(abs(a[0]), abs(a[1]), abs(a[2]))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _row(matrix, i):
     return float(matrix[i, 0]), float(matrix[i, 1]), float(matrix[i, 2])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _unit_quat(quat):
     """A quaternion made unit (zero: the identity), and its length."""
     w, x, y, z = float(quat[0]), float(quat[1]), float(quat[2]), float(quat[3])
@@ -74,7 +74,7 @@ def _unit_quat(quat):
     return w * inverse, x * inverse, y * inverse, z * inverse, length
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _axes(w, x, y, z):
     """The columns of a unit quaternion's rotation."""
     return (
@@ -84,7 +84,7 @@ def _axes(w, x, y, z):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K):
     """The rows of M = K [scale_u axis_u | scale_v axis_v | mean], in camera axes, and the mean there."""
     right, down, forward = _row(camera, 0), _row(camera, 1), _row(camera, 2)
@@ -102,7 +102,7 @@ def _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K):
     return m_x, m_y, zs, center
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _to_world(camera, x, y, z):
     """A direction (x, y, z) of the camera's axes in the world: the transposed rotation."""
     return (
@@ -112,7 +112,7 @@ def _to_world(camera, x, y, z):
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def project_splats(
     start, stop, means, quats, scales, opacities, world_to_cam, K, height, width, coefficients, features, boxes
 ):
@@ -200,7 +200,7 @@ def project_splats(
             boxes[image, splat, 2], boxes[image, splat, 3] = int(top), int(bottom)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def project_splats_backward(
     start, stop, means, quats, scales, world_to_cam, K, features, boxes, first_slots, image_starts, slot_gradients,
     g_means, g_quats, g_scales, g_opacities, g_colors, g_offsets,
@@ -300,7 +300,7 @@ def project_splats_backward(
         g_quats[scene, splat, 3] = (g_quat[3] - radial * qz) * inverse
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _quat_gradient(w, x, y, z, g_u, g_v, g_n):
     """From the gradients to a rotation's columns to that of its unit quaternion."""
     across_x, across_y, across_z = g_v[2] - g_n[1], g_n[0] - g_u[2], g_u[1] - g_v[0]

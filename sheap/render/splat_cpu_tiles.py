@@ -10,9 +10,9 @@ is negative) from the start.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sheap.render import splat_rules as rules
+from sheap.render.compiled import compiled
 from sheap.render.simd import any8, broadcast8, exp_minus_half8, iota8, load8, max8, select8, store8, sum8
 from sheap.render.splat_cpu_project import NUM_RAY_GRADIENTS
 
@@ -28,7 +28,7 @@ SPLATS_BETWEEN_LOOKS = 16
 """After so many splats a tile is searched for a pixel that is still open."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _alpha(dx, ax, ay, az, rx, ry, rz, on_image_by_row, opacity):
     """Eight pixels of a row: where their rays meet the splat's plane and what it covers of them."""
     zz = dx * az + rz
@@ -45,7 +45,7 @@ def _alpha(dx, ax, ay, az, rx, ry, rz, on_image_by_row, opacity):
     return u, v, inverse, is_on_splat, falloff, raw, alpha, counts
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def forward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
     image_out, transmittance_out, last_out, slot_weights,
@@ -125,7 +125,7 @@ def forward_tiles(
                     image_out[image, row, column, i] = pixels[at + (2 + i) * PLANE]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def backward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
     transmittance_out, last_out, g_image, slot_gradients,
