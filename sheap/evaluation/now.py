@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point import TriangleTree, check_mesh
-from sheap.evaluation.now_crop import LANDMARK_NAMES, RADIUS_FACTOR, face_crop
+from sheap.evaluation.now_crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
 from sheap.evaluation.now_refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes
 
@@ -88,26 +88,13 @@ def evaluate_pair(
     metrical unit that contradicts the prediction's size. Warns (NowWarning, and in the result) when landmarks do not
     fit, look mirrored, or faces have no area.
     """
-    check_mesh(scan_vertices, scan_faces, "scan")
+    crop, indices = check_scan(scan_vertices, scan_faces, scan_landmarks)
     check_mesh(predicted_vertices, predicted_faces, "predicted")
-    scan_landmarks = _landmarks(scan_landmarks, "scan_landmarks").astype(np.float32)
+    scan_landmarks = np.asarray(scan_landmarks, dtype=np.float32)
     predicted_landmarks = _landmarks(predicted_landmarks, "predicted_landmarks")
     scan_vertices = np.asarray(scan_vertices, dtype=np.float64)
     predicted_vertices = np.asarray(predicted_vertices, dtype=np.float64)
     remarks: list[str] = []
-
-    crop = face_crop(scan_landmarks, RADIUS_FACTOR)
-    if not PLAUSIBLE_RADIUS_MM[0] <= crop.radius <= PLAUSIBLE_RADIUS_MM[1]:
-        raise ValueError(
-            f"scan_landmarks: the face's crop has a radius of {crop.radius:.4g} mm, not a human's: scans are read in "
-            "millimetres, landmarks in the order " + ", ".join(LANDMARK_NAMES)
-        )
-    indices = crop.indices(scan_vertices)
-    if len(indices) == 0:
-        raise ValueError(
-            f"scan vertices: none within {crop.radius:.1f} mm of the face centre {np.round(crop.center, 1).tolist()}; "
-            "do scan and scan_landmarks share a frame and a unit?"
-        )
 
     try:
         landmark_fit = procrustes(scan_landmarks, predicted_landmarks)
@@ -146,6 +133,26 @@ def evaluate_pair(
         landmark_rms_mm=landmark_rms,
         warnings=tuple(remarks),
     )
+
+
+def check_scan(
+    scan_vertices: NDArray[np.floating], scan_faces: NDArray[np.integer], scan_landmarks: NDArray[np.floating]
+) -> tuple[FaceCrop, NDArray[np.int64]]:
+    """The face crop of a scan (mm) and the indices of its vertices in it. Raises ValueError as evaluate_pair does."""
+    check_mesh(scan_vertices, scan_faces, "scan")
+    crop = face_crop(_landmarks(scan_landmarks, "scan_landmarks").astype(np.float32), RADIUS_FACTOR)
+    if not PLAUSIBLE_RADIUS_MM[0] <= crop.radius <= PLAUSIBLE_RADIUS_MM[1]:
+        raise ValueError(
+            f"scan_landmarks: the face's crop has a radius of {crop.radius:.4g} mm, not a human's: scans are read in "
+            "millimetres, landmarks in the order " + ", ".join(LANDMARK_NAMES)
+        )
+    indices = crop.indices(np.asarray(scan_vertices, dtype=np.float64))
+    if len(indices) == 0:
+        raise ValueError(
+            f"scan vertices: none within {crop.radius:.1f} mm of the face centre {np.round(crop.center, 1).tolist()}; "
+            "do scan and scan_landmarks share a frame and a unit?"
+        )
+    return crop, indices
 
 
 def _landmarks(landmarks: NDArray[np.floating], name: str) -> NDArray[np.floating]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,10 +88,55 @@ def scan() -> Head:
     return make_head(40, np.array([1.5, -1.0, 2.0, 0.5]))
 
 
-@pytest.fixture(scope="session")
-def prediction() -> Head:
-    """A coarser head of another shape, in metres, turned and moved."""
+def make_prediction(rows: int) -> Head:
+    """A head of another shape than the scan's, in metres, turned and moved."""
     from sheap.evaluation.similarity import rodrigues
 
-    head = make_head(22, np.array([-1.0, 2.5, 0.0, 1.5]))
+    head = make_head(rows, np.array([-1.0, 2.5, 0.0, 1.5]))
     return head.moved(1.1e-3, rodrigues(np.array([0.2, -0.5, 0.3])), np.array([0.1, -0.4, 1.3]))
+
+
+@pytest.fixture(scope="session")
+def prediction() -> Head:
+    """A prediction of 900 vertices."""
+    return make_prediction(22)
+
+
+@pytest.fixture(scope="session")
+def coarse_prediction() -> Head:
+    """A prediction of 270 vertices."""
+    return make_prediction(12)
+
+
+@pytest.fixture
+def benchmark(tmp_path, scan) -> Path:
+    """A benchmark folder in NoW's layout: two subjects, three images, no pictures."""
+    from sheap.evaluation.landmark_files import write_picked_points
+    from sheap.evaluation.mesh_files import TriangleMesh, write_obj
+
+    root = tmp_path / "benchmark"
+    heads = {"ann": scan, "bob": make_head(30, np.array([0.5, 1.0, -1.5, 0.0]))}
+    for name, head in heads.items():
+        for folder in ("scans", "scans_lmks_onlypp"):
+            (root / folder / name).mkdir(parents=True)
+        write_obj(root / "scans" / name / f"{name}.obj", TriangleMesh(head.vertices, head.faces))
+        picked = root / "scans_lmks_onlypp" / name / f"{name}_picked_points.pp"
+        write_picked_points(picked, head.landmarks, f"{name}.obj")
+    lines = ["ann/multiview_neutral/IMG_1.jpg", "bob/selfie/IMG_2.jpg", "ann/selfie/IMG_3.jpg"]
+    (root / "imagepathsvalidation.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def predictions(tmp_path, benchmark, prediction) -> Path:
+    """One head for all three images, in NoW's submission format (mm, like the open head's place and frame)."""
+    from sheap.evaluation.mesh_files import TriangleMesh
+    from sheap.evaluation.now_dataset import NowDataset
+    from sheap.evaluation.now_submission import CANONICAL_LANDMARKS_MM, write_prediction
+    from sheap.evaluation.similarity import procrustes
+
+    place = procrustes(CANONICAL_LANDMARKS_MM, prediction.landmarks)
+    mesh = TriangleMesh(place.apply(prediction.vertices), prediction.faces)
+    for image in NowDataset.open(benchmark).images:
+        write_prediction(tmp_path / "predictions", image, mesh, place.apply(prediction.landmarks))
+    return tmp_path / "predictions"

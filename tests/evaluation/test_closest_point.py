@@ -22,7 +22,7 @@ def random_queries(mesh_vertices: np.ndarray, count: int, seed: int) -> np.ndarr
 
 def test_fast_equals_slow(prediction) -> None:
     vertices = 1000 * prediction.vertices
-    points = random_queries(vertices, 500, 0)
+    points = random_queries(vertices, 150, 0)
     fast = TriangleTree(vertices, prediction.faces).query(points)
     slow = closest_points_reference(vertices, prediction.faces, points)
     np.testing.assert_allclose(fast.distances, slow.distances, atol=TOLERANCE_MM)
@@ -31,7 +31,7 @@ def test_fast_equals_slow(prediction) -> None:
 
 def test_fast_equals_trimesh(prediction) -> None:
     vertices = 1000 * prediction.vertices
-    points = random_queries(vertices, 300, 1)
+    points = random_queries(vertices, 100, 1)
     mesh = trimesh.Trimesh(vertices, prediction.faces, process=False)
     _, distances, _ = trimesh.proximity.closest_point_naive(mesh, points)
     np.testing.assert_allclose(TriangleTree(vertices, prediction.faces).query(points).distances, distances, atol=1e-8)

@@ -16,9 +16,10 @@ from sheap.evaluation.similarity import procrustes, rodrigues
 
 
 @pytest.fixture(scope="module")
-def problem(scan, prediction) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cropped scan points (thinned), and the prediction's mesh after Procrustes."""
-    points = scan.vertices[face_crop(scan.landmarks).indices(scan.vertices)][::3]
+def problem(scan, coarse_prediction) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cropped scan points (thinned), and a coarse prediction's mesh after Procrustes: small, for the slow search."""
+    prediction = coarse_prediction
+    points = scan.vertices[face_crop(scan.landmarks).indices(scan.vertices)][::6]
     return points, procrustes(scan.landmarks, prediction.landmarks).apply(prediction.vertices), prediction.faces
 
 

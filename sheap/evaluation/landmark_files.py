@@ -1,0 +1,72 @@
+"""Seven landmarks on disk: MeshLab's picked points (.pp) for scans, .npy or .txt for predictions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_LANDMARKS = 7
+
+_POINT = re.compile(r"<point\b([^>]*)>")
+_ATTRIBUTE = re.compile(r"""([A-Za-z_]+)\s*=\s*["']([^"']*)["']""")
+
+
+def read_picked_points(path: Path) -> NDArray[np.float32]:
+    """The first seven points [7,3] of a .pp file, in the file's order, as float32 (NoW's precision).
+
+    Raises OSError, or ValueError naming the file when there are fewer or one has no coordinates.
+    """
+    points = []
+    for found in _POINT.finditer(path.read_text(encoding="utf-8", errors="replace")):
+        attributes = dict(_ATTRIBUTE.findall(found.group(1)))
+        try:
+            points.append([float(attributes[axis]) for axis in "xyz"])
+        except (KeyError, ValueError):
+            raise ValueError(f"{path}: point {len(points) + 1} has no x, y and z") from None
+    if len(points) < NUM_LANDMARKS:
+        raise ValueError(f"{path}: expected {NUM_LANDMARKS} picked points, found {len(points)}")
+    return np.array(points[:NUM_LANDMARKS], dtype=np.float32)
+
+
+def write_picked_points(path: Path, landmarks: NDArray[np.floating], mesh_name: str) -> None:
+    """Writes landmarks [7,3] as MeshLab saves picked points of `mesh_name`, to float32's last digit."""
+    rounded = np.asarray(landmarks, dtype=np.float32)
+    points = [
+        f' <point x="{x:.9g}" y="{y:.9g}" z="{z:.9g}" active="1" name="{i}"/>' for i, (x, y, z) in enumerate(rounded)
+    ]
+    lines = [
+        "<!DOCTYPE PickedPoints>",
+        "<PickedPoints>",
+        " <DocumentData>",
+        '  <DateTime time="00:00:00" date="2000-01-01"/>',
+        '  <User name=""/>',
+        f'  <DataFileName name="{mesh_name}"/>',
+        '  <templateName name=""/>',
+        " </DocumentData>",
+        *points,
+        "</PickedPoints>",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def read_landmarks(path: Path) -> NDArray[np.floating]:
+    """Predicted landmarks [7,3] from .npy (its own float precision) or .txt (seven lines of three, float32).
+
+    Raises OSError, or ValueError naming the file for another shape, NaN or an unreadable file.
+    """
+    try:
+        if path.suffix == ".npy":
+            landmarks = np.load(path, allow_pickle=False)
+        else:
+            landmarks = np.loadtxt(path, dtype=np.float32)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not readable as landmarks ({error})") from None
+    if landmarks.shape != (NUM_LANDMARKS, 3) or landmarks.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: expected [7,3] numbers, got {list(landmarks.shape)} of {landmarks.dtype}")
+    landmarks = landmarks if landmarks.dtype.kind == "f" else landmarks.astype(np.float64)
+    if not np.isfinite(landmarks).all():
+        raise ValueError(f"{path}: NaN or infinite landmarks")
+    return landmarks

@@ -1,0 +1,127 @@
+"""NoW's submission format: FOLDER/SUBJECT/CHALLENGE/IMAGE.obj (or .ply) with IMAGE.npy (or .txt) beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.evaluation.closest_point import TriangleTree
+from sheap.evaluation.landmark_files import read_landmarks
+from sheap.evaluation.mesh_files import TriangleMesh, read_mesh, write_obj
+from sheap.evaluation.now import WARN_LANDMARK_RMS
+from sheap.evaluation.now_crop import face_crop
+from sheap.evaluation.now_dataset import NowDataset, NowImage
+from sheap.evaluation.similarity import procrustes
+
+CANONICAL_LANDMARKS_MM = np.array(
+    [
+        [-44.6, -1.6, 71.4],
+        [-17.0, -3.8, 74.8],
+        [17.0, -3.8, 74.8],
+        [44.6, -1.6, 71.4],
+        [0.0, -51.6, 93.8],
+        [-25.1, -73.8, 81.2],
+        [25.1, -73.8, 81.2],
+    ]
+)
+"""The open head's mean landmarks: what a submission's order and handedness are checked against."""
+
+EYE_WIDTH_RANGE_MM = (50.0, 150.0)
+"""Outer eye corners of people are 80 to 110 mm apart; beyond this range the unit is wrong."""
+
+LANDMARK_TO_SURFACE_MM = 10.0
+"""Landmarks lie on the mesh; farther away they belong to another one."""
+
+
+@dataclass(frozen=True)
+class NowPrediction:
+    """A neutral mesh and its landmarks [7,3] in one unit and frame."""
+
+    mesh: TriangleMesh
+    landmarks: NDArray[np.floating]
+
+
+class MissingPrediction(Exception):
+    """A submission has no mesh or no landmarks for an image."""
+
+
+def write_prediction(folder: Path, image: NowImage, mesh: TriangleMesh, landmarks: NDArray[np.floating]) -> None:
+    """Writes one prediction (mm): IMAGE.obj and IMAGE.npy."""
+    stem = folder / image.stem
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    write_obj(stem.with_name(stem.name + ".obj"), mesh)
+    np.save(stem.with_name(stem.name + ".npy"), np.asarray(landmarks, dtype=np.float64))
+
+
+def read_prediction(folder: Path, image: NowImage) -> NowPrediction:
+    """One prediction, found as the official tool finds it: .obj before .ply, .npy before .txt.
+
+    Raises MissingPrediction, or ValueError naming the malformed file.
+    """
+    mesh_path = _first(folder, image, (".obj", ".ply"))
+    landmarks_path = _first(folder, image, (".npy", ".txt"))
+    try:
+        return NowPrediction(read_mesh(mesh_path), read_landmarks(landmarks_path))
+    except OSError as error:
+        raise ValueError(f"{error.filename or mesh_path}: cannot be read ({error.strerror})") from None
+
+
+@dataclass(frozen=True)
+class SubmissionCheck:
+    """problems by image; an empty mapping means that the submission is complete and sound."""
+
+    num_images: int
+    problems: Mapping[str, tuple[str, ...]]
+
+    @property
+    def is_good(self) -> bool:
+        return not self.problems
+
+
+def check_submission(folder: Path, dataset: NowDataset) -> SubmissionCheck:
+    """Looks at every prediction the list asks for: present, readable, finite, in millimetres, landmarks on the mesh.
+
+    The landmarks' order and handedness are checked too. It needs no scans, so it serves the test set as well.
+    """
+    problems: dict[str, tuple[str, ...]] = {}
+    for image in dataset.images:
+        try:
+            found = prediction_problems(read_prediction(folder, image))
+        except (MissingPrediction, ValueError) as error:
+            found = (str(error),)
+        if found:
+            problems[str(image)] = found
+    return SubmissionCheck(len(dataset.images), problems)
+
+
+def prediction_problems(prediction: NowPrediction) -> tuple[str, ...]:
+    """What is wrong with a readable prediction, in words."""
+    landmarks = np.asarray(prediction.landmarks, dtype=np.float64)
+    found = []
+    eye_width = float(np.linalg.norm(landmarks[0] - landmarks[3]))
+    if not EYE_WIDTH_RANGE_MM[0] <= eye_width <= EYE_WIDTH_RANGE_MM[1]:
+        return (f"not in millimetres: the outer eye corners are {eye_width:.3g} apart",)
+    fit = procrustes(CANONICAL_LANDMARKS_MM, landmarks)
+    apart = fit.apply(landmarks) - CANONICAL_LANDMARKS_MM
+    rms = float(np.sqrt((apart**2).sum(axis=1).mean()))
+    if fit.is_reflection:
+        found.append("the landmarks are mirrored: are left and right exchanged?")
+    if rms > WARN_LANDMARK_RMS * face_crop(CANONICAL_LANDMARKS_MM).radius:
+        found.append(f"the landmarks are not in NoW's order: {rms:.0f} mm (RMS) from a mean face's")
+    off = TriangleTree(prediction.mesh.vertices, prediction.mesh.faces).query(landmarks).distances.max()
+    if off > LANDMARK_TO_SURFACE_MM:
+        found.append(f"a landmark is {off:.0f} mm away from the mesh")
+    return tuple(found)
+
+
+def _first(folder: Path, image: NowImage, endings: tuple[str, ...]) -> Path:
+    stem = folder / image.stem
+    for ending in endings:
+        path = stem.with_name(stem.name + ending)
+        if path.is_file():
+            return path
+    raise MissingPrediction(f"{stem}: no {' or '.join(endings)}")

@@ -1,0 +1,80 @@
+"""NoW for one subject of a submission: the unit of work of a worker process (no torch, no plots: quick to import)."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from sheap.evaluation.now import NowResult, NowWarning, Unit, check_scan, evaluate_pair
+from sheap.evaluation.now_dataset import NowDataset, NowScan
+from sheap.evaluation.now_results import ImageDistances
+from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, read_prediction
+
+
+@dataclass(frozen=True)
+class SubjectTask:
+    """Evaluate the predictions in a folder for one subject of a benchmark."""
+
+    dataset: NowDataset
+    predictions: Path
+    subject: str
+    metrical_unit: Unit | None = None
+
+
+@dataclass(frozen=True)
+class SubjectOutcome:
+    """Evaluated images, and those that could not be: image -> why."""
+
+    evaluated: tuple[ImageDistances, ...]
+    missing: dict[str, str]
+    malformed: dict[str, str]
+
+
+def evaluate_subject(task: SubjectTask) -> SubjectOutcome:
+    """Every image of the subject. Predictions equal to the byte (a mean head) are evaluated once.
+
+    Raises OSError or ValueError naming the file when the scan is missing or unusable.
+    """
+    scan = task.dataset.scan(task.subject)
+    try:
+        check_scan(scan.mesh.vertices, scan.mesh.faces, scan.landmarks)
+    except ValueError as error:
+        raise ValueError(f"{task.dataset.root / 'scans' / task.subject}: {error}") from None
+    evaluated: list[ImageDistances] = []
+    missing: dict[str, str] = {}
+    malformed: dict[str, str] = {}
+    known: dict[bytes, NowResult] = {}
+    for image in task.dataset.of_subject(task.subject):
+        try:
+            prediction = read_prediction(task.predictions, image)
+            key = _digest(prediction)
+            if key not in known:
+                known[key] = evaluate_prediction(scan, prediction, task.metrical_unit)
+        except MissingPrediction as error:
+            missing[str(image)] = str(error)
+        except ValueError as error:
+            malformed[str(image)] = str(error)
+        else:
+            evaluated.append(ImageDistances(image, known[key].distances, known[key].warnings))
+    return SubjectOutcome(tuple(evaluated), missing, malformed)
+
+
+def evaluate_prediction(scan: NowScan, prediction: NowPrediction, metrical_unit: Unit | None = None) -> NowResult:
+    """One prediction against one scan; what looks wrong is in the result's warnings only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NowWarning)
+        return evaluate_pair(
+            *(scan.mesh.vertices, scan.mesh.faces, scan.landmarks),
+            *(prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks),
+            metrical_unit=metrical_unit,
+        )
+
+
+def _digest(prediction: NowPrediction) -> bytes:
+    content = hashlib.blake2b()
+    for array in (prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks):
+        content.update(f"{array.dtype}{array.shape}".encode())
+        content.update(array.tobytes())
+    return content.digest()
