@@ -1,0 +1,116 @@
+"""Stage `people`: renders moving heads with known truth as ordinary videos.
+
+Writes data/people/: clips/NAME.mp4, truth/NAME.npz (see sheap.people.clips.clip_truth), people.json.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, stage_main
+from sheap.people.cast import cast_member
+from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
+from sheap.people.person import Person
+from sheap.people.stage_set import StageSet, shared_stage
+from sheap.people.video_file import write_mp4
+
+OUTPUT = Path("data/people")
+LICENCE = "CC0-1.0"
+"""Of what we render from the open head model and procedural looks."""
+
+log = logging.getLogger(__name__)
+
+
+class PeopleParams(StageParams):
+    """Settings of the rendered people."""
+
+    seed: int = Field(0, ge=0)
+    train_people: int = Field(48, ge=1)
+    validation_people: int = Field(8, ge=1)
+    clips_per_person: int = Field(1, ge=1)
+    frames: int = Field(24, ge=2)
+    fps: int = Field(25, ge=1)
+    # (height, width) of the videos; each clip takes one. Even numbers, as H.264 wants.
+    sizes: list[tuple[int, int]] = [(256, 320), (288, 288), (288, 352), (320, 256), (320, 320)]
+    # Spread of the directions people face, degrees.
+    yaw_range_deg: float = Field(40.0, ge=0, le=90)
+    # Speed and size of all movement.
+    liveliness: float = Field(1.0, gt=0, le=3)
+    # x264 quality of the files, from fine to coarse.
+    crf: tuple[int, int] = (18, 27)
+    # Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); empty: everything is procedural.
+    assets: str = ""
+
+
+def run(params: PeopleParams) -> None:
+    """Renders all clips in as many processes as there are cores."""
+    for height, width in params.sizes:
+        if height % 2 or width % 2 or min(height, width) < 64:
+            raise StageError(f"people.sizes: {height} x {width} must be even numbers of at least 64")
+    jobs = [
+        (role, index, clip)
+        for role, count in (("train", params.train_people), ("validation", params.validation_people))
+        for index in range(count)
+        for clip in range(params.clips_per_person)
+    ]
+    begin = time.monotonic()
+    with atomic_directory(OUTPUT) as folder:
+        (folder / "clips").mkdir()
+        (folder / "truth").mkdir()
+        with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(render_clip, params, folder, *job) for job in jobs]
+            entries = []
+            for done, future in enumerate(futures, 1):
+                entries.append(future.result())
+                if done % 8 == 0 or done == len(futures):
+                    log.info("%d of %d clips, %.0f s", done, len(futures), time.monotonic() - begin)
+        document = {"licence": LICENCE, "origin": "rendered by this project", "fps": params.fps, "people": entries}
+        (folder / "people.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def render_clip(params: PeopleParams, folder: Path, role: str, index: int, number: int) -> dict:
+    """Renders one clip and its truth; returns its entry for people.json. Runs in a worker process."""
+    stage: StageSet = shared_stage()
+    member = cast_member(params.seed, role, index, stage.head.num_shape)
+    settings = ClipSettings(params.frames, params.fps, params.sizes, params.yaw_range_deg, params.liveliness)
+    person = Person(stage, member.shape, member.traits, member.looks_seed)
+    clip = plan_clip(stage, member, number, settings)
+    name = f"{member.name}-{number:02d}"
+    labels = []
+
+    def frames():
+        for picture, label in film(person, clip):
+            labels.append(label)
+            yield picture
+
+    crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
+    write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
+    np.savez_compressed(folder / "truth" / f"{name}.npz", **clip_truth(stage, clip, np.stack(labels)))
+    return {
+        "name": name,
+        "identity": member.name,
+        "split": role,
+        "seed": list(member.seed_path),
+        "licence": LICENCE,
+        "file": f"clips/{name}.mp4",
+        "truth": f"truth/{name}.npz",
+        "height": clip.shot.height,
+        "width": clip.shot.width,
+        "frames": params.frames,
+        "crf": crf,
+        "traits": asdict(member.traits),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main("people", PeopleParams, run))

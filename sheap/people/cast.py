@@ -1,0 +1,39 @@
+"""Who exists: every person has a role and a number, and all of them follow from one seed. Roles never share a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.people.traits import Traits, sample_traits
+
+ROLES = {"train": 1, "validation": 2, "benchmark": 3}
+
+
+@dataclass(frozen=True)
+class CastMember:
+    """name; role; seed_path: what their random numbers are seeded with; shape [S]: identity coefficients; looks; looks_seed."""
+
+    name: str
+    role: str
+    seed_path: tuple[int, int, int]
+    shape: NDArray[np.float32]
+    traits: Traits
+    looks_seed: int
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """Random numbers of this person for one purpose (1 and up), independent of all others."""
+        return np.random.default_rng([*self.seed_path, purpose])
+
+
+def cast_member(seed: int, role: str, index: int, num_shape: int) -> CastMember:
+    """Person `index` of a role. Identity coefficients are standard normal, all of them: their basis decays, not they."""
+    if role not in ROLES:
+        raise ValueError(f"role: '{role}' is unknown (known: {', '.join(ROLES)})")
+    path = (seed, ROLES[role], index)
+    rng = np.random.default_rng(path)
+    shape = rng.standard_normal(num_shape).astype(np.float32)
+    traits = sample_traits(rng)
+    return CastMember(f"{role}-{index:04d}", role, path, shape, traits, int(rng.integers(2**31)))

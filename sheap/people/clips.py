@@ -1,0 +1,131 @@
+"""Films one person: frames of a clip with everything known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sheap.geometry.cameras import Cameras, project
+from sheap.head.params import HeadParams
+from sheap.people.backgrounds import sample_background
+from sheap.people.cast import CastMember
+from sheap.people.filming import Shot, sample_shot
+from sheap.people.lens import Lens, photograph, sample_lens
+from sheap.people.lighting import Lighting, sample_lighting
+from sheap.people.motion import sample_motion
+from sheap.people.person import Person
+from sheap.people.rasterizer import Rendered
+from sheap.people.stage_set import StageSet
+
+Array = NDArray[np.float32]
+
+LABELS = {"background": 0, "skin": 1, "hair": 2, "clothes": 3}
+"""What a pixel of a label map shows; eyes and mouth count as skin."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """frames at fps; sizes: (height, width) to choose from; yaw_range_deg: spread of facing directions; liveliness scales all
+    movement."""
+
+    frames: int
+    fps: float
+    sizes: list[tuple[int, int]]
+    yaw_range_deg: float
+    liveliness: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One planned clip. params has leading dim [T]; background [H', W', 3] is larger than the frame by margin px a side."""
+
+    member: CastMember
+    params: HeadParams
+    shot: Shot
+    lighting: Lighting
+    lens: Lens
+    background: Array
+    margin: int
+    noise_seed: int
+
+
+def plan_clip(stage: StageSet, member: CastMember, number: int, settings: ClipSettings) -> Clip:
+    """Clip `number` of a person: its own light, place, camera and motion."""
+    rng = member.rng(1 + number)
+    times = (np.arange(settings.frames) / settings.fps).astype(np.float32)
+    shot = sample_shot(
+        rng, times, settings.sizes, distance=(0.5, 1.8), fill=(0.45, 0.72), elevation_deg=7.0,
+        shake=float(rng.choice([0.0, 0.004])), off_centre=0.06,
+    )  # fmt: skip
+    lighting = sample_lighting(rng)
+    margin = int(np.ceil(np.abs(shot.shake_px).max())) + 2
+    background = sample_background(rng, shot.height + 2 * margin, shot.width + 2 * margin)
+    lens = sample_lens(rng, float(np.hypot(shot.height, shot.width)))
+    params = sample_motion(
+        rng, stage.head, member.shape, settings.frames, settings.fps, yaw_range_deg=settings.yaw_range_deg,
+        liveliness=settings.liveliness,
+    )  # fmt: skip
+    return Clip(member, params, shot, lighting, lens, background, margin, int(rng.integers(2**31)))
+
+
+def film(person: Person, clip: Clip) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Frames in order: (picture [H, W, 3] uint8 sRGB, labels [H, W] uint8 as in LABELS)."""
+    shot = clip.shot
+    rng = np.random.default_rng(clip.noise_seed)
+    for frame in range(len(shot.world_to_cam)):
+        rendered = person.render(
+            clip.params.index(frame), shot.world_to_cam[frame], shot.K, shot.height, shot.width, clip.lighting
+        )
+        behind = _moved(clip.background, shot.shake_px[frame], clip.margin, shot.height, shot.width)
+        light = rendered.color + behind * (1 - rendered.alpha[..., None])
+        yield photograph(light, clip.lens, rng), label_map(person, rendered)
+
+
+def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
+    """What each pixel shows [H, W] (see LABELS), by the sample nearest to its centre."""
+    kinds = np.array([_label(piece.name) for piece in person.pieces] + [LABELS["background"]], np.uint8)
+    step = rendered.piece_ids.shape[0] // rendered.alpha.shape[0]
+    return kinds[rendered.piece_ids[step // 2 :: step, step // 2 :: step]]
+
+
+def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[str, NDArray]:
+    """What is known about a clip, as arrays for an .npz.
+
+    HeadParams by field [T, ...] (shape once, [S]); K [3, 3]; world_to_cam [T, 4, 4]; landmarks_px [T, 478, 2] and
+    landmark_depths [T, 478] (m); light_sh [9, 3]; labels [T, H, W].
+    """
+    params, shot = clip.params, clip.shot
+    with torch.inference_mode():
+        points = stage.head.landmarks(stage.head(params).vertices)
+        cameras = Cameras(
+            torch.from_numpy(shot.world_to_cam)[:, None], torch.from_numpy(shot.K).expand(len(points), 1, 3, 3), shot.height, shot.width
+        )
+        pixels, depths = project(points, cameras)
+    truth = {field.name: getattr(params, field.name).numpy() for field in fields(HeadParams)}
+    truth["shape"] = truth["shape"][0]
+    return truth | {
+        "K": shot.K,
+        "world_to_cam": shot.world_to_cam,
+        "landmarks_px": pixels[:, 0].numpy(),
+        "landmark_depths": depths[:, 0].numpy(),
+        "light_sh": clip.lighting.sh_coefficients(),
+        "labels": labels,
+    }
+
+
+def _label(piece: str) -> int:
+    if piece in ("hair", "bun", "beard", "asset hair"):
+        return LABELS["hair"]
+    return LABELS["clothes"] if piece == "torso" or piece.startswith("collar") else LABELS["skin"]
+
+
+def _moved(background: Array, shift_px: Array, margin: int, height: int, width: int) -> Array:
+    matrix = np.array([[1, 0, margin - shift_px[0]], [0, 1, margin - shift_px[1]]], np.float32)
+    return cv2.warpAffine(
+        background, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )

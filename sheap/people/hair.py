@@ -1,0 +1,259 @@
+"""Hair styles and beards: which strands grow where, how long, and which way they fall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.people import face_places as places
+from sheap.people import strands
+from sheap.people.colours import srgb_to_linear
+from sheap.people.noise import point_noise, smoothstep
+from sheap.people.rasterizer import HAIR, Material
+from sheap.people.traits import Traits
+
+Array = NDArray[np.float32]
+
+_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class HairPiece:
+    """Ribbons on one identity at rest: vertices, normals [N, 3], faces [F, 3], corner_uv [F, 3, 2], tint [N, 3],
+    occlusion [N]; root_faces [N] and root_weights [N, 3] say where each vertex's root is, roots [N, 3] where that is at rest."""
+
+    name: str
+    vertices: Array
+    normals: Array
+    faces: NDArray[np.int32]
+    corner_uv: Array
+    tint: Array
+    occlusion: Array
+    root_faces: NDArray[np.int64]
+    root_weights: Array
+    roots: Array
+    material: Material
+
+
+@dataclass(frozen=True)
+class _Style:
+    """Lengths in metres. top, side: length ranges; layer: how thick the hair lies; lift: 0 flat .. 1 upright; flow: which way
+    strands start; gravity: how fast they bend down; fringe: lowest y over the face."""
+
+    count: int
+    top: tuple[float, float]
+    side: tuple[float, float]
+    layer: float
+    lift: float
+    flow: str
+    gravity: float
+    width: float
+    fringe: float = 0.040
+    curl: float = 0.0
+    curl_length: float = 0.03
+    roll: float = 0.35
+    fullness: float = 0.9
+    receded: float = 0.0
+
+
+_STYLES = {
+    "receding": _Style(1000, (0.012, 0.03), (0.012, 0.025), 0.004, 0.2, "natural", 8, 0.005, receded=1.0),
+    "buzz": _Style(1800, (0.006, 0.010), (0.003, 0.006), 0.001, 0.75, "natural", 0, 0.004, fullness=0.7),
+    "short": _Style(1700, (0.03, 0.05), (0.010, 0.022), 0.010, 0.2, "part", 10, 0.006),
+    "quiff": _Style(1700, (0.04, 0.065), (0.008, 0.016), 0.018, 0.5, "back", 8, 0.006, fringe=0.06),
+    "fringe": _Style(1700, (0.05, 0.08), (0.03, 0.05), 0.011, 0.15, "forward", 16, 0.007, fringe=0.026),
+    "curly": _Style(1700, (0.05, 0.085), (0.03, 0.05), 0.022, 0.35, "natural", 12, 0.008, curl=0.006, curl_length=0.025, roll=0.9),
+    "afro": _Style(2600, (0.030, 0.060), (0.020, 0.045), 0.030, 0.95, "natural", 0, 0.011, curl=0.007, curl_length=0.016, roll=1.5),
+    "medium": _Style(1400, (0.16, 0.24), (0.12, 0.20), 0.014, 0.2, "part", 18, 0.008),
+    "long": _Style(1400, (0.30, 0.42), (0.28, 0.40), 0.014, 0.2, "part", 18, 0.009),
+    "tied": _Style(1500, (0.13, 0.17), (0.10, 0.15), 0.006, 0.1, "tied", 1, 0.008),
+}
+
+
+def grow_hair(
+    traits: Traits, seed: int, vertices: Array, normals: Array, template: Array, faces: NDArray, regions: dict[str, Array]
+) -> list[HairPiece]:
+    """Hair and beard of one person on an identity at rest (vertices, normals [N, 3]; template [N, 3]; regions: soft vertex
+    masks [N])."""
+    pieces = []
+    if traits.hair_style in _STYLES:
+        pieces += _scalp_hair(traits, _STYLES[traits.hair_style], seed, vertices, normals, template, faces, regions)
+    if traits.beard in ("moustache", "goatee", "full"):
+        pieces.append(_beard(traits, seed, vertices, normals, template, faces, regions))
+    return pieces
+
+
+def _scalp_hair(
+    traits: Traits,
+    style: _Style,
+    seed: int,
+    vertices: Array,
+    normals: Array,
+    template: Array,
+    faces: NDArray,
+    regions: dict[str, Array],
+) -> list[HairPiece]:
+    rng = np.random.default_rng([seed, 21])
+    middle = template[faces].mean(1)
+    above = places.hairline_height(middle, receded=style.receded)
+    density = smoothstep(-0.006, 0.012, above) * (1 - regions["ears"][faces].max(1)) * (regions["skin"][faces].min(1) > 0.5)
+    density = density * (1 - smoothstep(0.3, 0.7, regions["eye_sockets"][faces].mean(1) + regions["mouth_interior"][faces].mean(1)))
+    density[middle[:, 1] < -0.10] = 0
+    # More locks along the hairline, where gaps would show.
+    density = density * (1 + 0.8 * smoothstep(0.03, 0.0, above))
+    roots = strands.sample_roots(rng, style.count, faces, density.astype(np.float32), vertices, normals, template)
+    edge = places.hairline_height(roots.places, receded=style.receded)
+    keep = edge > rng.uniform(-0.004, 0.003, len(edge))
+    roots = strands.Roots(*(getattr(roots, name)[keep] for name in ("faces", "weights", "positions", "normals", "places")))
+    count = len(roots.faces)
+    flow = _flow(style.flow, traits.hair_part, roots, rng)
+    top = smoothstep(0.035, 0.075, roots.places[:, 1])
+    low = style.side[0] + top * (style.top[0] - style.side[0])
+    high = style.side[1] + top * (style.top[1] - style.side[1])
+    personal = rng.random()
+    lengths = low + (0.6 * personal + 0.4 * rng.random(count)) * (high - low)
+    # Neighbouring strands share their ways: clumps.
+    wander = np.stack([point_noise(rng, roots.places, 0.02) for _ in range(3)], -1)
+    flow = flow + 0.22 * wander + 0.10 * rng.standard_normal((count, 3))
+    flow = flow - (flow * roots.normals).sum(-1, keepdims=True) * roots.normals
+    flow /= np.linalg.norm(flow, axis=-1, keepdims=True) + 1e-6
+    lift = np.clip(style.lift * rng.uniform(0.7, 1.2, count) * (0.55 + 0.45 * smoothstep(0.0, 0.03, edge[keep])), 0, 0.98)
+    depth = rng.random(count).astype(np.float32)
+    layer = style.layer * (0.1 + depth) * smoothstep(-0.004, 0.03, edge[keep])
+    comb = {"back": (0, 0.1, -1.0), "forward": (0, 0, 1.0), "part": (0, 0, -0.45)}.get(style.flow, (0, 0, 0))
+    centre = places.SKULL_CENTRE
+    outer = (regions["skin"] > 0.5)[faces].all(1) & (regions["ears"][faces].min(1) < 0.5)
+    radius_map = strands.head_radius_map(vertices, faces[outer], centre, rng)
+    widths = style.width * rng.uniform(0.7, 1.3, count).astype(np.float32)
+    if style.flow == "tied":
+        knot = _knot(vertices)
+        lines = strands.comb_towards(roots, knot, layer.astype(np.float32), centre, radius_map, 9)
+        grown = strands.as_strands(roots, lines, widths, style.roll, 0.0, 1.0, centre, rng)
+        bun = _bun(traits, rng, roots, knot)
+        return [_piece("hair", grown, roots, depth, traits, style.fullness, False, rng), bun]
+    grown = strands.grow(
+        roots, flow.astype(np.float32), lengths.astype(np.float32), lift.astype(np.float32), layer.astype(np.float32),
+        gravity=style.gravity, comb=np.broadcast_to(np.float32(comb), (count, 3)), comb_strength=12.0, curl=style.curl,
+        curl_length=style.curl_length, centre=centre, radius_map=radius_map, rng=rng,
+        points=8 if style.top[1] > 0.1 or style.curl > 0 else 6, widths=widths, roll=style.roll, keep_off_face=True,
+        fringe_y=style.fringe,
+    )  # fmt: skip
+    return [_piece("hair", grown, roots, depth, traits, style.fullness, style.curl > 0, rng)]
+
+
+def _knot(vertices: Array) -> Array:
+    """Where tied hair meets: behind the head at the height of the ears' tops."""
+    back = vertices[vertices[:, 1] > -0.02]
+    return np.array([0, 0.035, back[:, 2].min() - 0.006], np.float32)
+
+
+def _flow(kind: str, part_x: float, roots: strands.Roots, rng: np.random.Generator) -> Array:
+    """Directions [S, 3] in which strands leave their roots."""
+    from_crown = roots.places - places.CROWN
+    from_crown = from_crown / (np.linalg.norm(from_crown, axis=-1, keepdims=True) + 1e-6)
+    natural = from_crown + np.array([0, -0.25, 0], np.float32)
+    x, y, z = roots.places.T
+    top = smoothstep(0.05, 0.085, y)[:, None]
+    side = np.sign(x - part_x + 1e-6)[:, None]
+    if kind == "natural":
+        return natural
+    if kind == "part":
+        sideways = side * np.array([1.0, 0, 0], np.float32) + np.array([0, 0, 0.15], np.float32)
+        return natural * (1 - top) + top * sideways + (1 - top) * np.array([0, -0.5, -0.25], np.float32)
+    if kind == "back":
+        return np.array([0, 0.1, -1.0], np.float32) * np.ones_like(natural) + 0.15 * side * np.array([1.0, 0, 0], np.float32) * top
+    if kind == "forward":
+        front = smoothstep(-0.05, 0.02, z)[:, None]
+        return natural * (1 - front) + front * np.array([0, -0.3, 1.0], np.float32)
+    if kind == "tied":
+        return natural
+    raise AssertionError(kind)
+
+
+def _bun(traits: Traits, rng: np.random.Generator, roots: strands.Roots, knot: Array) -> HairPiece:
+    """A knot of hair: strands wound around a ball."""
+    count, points = 260, 8
+    centre = knot - np.array([0, 0, 0.012], np.float32)
+    radius = rng.uniform(0.026, 0.038)
+    axis = rng.standard_normal((count, 3)) * 0.35 + np.array([0, 0.3, 1.0])
+    axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
+    start = rng.standard_normal((count, 3))
+    start -= (start * axis).sum(-1, keepdims=True) * axis
+    start /= np.linalg.norm(start, axis=-1, keepdims=True)
+    other = np.cross(axis, start)
+    tilt = rng.uniform(-0.9, 0.9, (count, 1, 1))
+    angle = np.linspace(0, 2.4, points)[None, :, None]
+    ball = np.cos(tilt) * (np.cos(angle) * start[:, None] + np.sin(angle) * other[:, None]) + np.sin(tilt) * axis[:, None]
+    lines = centre + radius * rng.uniform(0.75, 1.05, (count, 1, 1)) * ball
+    tangent = np.gradient(lines, axis=1)
+    side = np.cross(tangent, ball)
+    side /= np.linalg.norm(side, axis=-1, keepdims=True) + 1e-9
+    nearest = int(((roots.positions - centre) ** 2).sum(-1).argmin())
+    grown = strands.Strands(
+        lines.astype(np.float32), np.full(count, roots.faces[nearest]), np.repeat(roots.weights[nearest : nearest + 1], count, 0),
+        np.full(count, 0.010, np.float32), side.astype(np.float32), ball.astype(np.float32),
+    )  # fmt: skip
+    anchors = strands.Roots(
+        grown.root_faces, grown.root_weights, np.repeat(roots.positions[nearest : nearest + 1], count, 0),
+        np.repeat(roots.normals[nearest : nearest + 1], count, 0), np.repeat(roots.places[nearest : nearest + 1], count, 0),
+    )  # fmt: skip
+    return _piece("bun", grown, anchors, rng.random(count).astype(np.float32), traits, 0.95, False, rng)
+
+
+def _beard(
+    traits: Traits, seed: int, vertices: Array, normals: Array, template: Array, faces: NDArray, regions: dict[str, Array]
+) -> HairPiece:
+    rng = np.random.default_rng([seed, 22])
+    weight = {"full": places.beard_weight, "goatee": places.goatee_weight, "moustache": places.moustache_weight}[traits.beard]
+    middle, lips = template[faces].mean(1), regions["lips"][faces].mean(1)
+    density = weight(middle, lips) * (regions["face"][faces].mean(1) + regions["neck"][faces].mean(1) > 0.2)
+    density = density * (1 - smoothstep(0.1, 0.5, regions["mouth_interior"][faces].mean(1)))
+    count = {"full": 1500, "goatee": 700, "moustache": 320}[traits.beard]
+    roots = strands.sample_roots(rng, count, faces, density.astype(np.float32), vertices, normals, template)
+    down = np.array([0, -1.0, 0.1], np.float32) + np.sign(roots.places[:, :1]) * np.array([0.35, 0, 0], np.float32)
+    flow = down + 0.25 * rng.standard_normal((count, 3))
+    flow = flow - (flow * roots.normals).sum(-1, keepdims=True) * roots.normals
+    flow /= np.linalg.norm(flow, axis=-1, keepdims=True) + 1e-6
+    chin = smoothstep(-0.085, -0.11, roots.places[:, 1])
+    lengths = rng.uniform(0.005, 0.008) + chin * rng.uniform(0.002, 0.018) + 0.002 * rng.random(count)
+    # No collision map: short hairs that start away from the skin stay off it.
+    grown = strands.grow(
+        roots, flow.astype(np.float32), lengths.astype(np.float32), rng.uniform(0.2, 0.45, count).astype(np.float32),
+        np.zeros(count, np.float32), gravity=5.0, comb=np.zeros((count, 3), np.float32), comb_strength=0.0, curl=0.0,
+        curl_length=0.02, centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng, points=4,
+        widths=rng.uniform(0.0012, 0.0028, count).astype(np.float32), roll=0.6, keep_off_face=False, fringe_y=0.0,
+    )  # fmt: skip
+    return _piece("beard", grown, roots, rng.random(count).astype(np.float32), traits, 0.75, False, rng)
+
+
+def _piece(
+    name: str,
+    grown: strands.Strands,
+    roots: strands.Roots,
+    depth: Array,
+    traits: Traits,
+    fullness: float,
+    curly: bool,
+    rng: np.random.Generator,
+) -> HairPiece:
+    vertices, normals, faces, corner_uv = strands.ribbons(grown, _COLUMNS, rng)
+    count, points = grown.lines.shape[:2]
+    each = 2 * points
+    # Texture streaks are grey around 0.35 in linear light; the tint brings them to the person's colour.
+    color = srgb_to_linear(np.array(traits.hair_color)) / 0.35
+    lock = 1 + 0.16 * rng.standard_normal((count, 1)) + 0.05 * rng.standard_normal((count, 3))
+    along = np.tile(np.repeat(np.linspace(0, 1, points, dtype=np.float32), 2), count)
+    tint = np.repeat(np.clip(lock, 0.5, 1.6), each, 0) * color * (0.8 + 0.35 * along[:, None])
+    buried = np.repeat(0.45 + 0.55 * depth, each)
+    occlusion = np.clip(buried * (0.55 + 0.45 * np.minimum(1, along * 2.5)), 0, 1)
+    if name == "beard":
+        occlusion = np.clip(0.6 + 0.4 * along, 0, 1)
+    texture = strands.lock_texture(rng, _COLUMNS, fullness, 1.0 if curly else 0.0)
+    gloss = 0.10 if not curly else 0.05
+    return HairPiece(
+        name, vertices, normals, faces, corner_uv, tint.astype(np.float32), occlusion.astype(np.float32),
+        np.repeat(roots.faces, each), np.repeat(roots.weights, each, 0), np.repeat(roots.positions, each, 0),
+        Material(texture, HAIR, gloss, 5, two_sided=True),
+    )  # fmt: skip

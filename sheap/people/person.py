@@ -1,0 +1,215 @@
+"""One rendered person: an identity of the head model with skin, eyes, hair and clothes, posed and seen through a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sheap.head.params import HeadMesh, HeadParams
+from sheap.people import clothes, eyes, skin
+from sheap.people.accessories import Accessory, Wearer, put_on
+from sheap.people.hair import HairPiece, grow_hair
+from sheap.people.lighting import Lighting
+from sheap.people.occlusion import Visibility, measure_visibility
+from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
+from sheap.people.stage_set import StageSet
+from sheap.people.traits import Traits
+from sheap.render.mesh import vertex_normals
+
+Array = NDArray[np.float32]
+
+_HAIR_SOLIDITY = 0.55
+"""Share of light directions in which a ribbon of hair throws a shadow."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How the rigid skull lies in the world: rotation [3, 3] and translation [3] from the identity at rest."""
+
+    rotation: Array
+    translation: Array
+
+
+class Person:
+    """Built once from (identity, traits, seed); `render` costs a frame.
+
+    shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear or hold
+    (sheap.people.accessories.KINDS).
+    """
+
+    def __init__(self, stage: StageSet, shape: Array, traits: Traits, seed: int, accessories: tuple[str, ...] = ()) -> None:
+        self.stage, self.traits, self.seed = stage, traits, seed
+        self.shape = torch.from_numpy(np.asarray(shape, np.float32))
+        head = stage.head
+        self.rest = head.neutral(self.shape).numpy()
+        self.rest_normals = vertex_normals(torch.from_numpy(self.rest), head.faces).numpy()
+        self.hair = grow_hair(
+            traits, seed, self.rest, self.rest_normals, stage.template, stage.faces, stage.soft_regions
+        )
+        wearer = Wearer(
+            self.rest, self.rest_normals, stage.template, stage.faces,
+            head.now_landmarks(torch.from_numpy(self.rest)).numpy(), stage.soft_regions, skin.skin_tone(traits),
+        )  # fmt: skip
+        rng = np.random.default_rng([seed, 41])
+        self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
+        self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
+        self.torso = clothes.build_torso(stage.template, stage.neck_loop, traits.shoulder_width)
+        self._assemble()
+        self._visibility = self._measure_visibility()
+
+    # -- what stays the same -------------------------------------------------------------------------------------------
+
+    def _assemble(self) -> None:
+        """Pieces in drawing order. Every piece's vertices come from `_pose_pieces` in the same order."""
+        stage, traits, seed = self.stage, self.traits, self.seed
+        faces, count = stage.faces, len(stage.template)
+        pieces: list[Piece] = []
+        gloss = 0.055 * traits.skin_gloss
+        for canvas in stage.canvases:
+            patch, texture = canvas.patch, skin.paint_skin(canvas, traits, seed)
+            pieces.append(
+                Piece(f"skin {patch.name}", faces[patch.faces].astype(np.int32), patch.corner_uv, count, Material(texture, SKIN, gloss, 4))
+            )
+        self._skin_pieces = len(pieces)
+        soft = stage.soft_regions
+        for side in ("left", "right"):
+            ball = soft[f"eyeball_{side}"] > 0.5
+            ids = np.flatnonzero(ball[faces].all(1))
+            centre = stage.template[ball].mean(0)
+            radius = float(np.linalg.norm(stage.template[ball][:, :2] - centre[:2], axis=1).max())
+            uv = eyes.eyeball_uv(stage.template, centre)
+            texture = eyes.paint_eye(traits, seed, radius)
+            pieces.append(
+                Piece(f"eye {side}", faces[ids].astype(np.int32), uv[faces[ids]], count, Material(texture, EYE, 0.9, 8))
+            )
+        for name, color in (("teeth", (226, 216, 198)), ("tongue", (170, 84, 80))):
+            ids = np.flatnonzero((soft[name] > 0.5)[faces].all(1))
+            texture = np.full((2, 2, 4), 255, np.uint8)
+            texture[..., :3] = color
+            pieces.append(
+                Piece(name, faces[ids].astype(np.int32), np.full((len(ids), 3, 2), 0.5, np.float32), count, Material(texture, SKIN, 0.12, 5))
+            )
+        self._head_pieces = len(pieces)
+        for patch in (canvas.patch for canvas in stage.canvases):
+            if patch.name in ("skull", "nape"):
+                cloth = clothes.paint_cloth(patch.positions, traits, seed, whole=False)
+                low = (clothes.below_neckline(stage.template, traits.neckline) > -0.02)[faces[patch.faces]].any(1)
+                material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
+                pieces.append(
+                    Piece(f"collar {patch.name}", faces[patch.faces][low].astype(np.int32), patch.corner_uv[low], count, material)
+                )
+        self._shell_pieces = len(pieces)
+        places = clothes.torso_positions(self.torso, 160, 320)
+        cloth = clothes.paint_cloth(places, traits, seed, whole=True)
+        cloth[..., 3] = 255
+        pieces.append(
+            Piece("torso", self.torso.faces, self.torso.corner_uv, len(self.torso.places), Material(cloth, MATTE, 0.02, 3, two_sided=True))
+        )
+        for hair in self.hair:
+            pieces.append(Piece(hair.name, hair.faces, hair.corner_uv, len(hair.vertices), hair.material, hair.tint))
+        for thing in self.accessories:
+            solid = thing.solid
+            pieces.append(Piece(thing.name, solid.faces, solid.corner_uv, len(solid.vertices), thing.material))
+        self.pieces = pieces
+        self.scene = Scene(pieces)
+
+    def _measure_visibility(self) -> Visibility:
+        """Which light reaches the head at rest, past itself, its hair and its shoulders."""
+        head_faces = self.stage.faces
+        vertices, faces, solidity = [self.rest], [head_faces], [np.ones(len(head_faces), np.float32)]
+        start = len(self.rest)
+        torso = self.rest[self.torso.anchors] + self.torso.offsets
+        vertices.append(torso)
+        faces.append(self.torso.faces + start)
+        solidity.append(np.ones(len(self.torso.faces), np.float32))
+        start += len(torso)
+        for hair in self.hair:
+            vertices.append(hair.vertices)
+            # Ribbons overlap many times: every third one throws the same shadow.
+            faces.append(hair.faces[::3] + start)
+            solidity.append(np.full(len(faces[-1]), _HAIR_SOLIDITY, np.float32))
+            start += len(hair.vertices)
+        for thing in self.accessories:
+            vertices.append(thing.solid.vertices)
+            faces.append(thing.solid.faces + start)
+            solidity.append(np.full(len(thing.solid.faces), 0.6, np.float32))
+            start += len(thing.solid.vertices)
+        return measure_visibility(
+            self.rest, self.rest_normals, np.concatenate(vertices), np.concatenate(faces), np.concatenate(solidity)
+        )
+
+    # -- one frame -----------------------------------------------------------------------------------------------------
+
+    def pose(self, params: HeadParams) -> HeadMesh:
+        """The head model's mesh for one frame's parameters (no leading dims)."""
+        with torch.inference_mode():
+            return self.stage.head(params.replace(shape=self.shape))
+
+    def render(
+        self,
+        params: HeadParams,
+        world_to_cam: NDArray,
+        K: NDArray,
+        height: int,
+        width: int,
+        lighting: Lighting,
+    ) -> Rendered:
+        """A frame in linear light with alpha."""
+        mesh = self.pose(params)
+        posed = self.pose_pieces(mesh.vertices.numpy(), lighting)
+        return self.scene.render(posed, world_to_cam, K, height, width, lighting.for_renderer())
+
+    def pose_pieces(self, vertices: Array, lighting: Lighting) -> list[Posed]:
+        """All pieces for head vertices [N, 3] in the world."""
+        stage = self.stage
+        skull = rigid_pose(self.rest[stage.rigid_ids], vertices[stage.rigid_ids])
+        normals = vertex_normals(torch.from_numpy(vertices), stage.head.faces).numpy()
+        arriving = self._visibility.share(lighting, skull.rotation)
+        arriving = np.clip(arriving, 0.0, 1.0)
+        soft = stage.soft_regions
+        # Eyes and teeth were measured behind closed lips and half-closed lids: open ones let more light in.
+        arriving = np.where(soft["eyeballs"] > 0.5, np.clip(0.45 + 0.55 * arriving, 0, 0.9), arriving)
+        arriving = np.where((soft["teeth"] > 0.5), 0.42, arriving)
+        arriving = np.where((soft["tongue"] > 0.5), 0.30, arriving)
+        arriving = np.where(soft["mouth_interior"] > 0.5, np.minimum(arriving, 0.12), arriving)
+        arriving = arriving.astype(np.float32)
+        head = Posed(vertices, normals, arriving)
+        shell = Posed(vertices + np.float32(0.004) * normals, normals, arriving)
+        body = rigid_pose(self.rest[stage.neck_loop], vertices[stage.neck_loop])
+        torso = shell.vertices[self.torso.anchors] + self.torso.offsets @ body.rotation.T
+        torso_normals = vertex_normals(torch.from_numpy(torso), torch.from_numpy(self.torso.faces.astype(np.int64))).numpy()
+        posed = [head] * self._head_pieces + [shell] * (self._shell_pieces - self._head_pieces)
+        posed.append(Posed(torso, torso_normals, np.full(len(torso), arriving[stage.neck_loop].mean(), np.float32)))
+        posed += [self._pose_hair(hair, vertices, skull) for hair in self.hair]
+        for thing in self.accessories:
+            moved = thing.solid.vertices @ skull.rotation.T + skull.translation
+            posed.append(Posed(moved, thing.solid.normals @ skull.rotation.T))
+        return posed
+
+    def _pose_hair(self, hair: HairPiece, vertices: Array, skull: Pose) -> Posed:
+        corners = self.stage.faces[hair.root_faces]
+        roots = (vertices[corners] * hair.root_weights[..., None]).sum(1)
+        moved = roots + (hair.vertices - hair.roots) @ skull.rotation.T
+        return Posed(moved.astype(np.float32), hair.normals @ skull.rotation.T, hair.occlusion)
+
+
+def _under_cap(hair: HairPiece, accessories: list[Accessory]) -> HairPiece:
+    """Hair without what a cap presses flat."""
+    caps = [thing for thing in accessories if thing.name == "cap"]
+    if not caps or hair.name == "beard":
+        return hair
+    rim = np.quantile(caps[0].solid.vertices[:, 1], 0.15)
+    keep = hair.vertices[hair.faces][..., 1].max(1) < rim
+    return replace(hair, faces=hair.faces[keep], corner_uv=hair.corner_uv[keep])
+
+
+def rigid_pose(rest: Array, posed: Array) -> Pose:
+    """The rigid motion that best takes points [N, 3] to points [N, 3] (Kabsch 1976)."""
+    rest_mean, posed_mean = rest.mean(0), posed.mean(0)
+    u, _, vt = np.linalg.svd((posed - posed_mean).T @ (rest - rest_mean))
+    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u @ flip @ vt).astype(np.float32)
+    return Pose(rotation, (posed_mean - rotation @ rest_mean).astype(np.float32))
