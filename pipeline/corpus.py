@@ -13,7 +13,7 @@ import logging
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -87,6 +87,9 @@ class Corpus(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+_SPLIT_OF_ROLE: dict[str, Literal["train", "val"]] = {"train": "train", "validation": "val"}
 
 
 class _Facts(BaseModel):
@@ -222,15 +225,14 @@ def _people_facts(params: CorpusParams) -> dict[str, _Facts]:
         return {}
     try:
         document = json.loads(params.people.read_bytes())
-        clips: list[dict[str, Any]] = document["clips"]
         return {
-            clip["file"]: _Facts(
+            Path(clip["file"]).relative_to(params.folder.name).as_posix(): _Facts(
                 identity=clip["identity"],
-                split=clip["split"],
+                split=_SPLIT_OF_ROLE[clip["split"]],
                 licence=clip["licence"],
-                origin=clip["origin"],
+                origin=document["origin"],
             )
-            for clip in clips
+            for clip in document["people"]
         }
     except OSError as error:
         raise StageError(f"{params.people}: {error.strerror}; run the 'people' stage first") from None

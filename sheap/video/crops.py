@@ -2,7 +2,7 @@
 
 The published camera sees 0.25 m at the world's origin. The crop is the square that such a camera, a little farther
 back, would see around the head's origin: CROP_SIDE_CM wide there, so that hair above and some neck below stay inside. A
-mean head at rest under the published camera therefore covers the pictured head, 16 % too large and 1.5 cm too high;
+mean head at rest under the published camera therefore covers the pictured head, 20 % too large and 0.5 cm too high;
 both are what the predicted translation is for.
 """
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from sheap.video.head_pose import HEAD_ORIGIN_CM, fit_head_pose
 
-CROP_SIDE_CM = 29.0
+CROP_SIDE_CM = 30.0
 """Side of the crop at the head: 23 cm from chin to crown, hair, and some air."""
 
-CROP_RISE_CM = 1.5
-"""How far above the head's origin (eye level) the crop's centre lies in the picture: hair needs more than a chin."""
+CROP_RISE_CM = 0.5
+"""How far above the head's origin (eye level) the crop's centre lies in the picture: hair needs more than a jaw."""
 
 
 @dataclass(frozen=True)

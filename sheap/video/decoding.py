@@ -5,6 +5,7 @@ Nothing here holds more than one frame, and every way a file can be bad ends in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,16 +91,17 @@ class VideoReader:
             raise ValueError(f"fps {fps}, max_side {max_side}: expected a positive rate and at least 16 px")
         period = 1.0 / fps
         start_s: float | None = None
-        next_s = 0.0
+        next_tick = 0
         for frame in self._decode():
             time_s = self._time(frame)
             if start_s is None:
                 start_s = time_s
             time_s -= start_s
             # a tenth of a period: 29.97 frames a second asked for 30 must not skip by rounding
-            if time_s + 0.1 * period < next_s:
+            tick = math.floor(time_s / period + 0.1)
+            if tick < next_tick:
                 continue
-            next_s = max(next_s + period, time_s + 0.5 * period)
+            next_tick = tick + 1
             yield VideoFrame(self._to_rgb(frame, max_side), time_s, self.num_decoded - 1)
         if self.num_decoded == 0:
             raise VideoProblem("no_frames", self.damage or "the video stream holds no pictures")

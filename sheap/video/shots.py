@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect import ContentDetector, FrameTimecode
 
-_THUMBNAIL_WIDTH = 160
+_THUMBNAIL = (160, 120)
 
 
 class ShotDetector:
@@ -20,12 +20,15 @@ class ShotDetector:
         # lengths are filtered later, by clip; a cut must be known at once, before its frame reaches any track
         self._detector = ContentDetector(threshold=threshold, min_scene_len=0)
         self._count = 0
+        self._shape: tuple[int, ...] | None = None
 
     def is_cut(self, image: NDArray[np.uint8]) -> bool:
         """Whether this uint8 RGB frame [H, W, 3] belongs to another shot than the one before."""
-        height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
-        thumbnail = cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
+        # one size for all: a stream may change its picture size, which is a cut by itself
+        thumbnail = cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA)
         bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
+        was_resized = self._shape is not None and image.shape != self._shape
+        self._shape = image.shape
         cuts = self._detector.process_frame(FrameTimecode(self._count, fps=25.0), bgr)
         self._count += 1
-        return bool(cuts) and self._count > 1
+        return was_resized or (bool(cuts) and self._count > 1)

