@@ -31,7 +31,7 @@ def load_encoder_weights(encoder: TokenEncoder, path: Path) -> int:
     """
     if encoder.config.stem != "patches":
         raise ValueError(
-            f"{path}: encoder weights need the `patches` stem (the published preset), not a convolutional one"
+            f"{path}: encoder weights fit the `patches` stem alone (the published preset)"
         )
     converted = _convert(_read_tensors(path), path)
     own = {name: tensor for name, tensor in encoder.state_dict().items() if name != "tokens"}

@@ -20,9 +20,11 @@ from sheap.networks.head_codes import HeadCodes
 from sheap.networks.illumination import IlluminationPrior, shade
 from sheap.render.types import Splats
 
-ROTATION_UNIT = 0.3
-"""Radians, and TRANSLATION_UNIT metres, per unit of the pose head: outputs of order one cover what videos show."""
-TRANSLATION_UNIT = 0.05
+ROTATION_UNIT = 0.5
+TRANSLATION_UNIT = 0.1
+COEFFICIENT_UNIT = 0.3
+"""Radians, metres and coefficients (shape, expression, eyelids) per unit that a head puts out. Adam moves all outputs alike,
+so the units set the pace: pose must be found before shape and expression mean anything."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ class SheapNetwork(nn.Module):
         """Images [B, 3, H, W] in [0, 1], of the configured side -> codes in float32."""
         tokens = self.encoder(images)
         out = {name: self.heads[name](tokens[:, k]).float() for k, name in enumerate(TOKEN_NAMES)}
-        num_expression = self.head.num_expression
+        expression, eyelids = (out["expression"] * COEFFICIENT_UNIT).split([self.head.num_expression, 2], dim=1)
         rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
         root, neck, jaw, eye_left, eye_right = rotvecs.unbind(1)
         grid = self.config.regressor.feature_grid
         return HeadCodes(
-            shape=out["shape"],
-            expression=out["expression"][:, :num_expression],
-            eyelids=out["expression"][:, num_expression:],
+            shape=out["shape"] * COEFFICIENT_UNIT,
+            expression=expression,
+            eyelids=eyelids,
             root_rotvec=root,
             neck_rotvec=neck,
             jaw_rotvec=jaw,
