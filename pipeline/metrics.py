@@ -1,4 +1,4 @@
-"""`data/evaluation/metrics.json`: what the evaluate stage writes, and what register, report and the demo read.
+"""`data/evaluation/metrics.json` and `cumulative.json`: written by evaluate, read by register, report and the demo.
 
 Light on purpose (no torch): the demo reads it too.
 """
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 OVERALL = "overall"
 METRICS_NAME = "metrics.json"
+CUMULATIVE_NAME = "cumulative.json"
 
 
 class _Record(BaseModel):
@@ -73,3 +74,27 @@ def parse_metrics(content: bytes, where: str) -> Metrics:
         if set(errors) != set(metrics.model):
             raise ValueError(f"{where}: {name}: not the challenges of 'model'")
     return metrics
+
+
+class Cumulative(_Record):
+    """`cumulative.json`: percent of all scan vertices within every error level, by challenge as in Metrics."""
+
+    levels_mm: list[float]
+    model: dict[str, list[float]]
+    mean_head: dict[str, list[float]]
+
+
+def read_cumulative(path: Path) -> Cumulative:
+    """Raises ValueError naming the file and the first field that is wrong."""
+    try:
+        curves = Cumulative.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+    for name, lines in (("model", curves.model), ("mean_head", curves.mean_head)):
+        for challenge, percent in lines.items():
+            if len(percent) != len(curves.levels_mm):
+                raise ValueError(f"{path}: {name}.{challenge}: not one value for each of levels_mm")
+    return curves
