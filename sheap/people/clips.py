@@ -119,7 +119,7 @@ def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[s
 
 
 def _label(piece: str) -> int:
-    if piece in ("hair", "bun", "beard", "asset hair"):
+    if piece in ("hair", "bun", "beard"):
         return LABELS["hair"]
     return LABELS["clothes"] if piece == "torso" or piece.startswith("collar") else LABELS["skin"]
 

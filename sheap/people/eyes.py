@@ -37,7 +37,7 @@ def paint_eye(traits: Traits, seed: int, ball_radius: float) -> NDArray[np.uint8
     iris_deg = np.degrees(np.arcsin(traits.iris_radius / ball_radius))
     share = angle / iris_deg
 
-    sclera = srgb_to_linear(np.array([0.90, 0.87, 0.85], np.float32)) * (1 - 0.12 * traits.age)
+    sclera = srgb_to_linear(np.array([0.84, 0.80, 0.78], np.float32)) * (1 - 0.15 * traits.age)
     picture = np.broadcast_to(sclera, (size, size, 3)).copy()
     veins = np.clip(image_noise(rng, size, size, 14, octaves=3) - 0.6, 0, 1) * smoothstep(1.2, 3.2, share)
     picture *= 1 - (veins * 0.4)[..., None] * np.array([0.1, 0.8, 0.8], np.float32)
@@ -57,6 +57,9 @@ def paint_eye(traits: Traits, seed: int, ball_radius: float) -> NDArray[np.uint8
     inside = smoothstep(1.06, 0.95, share)
     picture += inside[..., None] * (iris - picture)
     picture *= (1 - 0.985 * smoothstep(traits.pupil + 0.04, traits.pupil - 0.04, share))[..., None]
+    # The upper lid and its lashes shade the top of the ball; corners are shaded too.
+    picture *= (1 - 0.55 * smoothstep(3.0, 22.0, dy / 0.5 * _EDGE_DEG))[..., None]
+    picture *= (1 - 0.35 * smoothstep(20.0, 50.0, np.abs(dx) / 0.5 * _EDGE_DEG))[..., None]
     out = np.full((size, size, 4), 255, np.uint8)
     out[..., :3] = (np.clip(linear_to_srgb(picture), 0, 1) * 255 + 0.5).astype(np.uint8)
     return out

@@ -43,8 +43,9 @@ def beard_weight(points: Array, lips: Array) -> Array:
     # The upper edge falls from the sideburn to the corner of the mouth, then rises to the moustache under the nose.
     upper = np.interp(x, [0, 0.011, 0.024, 0.036, 0.052, 0.066, 0.075], [-0.056, -0.0545, -0.061, -0.071, -0.064, -0.04, -0.015])
     grows = smoothstep(0.004, -0.004, y - upper.astype(np.float32))
-    neck = smoothstep(-0.132, -0.118, y - 0.12 * (0.06 - z))
-    return grows * neck * smoothstep(-0.02, 0.0, z + 0.01) * (1 - smoothstep(0.15, 0.6, lips))
+    # Below, it ends a finger's breadth under the jaw, which rises from the chin to the ear.
+    neck = smoothstep(-0.088, -0.076, y + 0.55 * z)
+    return grows * neck * smoothstep(0.0, 0.016, z) * (1 - smoothstep(0.15, 0.6, lips))
 
 
 def moustache_weight(points: Array, lips: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +73,18 @@ _STYLES = {
 
 
 def grow_hair(
-    traits: Traits, seed: int, vertices: Array, normals: Array, template: Array, faces: NDArray, regions: dict[str, Array]
+    traits: Traits,
+    seed: int,
+    vertices: Array,
+    normals: Array,
+    template: Array,
+    faces: NDArray,
+    regions: dict[str, Array],
+    upper_lids: NDArray[np.int64],
 ) -> list[HairPiece]:
-    """Hair and beard of one person on an identity at rest (vertices, normals [N, 3]; template [N, 3]; regions: soft vertex
-    masks [N])."""
-    pieces = []
+    """Lashes, hair and beard of one person on an identity at rest (vertices, normals [N, 3]; template [N, 3]; regions: soft
+    vertex masks [N]; upper_lids: vertices along the lids' edges)."""
+    pieces = [_lashes(traits, seed, vertices, template, faces, upper_lids)]
     if traits.hair_style in _STYLES:
         pieces += _scalp_hair(traits, _STYLES[traits.hair_style], seed, vertices, normals, template, faces, regions)
     if traits.beard in ("moustache", "goatee", "full"):
@@ -228,6 +235,41 @@ def _beard(
     return _piece("beard", grown, roots, rng.random(count).astype(np.float32), traits, 0.75, False, rng)
 
 
+def _lashes(
+    traits: Traits, seed: int, vertices: Array, template: Array, faces: NDArray, upper_lids: NDArray[np.int64]
+) -> HairPiece:
+    """A row of short dark hairs along each upper lid, curved upwards."""
+    rng = np.random.default_rng([seed, 23])
+    roots = []
+    for side in (1, -1):
+        line = upper_lids[template[upper_lids, 0] * side > 0]
+        line = line[np.argsort(np.abs(template[line, 0]))]
+        at = np.sort(rng.uniform(1.0, len(line) - 1.001, 34))
+        low = at.astype(int)
+        edge_faces = [int(np.flatnonzero((faces == line[k]).any(1))[0]) for k in low]
+        part = (at - low)[:, None].astype(np.float32)
+        roots.append((np.array(edge_faces), faces, line, low, part, at / len(line)))
+    face_ids = np.concatenate([r[0] for r in roots])
+    positions = np.concatenate([vertices[r[2][r[3]]] * (1 - r[4]) + vertices[r[2][r[3] + 1]] * r[4] for r in roots])
+    where = np.concatenate([template[r[2][r[3]]] for r in roots])
+    weights = np.concatenate([(faces[r[0]] == r[2][r[3]][:, None]).astype(np.float32) for r in roots])
+    outwards = np.concatenate([r[5] for r in roots]).astype(np.float32)
+    count = len(face_ids)
+    side = np.sign(where[:, :1])
+    flow = np.concatenate([side * (0.7 * outwards[:, None] - 0.15), np.full((count, 1), -0.1), np.ones((count, 1))], 1)
+    flow += 0.08 * rng.standard_normal((count, 3))
+    anchors = strands.Roots(face_ids, weights, positions.astype(np.float32), flow.astype(np.float32), where)
+    lengths = (0.0055 + 0.003 * outwards + 0.002 * traits.makeup) * rng.uniform(0.8, 1.15, count)
+    grown = strands.grow(
+        anchors, flow.astype(np.float32), lengths.astype(np.float32), np.zeros(count, np.float32), np.zeros(count, np.float32),
+        gravity=-110.0, comb=np.zeros((count, 3), np.float32), comb_strength=0.0, curl=0.0, curl_length=0.02,
+        centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng, points=4,
+        widths=np.full(count, 0.0006 + 0.0004 * traits.makeup, np.float32), roll=0.5, keep_off_face=False, fringe_y=0.0,
+    )  # fmt: skip
+    dark = replace(traits, hair_color=tuple(min(c, 0.16) for c in traits.hair_color))
+    return _piece("lashes", grown, anchors, np.ones(count, np.float32), dark, 1.0, False, rng)
+
+
 def _piece(
     name: str,
     grown: strands.Strands,
@@ -248,7 +290,7 @@ def _piece(
     tint = np.repeat(np.clip(lock, 0.5, 1.6), each, 0) * color * (0.8 + 0.35 * along[:, None])
     buried = np.repeat(0.45 + 0.55 * depth, each)
     occlusion = np.clip(buried * (0.55 + 0.45 * np.minimum(1, along * 2.5)), 0, 1)
-    if name == "beard":
+    if name in ("beard", "lashes"):
         occlusion = np.clip(0.6 + 0.4 * along, 0, 1)
     texture = strands.lock_texture(rng, _COLUMNS, fullness, 1.0 if curly else 0.0)
     gloss = 0.10 if not curly else 0.05

@@ -47,7 +47,7 @@ class Person:
         self.rest = head.neutral(self.shape).numpy()
         self.rest_normals = vertex_normals(torch.from_numpy(self.rest), head.faces).numpy()
         self.hair = grow_hair(
-            traits, seed, self.rest, self.rest_normals, stage.template, stage.faces, stage.soft_regions
+            traits, seed, self.rest, self.rest_normals, stage.template, stage.faces, stage.soft_regions, stage.upper_lids
         )
         wearer = Wearer(
             self.rest, self.rest_normals, stage.template, stage.faces,
@@ -170,10 +170,12 @@ class Person:
         arriving = self._visibility.share(lighting, skull.rotation)
         arriving = np.clip(arriving, 0.0, 1.0)
         soft = stage.soft_regions
+        upper_lip, lower_lip = stage.head.landmarks(torch.from_numpy(vertices))[list(stage.inner_lips)].numpy()
+        open_mouth = float(np.clip((np.linalg.norm(upper_lip - lower_lip) - 0.001) / 0.008, 0, 1))
         # Eyes and teeth were measured behind closed lips and half-closed lids: open ones let more light in.
-        arriving = np.where(soft["eyeballs"] > 0.5, np.clip(0.45 + 0.55 * arriving, 0, 0.9), arriving)
-        arriving = np.where((soft["teeth"] > 0.5), 0.42, arriving)
-        arriving = np.where((soft["tongue"] > 0.5), 0.30, arriving)
+        arriving = np.where(soft["eyeballs"] > 0.5, np.clip(0.4 + 0.55 * arriving, 0, 0.85), arriving)
+        arriving = np.where(soft["teeth"] > 0.5, 0.06 + 0.40 * open_mouth, arriving)
+        arriving = np.where(soft["tongue"] > 0.5, 0.04 + 0.30 * open_mouth, arriving)
         arriving = np.where(soft["mouth_interior"] > 0.5, np.minimum(arriving, 0.12), arriving)
         arriving = arriving.astype(np.float32)
         head = Posed(vertices, normals, arriving)

@@ -184,9 +184,9 @@ def _brow_cover(points: Array, traits: Traits, rng: np.random.Generator) -> Arra
     with_hair = (np.cos(lean) * along_m + np.sin(lean) * across).astype(np.float32)
     cover = body * (points[..., 2] > 0.03)
     grown = cover > 0
-    where = np.stack([cross_hair * 1000, with_hair * 120, side], -1)[grown]
-    strokes = point_noise(rng, where, 0.9, components=40)
-    hairs = smoothstep(-0.9, 0.9, strokes + 1.2 * (traits.brow_density - 0.5) + 0.6 * (1 - edge[grown]))
+    where = np.stack([cross_hair * 1000, with_hair * 90, side], -1)[grown]
+    strokes = point_noise(rng, where, 0.65, components=40)
+    hairs = smoothstep(-1.2, 1.2, strokes + 1.2 * (traits.brow_density - 0.5) + 0.6 * (1 - edge[grown]))
     cover[grown] *= (0.25 + 0.75 * hairs) * (0.35 + 0.6 * traits.brow_density)
     return cover.astype(np.float32)
 
@@ -201,8 +201,8 @@ def _stubble_cover(points: Array, lips: Array, traits: Traits, fine: Array, pore
     }[traits.beard]
     if weight is None:
         return np.zeros(points.shape[:2], np.float32)
-    depth = 0.30 if traits.beard == "stubble" else 0.6
-    return weight(points, lips) * np.clip(depth * (1 + 0.5 * fine + 0.3 * pores), 0, 0.85)
+    depth = 0.34 if traits.beard == "stubble" else 0.6
+    return weight(points, lips) * np.clip(depth * (1 + 0.32 * fine + 0.15 * pores), 0, 0.85)
 
 
 def _root_cover(points: Array, patch: UvPatch, traits: Traits, fine: Array, mottle: Array) -> Array:
@@ -210,8 +210,8 @@ def _root_cover(points: Array, patch: UvPatch, traits: Traits, fine: Array, mott
     receded = 1.0 if traits.hair_style in ("receding", "bald") else 0.0
     above = places.hairline_height(points, receded=receded) + np.float32(0.003) * mottle
     depth = {"bald": 0.18, "buzz": 0.72, "receding": 0.5}.get(traits.hair_style, 0.85)
-    soft = 0.035 if traits.hair_style == "bald" else 0.010
-    cover = smoothstep(-0.4 * soft, soft, above) * depth * np.clip(1 + 0.25 * fine, 0.4, 1.15)
+    soft = 0.035 if traits.hair_style == "bald" else 0.012
+    cover = smoothstep(-0.7 * soft, soft, above) * depth * np.clip(1 + 0.25 * fine, 0.4, 1.15)
     if traits.hair_style == "bald" and traits.age > 0.5:
         cover = cover * 0.3
     return np.clip(cover * (1 - smoothstep(0.3, 0.8, patch.regions["ears"])), 0, 0.95)
@@ -219,7 +219,7 @@ def _root_cover(points: Array, patch: UvPatch, traits: Traits, fine: Array, mott
 
 def _paint_lid_edges(log_color: Array, openings: EyeOpenings, traits: Traits) -> Array:
     lash = np.log(np.array([0.03, 0.02, 0.018], np.float32))
-    upper = np.exp(-0.5 * (openings.upper / (0.0010 + 0.0007 * traits.makeup)) ** 2) * (0.75 + 0.2 * traits.makeup)
+    upper = np.exp(-0.5 * (openings.upper / (0.0013 + 0.0009 * traits.makeup)) ** 2) * (0.75 + 0.2 * traits.makeup)
     lower = np.exp(-0.5 * (openings.lower / 0.0008) ** 2) * (0.35 + 0.4 * traits.makeup)
     shade = np.exp(-0.5 * (openings.upper / 0.006) ** 2) * 0.35 * traits.makeup
     cover = np.clip(np.maximum(np.maximum(upper, lower), shade), 0, 1)

@@ -26,7 +26,8 @@ Array = NDArray[np.float32]
 class StageSet:
     """head; template [N, 3], faces [F, 3]; canvases: the skin's patches, ready to paint;
     soft_regions: vertex weights [N] by name;
-    neck_loop: the border's vertices in order; rigid_ids: skull vertices that expressions do not move."""
+    neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids: skull vertices
+    that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and the lower inner lip."""
 
     head: HeadModel
     template: Array
@@ -34,39 +35,58 @@ class StageSet:
     canvases: list[Canvas]
     soft_regions: dict[str, Array]
     neck_loop: NDArray[np.int64]
+    upper_lids: NDArray[np.int64]
     rigid_ids: NDArray[np.int64]
+    inner_lips: tuple[int, int] = (13, 14)
 
     @classmethod
     def build(cls, head: HeadModel) -> StageSet:
         template = head.template.numpy().astype(np.float32)
         faces = head.faces.numpy()
         masks = {name: mask.numpy() for name, mask in head.region_masks.items()}
+        lids = _lid_halves(template, faces, masks)
         canvases = [
-            Canvas.prepare(patch, _lid_edges(patch, template, faces, masks) if patch.name == "face" else None)
+            Canvas.prepare(patch, _lid_edges(patch, template, lids) if patch.name == "face" else None)
             for patch in bake_patches(head)
         ]
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         return cls(
             head, template, faces, canvases, {name: mask.astype(np.float32) for name, mask in masks.items()},
-            border_loop(template, faces), np.flatnonzero(skull),
+            border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
         )  # fmt: skip
 
 
-def _lid_edges(patch: UvPatch, template: Array, faces: NDArray, masks: dict[str, NDArray]) -> EyeOpenings:
-    """Distances to the loop where lid skin meets the eye socket, its upper and lower half."""
+_LID_RINGS = 3
+"""Rings of vertices between the eye socket and the front edge of a lid, where lashes grow."""
+
+
+def _lid_halves(template: Array, faces: NDArray, masks: dict[str, NDArray]) -> list[tuple[NDArray, NDArray]]:
+    """Left and right eye: the vertices along the front edges of its upper and its lower lid."""
     socket = masks["eye_sockets"][faces].all(1)
     skin = masks["skin"][faces].all(1) & ~socket
-    ids = np.intersect1d(faces[socket], faces[skin])
-    loop = template[ids]
-    distances = []
+    edge = np.intersect1d(faces[socket], faces[skin])
+    passed = edge
+    for _ in range(_LID_RINGS):
+        touched = np.unique(faces[skin][np.isin(faces[skin], edge).any(1)])
+        edge = np.setdiff1d(touched, passed)
+        passed = np.union1d(passed, edge)
+    halves = []
     for side in (1, -1):
-        half = loop[loop[:, 0] * side > 0]
-        inner, outer = half[np.abs(half[:, 0]).argmin()], half[np.abs(half[:, 0]).argmax()]
-        t = (np.abs(half[:, 0]) - abs(inner[0])) / (abs(outer[0]) - abs(inner[0]))
-        is_upper = half[:, 1] > inner[1] + t * (outer[1] - inner[1])
-        distances.append([_near(patch.positions, half[is_upper]), _near(patch.positions, half[~is_upper])])
-    upper, lower = (np.minimum(distances[0][k], distances[1][k]) for k in range(2))
+        eye = edge[template[edge, 0] * side > 0]
+        points = template[eye]
+        inner, outer = points[np.abs(points[:, 0]).argmin()], points[np.abs(points[:, 0]).argmax()]
+        t = (np.abs(points[:, 0]) - abs(inner[0])) / (abs(outer[0]) - abs(inner[0]))
+        is_upper = points[:, 1] > inner[1] + t * (outer[1] - inner[1])
+        halves.append((eye[is_upper], eye[~is_upper]))
+    return halves
+
+
+def _lid_edges(patch: UvPatch, template: Array, lids: list[tuple[NDArray, NDArray]]) -> EyeOpenings:
+    """Distances of a patch's texels to the upper and the lower lids' edges."""
+    upper, lower = (
+        np.minimum(*(_near(patch.positions, template[halves[k]]) for halves in lids)) for k in range(2)
+    )
     return EyeOpenings(upper, lower)
 
 

@@ -226,6 +226,9 @@ def _march(positions, start, lengths, layer, comb, comb_strength, gravity, centr
             dx += step * comb_strength * comb[s, 0]
             dy += step * (comb_strength * comb[s, 1] - gravity)
             dz += step * comb_strength * comb[s, 2]
+            if keep_off_face and pz > -0.02 and py < 0.035:
+                # Beside the face, hair is brushed behind the ears.
+                dz -= step * 30.0
             length = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz + 1e-12)
             dx, dy, dz = dx * length, dy * length, dz * length
             nx, ny, nz = px + step * dx, py + step * dy, pz + step * dz

@@ -95,7 +95,7 @@ def sample_traits(rng: np.random.Generator) -> Traits:
         lip_color=float(rng.uniform(0.3, 1.0)),
         lipstick=float(rng.uniform(0.4, 1.0)) if masculine < 0.45 and rng.random() < 0.45 else 0.0,
         makeup=float(rng.uniform(0.3, 1.0)) if masculine < 0.45 and rng.random() < 0.5 else 0.0,
-        brow_thickness=float(rng.uniform(0.0045, 0.0075) + 0.002 * masculine),
+        brow_thickness=float(rng.uniform(0.0036, 0.0062) + 0.0018 * masculine),
         brow_density=float(rng.uniform(0.45, 1.0)),
         brow_arch=float(rng.uniform(0.0, 1.0)),
         brow_height=float(rng.normal(0, 0.0012)),
