@@ -77,11 +77,10 @@ def parse_metrics(content: bytes, where: str) -> Metrics:
 
 
 class Cumulative(_Record):
-    """`cumulative.json`: percent of all scan vertices within every error level, by challenge as in Metrics."""
+    """`cumulative.json`: percent of all scan vertices within every error level (mm), by method and challenge."""
 
-    levels_mm: list[float]
-    model: dict[str, list[float]]
-    mean_head: dict[str, list[float]]
+    error_mm: list[float]
+    percent: dict[str, dict[str, list[float]]]
 
 
 def read_cumulative(path: Path) -> Cumulative:
@@ -93,8 +92,8 @@ def read_cumulative(path: Path) -> Cumulative:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
-    for name, lines in (("model", curves.model), ("mean_head", curves.mean_head)):
+    for method, lines in curves.percent.items():
         for challenge, percent in lines.items():
-            if len(percent) != len(curves.levels_mm):
-                raise ValueError(f"{path}: {name}.{challenge}: not one value for each of levels_mm")
+            if len(percent) != len(curves.error_mm):
+                raise ValueError(f"{path}: percent.{method}.{challenge}: not one value for each of error_mm")
     return curves
