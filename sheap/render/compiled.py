@@ -11,6 +11,17 @@ from typing import Any
 
 from numba import njit
 
+KERNEL_SOURCES = (
+    "compiled.py",
+    "mesh_zbuffer.py",
+    "simd.py",
+    "splat_cpu_lists.py",
+    "splat_cpu_project.py",
+    "splat_cpu_tiles.py",
+    "splat_rules.py",
+)
+"""Every file of this folder with a kernel, a helper of one, or a constant that one takes in."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +41,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 @lru_cache
 def _sources_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for name in KERNEL_SOURCES:
+        digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:12]
 
 

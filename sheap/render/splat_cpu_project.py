@@ -21,8 +21,9 @@ MIN_ALPHA = rules.MIN_ALPHA
 RADIUS_SIGMAS = rules.RADIUS_SIGMAS
 MIN_SQUARED_EXTENT = rules.MIN_SQUARED_EXTENT
 
-NUM_COEFFICIENTS = 12
-"""Per splat and view: A, B, C (3 each), centre x, y, and opacity.
+NUM_COEFFICIENTS = 14
+"""Per splat and view: A, B, C (3 each), the centre as whole pixels x, y and what is missing from there to the middle of
+that pixel, x, y (float32 keeps such parts exact enough for splats far thinner than a pixel), and opacity.
 
 The ray of a pixel (dx, dy) from the centre meets the plane at (Zx/Zz, Zy/Zz), Z = A dx + B dy + C: the cross product of
 `splat_rules`, expanded. Taken around the centre, in float64, then scaled (Z is homogeneous) and rounded to float32."""
@@ -162,9 +163,11 @@ def project_splats(
             coefficients[image, splat, i] = a[i] * inverse
             coefficients[image, splat, 3 + i] = b[i] * inverse
             coefficients[image, splat, 6 + i] = c[i] * inverse
-        coefficients[image, splat, 9] = x
-        coefficients[image, splat, 10] = y
-        coefficients[image, splat, 11] = opacity
+        coefficients[image, splat, 9] = np.floor(x)
+        coefficients[image, splat, 10] = np.floor(y)
+        coefficients[image, splat, 11] = 0.5 - (x - np.floor(x))
+        coefficients[image, splat, 12] = 0.5 - (y - np.floor(y))
+        coefficients[image, splat, 13] = opacity
 
         in_cam = _dot(_row(camera, 0), normal), _dot(_row(camera, 1), normal), _dot(_row(camera, 2), normal)
         side = 1.0 if -_dot(in_cam, center) > 0 else -1.0

@@ -23,7 +23,7 @@ FILTER = np.float32(rules.FILTER_INV_SQUARE)
 MAX_ALPHA = np.float32(rules.MAX_ALPHA)
 MIN_ALPHA = np.float32(rules.MIN_ALPHA)
 MIN_TRANSMITTANCE = np.float32(rules.MIN_TRANSMITTANCE)
-ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
+ONE, ZERO = np.float32(1), np.float32(0)
 SPLATS_BETWEEN_LOOKS = 16
 """After so many splats a tile is searched for a pixel that is still open."""
 
@@ -87,7 +87,7 @@ def forward_tiles(
             splat = tile_ids[first_place + place]
             c = coefficients[image, splat]
             ax, ay, az, bx, by, bz, cx, cy, cz = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-            x, y, opacity = c[9], c[10], c[11]
+            x, y, to_middle_x, to_middle_y, opacity = c[9], c[10], c[11], c[12], c[13]
             for i in range(num_colors):
                 feature[i] = colors[scene, splat, i]
             feature[num_colors] = ONE
@@ -97,11 +97,11 @@ def forward_tiles(
             top, bottom = max(boxes[image, splat, 2], tile_top), min(boxes[image, splat, 3], tile_bottom)
             total_weight = broadcast8(ZERO)
             for row in range(top, bottom):
-                dy = np.float32(row) + HALF - y
+                dy = (np.float32(row) - y) + to_middle_y
                 rx, ry, rz = bx * dy + cx, by * dy + cy, bz * dy + cz
                 for column in range(left, right, 8):
                     at = (row - tile_top) * STRIDE + column - tile_left
-                    dx = lanes + (np.float32(column) + HALF - x)
+                    dx = lanes + ((np.float32(column) - x) + to_middle_x)
                     _, _, _, _, _, _, alpha, counts = _alpha(dx, ax, ay, az, rx, ry, rz, FILTER * dy * dy, opacity)
                     before = load8(pixels, at)
                     # A closed pixel stays closed: what it lets through is negative.
@@ -170,7 +170,7 @@ def backward_tiles(
             splat = tile_ids[first_place + place]
             c = coefficients[image, splat]
             ax, ay, az, bx, by, bz, cx, cy, cz = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
-            x, y, opacity = c[9], c[10], c[11]
+            x, y, to_middle_x, to_middle_y, opacity = c[9], c[10], c[11], c[12], c[13]
             for i in range(num_colors):
                 feature[i] = colors[scene, splat, i]
             feature[num_colors] = ONE
@@ -183,11 +183,11 @@ def backward_tiles(
             g_x, g_y, g_opacity = zero, zero, zero
             g_feature[:] = ZERO
             for row in range(top, bottom):
-                dy = np.float32(row) + HALF - y
+                dy = (np.float32(row) - y) + to_middle_y
                 rx, ry, rz = bx * dy + cx, by * dy + cy, bz * dy + cz
                 for column in range(left, right, 8):
                     at = (row - tile_top) * STRIDE + column - tile_left
-                    dx = lanes + (np.float32(column) + HALF - x)
+                    dx = lanes + ((np.float32(column) - x) + to_middle_x)
                     u, v, inverse, is_on_splat, falloff, raw, alpha, counts = _alpha(
                         dx, ax, ay, az, rx, ry, rz, FILTER * dy * dy, opacity
                     )

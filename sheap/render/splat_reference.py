@@ -87,7 +87,7 @@ def project(
     circle = M.new_tensor([1.0, 1.0, -1.0])
     curvature = (circle * m_z * m_z).sum(-1)
     drawn = (in_cam[:, 2] > rules.NEAR_PLANE) & (in_cam[:, 2] < rules.FAR_PLANE) & (curvature != 0)
-    drawn = drawn & M.isfinite().all(-1).all(-1)
+    drawn = drawn & M.isfinite().all(-1).all(-1) & quats_wxyz.isfinite().all(-1)
     weights = circle / torch.where(drawn, curvature, torch.ones_like(curvature))[:, None]
     centers = torch.stack([(weights * m_x * m_z).sum(-1), (weights * m_y * m_z).sum(-1)], -1)
     squares = torch.stack([(weights * m_x * m_x).sum(-1), (weights * m_y * m_y).sum(-1)], -1)

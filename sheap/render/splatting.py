@@ -50,7 +50,7 @@ def rasterize_splats(
     if check_finite:
         _check_finite(splats, cameras, background)
     num_splats, num_views = splats.means.shape[-2], cameras.K.shape[-3]
-    height, width = cameras.height, cameras.width
+    height, width, num_colors = cameras.height, cameras.width, splats.colors.shape[-1]
     name = _choose(backend, splats.means.device)
     dtype = torch.float64 if name == "reference" and splats.means.dtype == torch.float64 else torch.float32
 
@@ -60,10 +60,12 @@ def rasterize_splats(
         own = tensor.shape[tensor.dim() - own_dims :]
         return tensor.to(dtype).expand(*batch, *own).reshape(num_scenes, *own)
 
+    opacities = flat(splats.opacities, 1)
+    # A splat that covers NaN of a pixel would be drawn by some backends and not by others.
+    opacities = torch.where(opacities.isfinite(), opacities, torch.zeros_like(opacities))
     scenes = Splats(
-        flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2),
-        flat(splats.opacities, 1), flat(splats.colors, 2),
-    )  # fmt: skip
+        flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2), opacities, flat(splats.colors, 2)
+    )
     device = splats.means.device
     world_to_cam, K = flat(cameras.world_to_cam.to(device), 3), flat(cameras.K.to(device), 3)
     wants_gradients = torch.is_grad_enabled() and any(getattr(splats, f.name).requires_grad for f in fields(splats))
@@ -75,11 +77,10 @@ def rasterize_splats(
             drawn = _BACKENDS[name](scenes, world_to_cam, K, height, width, wants_gradients)
         summed = drawn.summed
         backdrop = background.to(device, dtype)
-        if not (backdrop.dim() >= 4 and backdrop.shape[-4:-1] == (num_views, height, width)):
+        if not _is_image(backdrop.shape, (*batch, num_views, height, width, num_colors)):
             backdrop = backdrop[..., None, None, :]
-        backdrop = backdrop.expand(*batch, num_views, height, width, backdrop.shape[-1])
         views = (*batch, num_views)
-        color = summed.color.reshape(*views, height, width, -1)
+        color = summed.color.reshape(*views, height, width, num_colors)
         alpha = summed.alpha.reshape(*views, height, width, 1)
         depth = summed.depth.reshape(*views, height, width, 1) / alpha.clamp_min(MIN_DEPTH_WEIGHT)
         color = color + (1 - alpha) * backdrop
@@ -222,12 +223,18 @@ def _check(splats: Splats, cameras: Cameras, background: Tensor) -> torch.Size:
     num_views, num_colors = cameras.K.shape[-3], splats.colors.shape[-1]
     full = (*batch, num_views, cameras.height, cameras.width, num_colors)
     shape = background.shape
-    if not shape or shape[-1] != num_colors or not (_fits(shape, full) or _fits(shape, (*full[:-3], num_colors))):
+    plain = (*batch, num_views, num_colors)
+    if not shape or shape[-1] != num_colors or not (_is_image(shape, full) or _fits(shape, plain)):
         raise ValueError(
             f"background: expected [{num_colors}], [..., {num_views}, {num_colors}] or [..., {num_views}, "
             f"{cameras.height}, {cameras.width}, {num_colors}], got {tuple(shape)}"
         )
     return batch
+
+
+def _is_image(shape: torch.Size, full: tuple[int, ...]) -> bool:
+    """Whether a background is images [..., V, H, W, D]. V must be spelt out: [H, W, D] could be [..., V, D]."""
+    return len(shape) >= 4 and shape[-3:-1] == full[-3:-1] and _fits(shape, full)
 
 
 def _fits(shape: torch.Size, target: tuple[int, ...]) -> bool:

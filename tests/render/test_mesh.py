@@ -54,7 +54,8 @@ def test_sphere_depth_and_normals_match_the_closed_form():
     expected = (1 - discriminant.clamp_min(0).sqrt()) / squared
     assert fragments.mask[0][inside].all()
     assert not fragments.mask[0][discriminant < 0].any()
-    # The mesh lies inside the sphere by at most r (1 - cos(pi / 118)) = 0.04 mm, times the slant (3.3 at the limb used).
+    # The mesh lies inside the sphere by at most r (1 - cos(pi / 118)) = 0.04 mm, times the slant (3.3 at the limb
+    # used).
     assert (depth - expected)[inside].abs().max() < 1.5e-4
     hit = direction * expected[..., None] - torch.tensor([0.0, 0.0, 1.0])
     outward = hit / 0.1 * torch.tensor([1.0, -1.0, -1.0])
