@@ -1,7 +1,7 @@
 """Stage `ingest`: videos to head-crop clips, several at a time; what is dropped is counted by reason.
 
-Finished videos are kept in a work folder under .sheap/, one folder a video, named by the video's hash and the settings:
-a killed run goes on with the videos that are missing, and a grown corpus reuses what is done.
+Finished videos are kept under .sheap/, one folder a video, named by its hash and by all that decides its clips: a killed
+run goes on with the videos that are missing, and a grown corpus reuses what is done.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -22,9 +23,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from tqdm import tqdm
 
+import sheap.video
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.worker_pool import Outcome, run_tasks
+from sheap.data import clip_folder, schema
 from sheap.data.clip_folder import write_clip_folder
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
 from sheap.video.clip_cutting import Clip, CutSettings
@@ -33,13 +36,11 @@ from sheap.video.face_models import find_bundle
 from sheap.video.foreground import MaskBackendName, load_mask_backend
 from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
 from sheap.video.quality import FrameFilter
+from sheap.video.selfie_mask import find_segmenter
 
 INGEST_DIR = Path("data/ingest")
 WORK_DIR = STATE_DIR / "ingest"
 REPORT_NAME = "report.json"
-
-CODE_VERSION = 1
-"""Raised when the same settings would cut other clips than before; finished videos of older code are done again."""
 
 log = logging.getLogger("ingest")
 
@@ -106,13 +107,15 @@ def run(params: IngestParams) -> None:
     require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
     corpus = Corpus.read()
     try:
-        find_bundle(params.landmark_model)
+        model_files = [find_bundle(params.landmark_model)]
         mask_backend = load_mask_backend(params.mask.backend, params.mask.model).name
+        if mask_backend == "selfie":
+            model_files.append(find_segmenter(params.mask.model))
     except (FileNotFoundError, ValueError) as error:
         raise StageError(str(error)) from None
     if mask_backend == "grabcut" and params.mask.backend == "auto":
         log.warning("foreground masks by colour (grabcut): the segmenter model is not installed")
-    settings_key = _settings_key(params, mask_backend)
+    settings_key = _settings_key(params, mask_backend, model_files)
     tasks = []
     for video in corpus.videos:
         source = VideoSource(
@@ -255,12 +258,16 @@ def _link(source: str, destination: str) -> None:
         shutil.copyfile(source, destination)
 
 
-def _settings_key(params: IngestParams, mask_backend: str) -> str:
-    """Names the settings that decide what clips look like; how many workers there are does not."""
-    relevant = params.model_dump(mode="json", exclude={"num_workers", "timeout_s"})
-    relevant["mask"]["backend"] = mask_backend
-    content = json.dumps([CODE_VERSION, SCHEMA_VERSION, relevant], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:
+    """Names everything that decides what clips look like: settings, code, models, libraries; not how many workers."""
+    settings = params.model_dump(mode="json", exclude={"num_workers", "timeout_s", "landmark_model", "mask"})
+    code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py")), Path(clip_folder.__file__), Path(schema.__file__)]
+    digest = hashlib.sha256(json.dumps([settings, mask_backend], sort_keys=True).encode())
+    for path in [*code, *model_files]:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for package in ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "scenedetect-headless"):
+        digest.update(f"{package}={importlib.metadata.version(package)};".encode())
+    return digest.hexdigest()[:16]
 
 
 def _video_key(source: VideoSource) -> str:

@@ -21,6 +21,9 @@ MaskBackendName = Literal["auto", "selfie", "grabcut"]
 NECK_CM = 2.5
 """How much neck stays below the chin."""
 
+NECK_HALF_WIDTH_CM, SHOULDER_SLOPE = 6.0, 1.0
+"""How far to the sides the cut is level, and how fast it rises beyond."""
+
 
 class MaskBackend(Protocol):
     """Finds the person in a head crop."""
@@ -61,9 +64,10 @@ def head_mask(
 
 
 def above_neck(landmarks_px: NDArray[np.float32], size: int) -> NDArray[np.bool_]:
-    """Which pixels [size, size] lie above the cut through the neck, across the head's own up direction.
+    """Which pixels [size, size] lie above the cut through the neck, drawn along the head's own axes.
 
-    An open jaw lowers the cut, so that the chin always stays.
+    The cut is level below the chin and rises to both sides, over the shoulders. An open jaw lowers it, so that the chin
+    always stays.
     """
     pose = fit_head_pose(landmarks_px)
     up = pose.rotation[:2, 1] * [1, -1]
@@ -72,4 +76,6 @@ def above_neck(landmarks_px: NDArray[np.float32], size: int) -> NDArray[np.bool_
     chin = landmarks_px[152, :2] - up * pose.px_per_cm
     level = min(float(neck @ up), float(chin @ up))
     axis = np.arange(size) + 0.5
-    return axis[None] * up[0] + axis[:, None] * up[1] >= level
+    height = (axis[None] * up[0] + axis[:, None] * up[1] - level) / pose.px_per_cm
+    aside = np.abs((axis[None] - neck[0]) * up[1] - (axis[:, None] - neck[1]) * up[0]) / pose.px_per_cm
+    return height >= SHOULDER_SLOPE * np.maximum(aside - NECK_HALF_WIDTH_CM, 0.0)

