@@ -12,6 +12,7 @@ The official archives unpack pictures and boxes into NoW_Dataset/final_release_v
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -130,9 +131,25 @@ class NowDataset:
 
     def scan(self, subject: str) -> NowScan:
         """A subject's scan and landmarks. Raises FileNotFoundError or ValueError naming the file."""
-        mesh_path = _only_file(self.root / "scans" / subject, (".obj", ".ply"))
-        landmarks_path = _only_file(self.root / "scans_lmks_onlypp" / subject, (".pp",))
+        mesh_path, landmarks_path = self._scan_files(subject)
         return NowScan(read_mesh(mesh_path), read_picked_points(landmarks_path))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of list, pictures, boxes, scans and landmarks: equal ones are the same benchmark."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            digest.update(f"{image}\n".encode())
+            digest.update(self.image_path(image).read_bytes())
+            digest.update(repr(self.face_box(image)).encode())
+        for subject in self.subjects:
+            for path in self._scan_files(subject):
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _scan_files(self, subject: str) -> tuple[Path, Path]:
+        """Scan and picked points."""
+        scan = _only_file(self.root / "scans" / subject, (".obj", ".ply"))
+        return scan, _only_file(self.root / "scans_lmks_onlypp" / subject, (".pp",))
 
     def _find(self, folder: str, inside: PurePosixPath) -> Path:
         for place in _IMAGE_ROOTS:

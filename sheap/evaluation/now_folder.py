@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_plot import plot_cumulative_curves
 from sheap.evaluation.now_results import (
     CURVE_MM,
-    ImageDistances,
     NowEvaluation,
     cumulative_percent,
     in_list_order,
@@ -24,6 +23,39 @@ from sheap.evaluation.now_worker import SubjectOutcome, SubjectTask, evaluate_su
 Progress = Callable[[int, int], None]
 
 
+def evaluate_submissions(
+    dataset: NowDataset,
+    predictions: Mapping[str, Path],
+    *,
+    metrical_unit: Unit | None = None,
+    num_workers: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, NowEvaluation]:
+    """The NoW error of several submissions by name: for each, every image of the list that has a prediction.
+
+    Images without one, or with a malformed one, are listed and counted, not guessed. `progress(images done, total)` is
+    called after every subject. Raises OSError or ValueError naming a broken scan or a folder that does not exist.
+    """
+    for folder in predictions.values():
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder; expected predictions in NoW's submission format")
+    # Long tasks first, so that no worker is left alone with one at the end.
+    subjects = sorted(dataset.subjects, key=lambda subject: -len(dataset.of_subject(subject)))
+    tasks = [
+        SubjectTask(name, dataset, folder, subject, metrical_unit)
+        for subject in subjects
+        for name, folder in predictions.items()
+    ]
+    outcomes: dict[str, list[SubjectOutcome]] = {name: [] for name in predictions}
+    done, total = 0, len(dataset.images) * len(predictions)
+    for task, outcome in _outcomes(tasks, num_workers):
+        outcomes[task.submission].append(outcome)
+        done += outcome.num_images
+        if progress is not None:
+            progress(done, total)
+    return {name: _together(found, dataset) for name, found in outcomes.items()}
+
+
 def evaluate_submission(
     dataset: NowDataset,
     predictions: Path,
@@ -32,23 +64,11 @@ def evaluate_submission(
     num_workers: int = 1,
     progress: Progress | None = None,
 ) -> NowEvaluation:
-    """The NoW error of every image of the list that has a prediction.
-
-    Images without one, or with a malformed one, are listed and counted, not guessed. `progress(images done, total)` is
-    called after every subject. Raises OSError or ValueError naming a broken scan or a folder that does not exist.
-    """
-    if not predictions.is_dir():
-        raise FileNotFoundError(f"{predictions}: no such folder; expected predictions in NoW's submission format")
-    evaluated: list[ImageDistances] = []
-    missing: dict[str, str] = {}
-    malformed: dict[str, str] = {}
-    for outcome in _outcomes(dataset, predictions, metrical_unit, num_workers):
-        evaluated.extend(outcome.evaluated)
-        missing.update(outcome.missing)
-        malformed.update(outcome.malformed)
-        if progress is not None:
-            progress(len(evaluated) + len(missing) + len(malformed), len(dataset.images))
-    return NowEvaluation(in_list_order(evaluated, dataset.images), missing, malformed)
+    """The NoW error of one submission; see evaluate_submissions."""
+    found = evaluate_submissions(
+        dataset, {"": predictions}, metrical_unit=metrical_unit, num_workers=num_workers, progress=progress
+    )
+    return found[""]
 
 
 def evaluate_now_folder(
@@ -95,19 +115,24 @@ def cumulative_curves(evaluation: NowEvaluation) -> dict[str, list[float]]:
     }
 
 
-def _outcomes(
-    dataset: NowDataset, predictions: Path, metrical_unit: Unit | None, num_workers: int
-) -> Iterator[SubjectOutcome]:
-    # Long tasks first, so that no worker is left alone with one at the end.
-    subjects = sorted(dataset.subjects, key=lambda subject: -len(dataset.of_subject(subject)))
-    tasks = [SubjectTask(dataset, predictions, subject, metrical_unit) for subject in subjects]
+def _outcomes(tasks: list[SubjectTask], num_workers: int) -> Iterator[tuple[SubjectTask, SubjectOutcome]]:
     if num_workers <= 1 or len(tasks) == 1:
-        yield from map(evaluate_subject, tasks)
+        yield from ((task, evaluate_subject(task)) for task in tasks)
         return
     # Spawned, not forked: the caller may hold threads (torch, the landmark model), which a fork would break.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(num_workers, len(tasks)), mp_context=context) as pool:
-        yield from pool.map(evaluate_subject, tasks)
+        yield from zip(tasks, pool.map(evaluate_subject, tasks), strict=True)
+
+
+def _together(outcomes: list[SubjectOutcome], dataset: NowDataset) -> NowEvaluation:
+    missing: dict[str, str] = {}
+    malformed: dict[str, str] = {}
+    for outcome in outcomes:
+        missing.update(outcome.missing)
+        malformed.update(outcome.malformed)
+    evaluated = (item for outcome in outcomes for item in outcome.evaluated)
+    return NowEvaluation(in_list_order(evaluated, dataset.images), missing, malformed)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.linalg import cg
 
-from sheap.evaluation.closest_point import CHUNK_POINTS, TriangleTree, closest_on_tree, for_each_chunk
+from sheap.evaluation.closest_point import CHUNK_POINTS, TriangleTree, for_each_chunk
+from sheap.evaluation.closest_point_kernels import accumulate_normal_equations
 from sheap.evaluation.similarity import Similarity, rodrigues, rodrigues_left_jacobian
 
 Floats = NDArray[np.float64]
@@ -82,7 +82,7 @@ class ScanToSurface:
 
         def accumulate(chunk: slice) -> None:
             index = chunk.start // CHUNK_POINTS
-            _accumulate(
+            accumulate_normal_equations(
                 self.points[chunk], scale, rotation, translation, *self.tree.arrays,
                 self._slots[chunk], distances[chunk], normals[index], gradients[index],
             )  # fmt: skip
@@ -172,47 +172,3 @@ def _dogleg(cauchy: Floats, newton: Floats, radius: float) -> Floats:
     missing = radius**2 - cauchy @ cauchy
     root = np.sqrt((toward @ toward) * radius**2 + (newton @ cauchy) ** 2 - (newton @ newton) * (cauchy @ cauchy))
     return cauchy + missing / (toward @ cauchy + root) * toward
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _accumulate(
-    points, scale, rotation, translation, boxes, skip, first, count, corners, is_sliver,
-    slots, distances, normal, gradient,
-):  # fmt: skip
-    """Adds the points' share of the normal equations; a point on the surface (no direction) has no share."""
-    stack = np.empty(128, dtype=np.int64)
-    bounds = np.empty(128)
-    row = np.empty(7)
-    last = 0
-    for i in range(points.shape[0]):
-        dx, dy, dz = points[i, 0] - translation[0], points[i, 1] - translation[1], points[i, 2] - translation[2]
-        qx = (rotation[0, 0] * dx + rotation[1, 0] * dy + rotation[2, 0] * dz) / scale
-        qy = (rotation[0, 1] * dx + rotation[1, 1] * dy + rotation[2, 1] * dz) / scale
-        qz = (rotation[0, 2] * dx + rotation[1, 2] * dy + rotation[2, 2] * dz) / scale
-        guess = slots[i] if slots[i] >= 0 else last
-        x, y, z, last = closest_on_tree(
-            qx, qy, qz, guess, boxes, skip, first, count, corners, is_sliver, stack, bounds
-        )
-        slots[i] = last
-        # The surface point, turned but not yet scaled and moved: the derivative by the scale.
-        tx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
-        ty = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
-        tz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
-        ux, uy, uz = dx - scale * tx, dy - scale * ty, dz - scale * tz
-        distance = np.sqrt(ux * ux + uy * uy + uz * uz)
-        distances[i] = distance
-        if distance == 0.0:
-            continue
-        ux, uy, uz = ux / distance, uy / distance, uz / distance
-        row[0] = -(ux * tx + uy * ty + uz * tz)
-        row[1] = -scale * (ty * uz - tz * uy)
-        row[2] = -scale * (tz * ux - tx * uz)
-        row[3] = -scale * (tx * uy - ty * ux)
-        row[4], row[5], row[6] = -ux, -uy, -uz
-        for j in range(7):
-            gradient[j] -= row[j] * distance
-            for k in range(j + 1):
-                normal[j, k] += row[j] * row[k]
-    for j in range(7):
-        for k in range(j):
-            normal[k, j] = normal[j, k]

@@ -15,8 +15,9 @@ from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, re
 
 @dataclass(frozen=True)
 class SubjectTask:
-    """Evaluate the predictions in a folder for one subject of a benchmark."""
+    """Evaluate the predictions in a folder for one subject of a benchmark. submission: the caller's name for them."""
 
+    submission: str
     dataset: NowDataset
     predictions: Path
     subject: str
@@ -30,6 +31,10 @@ class SubjectOutcome:
     evaluated: tuple[ImageDistances, ...]
     missing: dict[str, str]
     malformed: dict[str, str]
+
+    @property
+    def num_images(self) -> int:
+        return len(self.evaluated) + len(self.missing) + len(self.malformed)
 
 
 def evaluate_subject(task: SubjectTask) -> SubjectOutcome:

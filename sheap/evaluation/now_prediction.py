@@ -1,0 +1,164 @@
+"""A predictor's submission for the NoW benchmark: every listed picture to a neutral mesh (mm) with 7 landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sheap.evaluation.face_boxes import FaceBox
+from sheap.evaluation.mesh_files import TriangleMesh
+from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
+from sheap.evaluation.now_dataset import NowDataset, NowImage
+from sheap.evaluation.now_submission import write_prediction
+from sheap.head import HeadModel, HeadParams
+from sheap.video.crops import CropBox, cut_crop
+from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
+
+MM_PER_METRE = 1000.0
+
+
+class Predictor(Protocol):
+    """What is asked of a predictor: sheap.predictor.SheapPredictor is one."""
+
+    @property
+    def head(self) -> HeadModel: ...
+
+    @property
+    def image_size(self) -> int: ...
+
+    def predict(self, images: Tensor) -> HeadParams: ...
+
+
+class FaceFinder(Protocol):
+    """Finds faces with landmarks: sheap.video.face_landmarker.FaceLandmarker is one."""
+
+    def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted."""
+
+    by_landmarks: tuple[NowImage, ...]
+    by_box: tuple[NowImage, ...]
+    without_face: tuple[NowImage, ...]
+
+    @property
+    def predicted(self) -> frozenset[NowImage]:
+        return frozenset(self.by_landmarks + self.by_box)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.by_landmarks)} cropped by landmarks, {len(self.by_box)} by the given box, "
+            f"{len(self.without_face)} without a face"
+        )
+
+
+def predict_now_folder(
+    dataset: NowDataset,
+    predictor: Predictor,
+    output: Path,
+    *,
+    face_finder: FaceFinder | None = None,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictionSummary:
+    """Writes a submission folder for every picture of the list.
+
+    Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
+    as it is on the pictures where both are known. `progress(done, total)` is called after every batch. Raises OSError
+    or ValueError naming a missing or unreadable picture or box.
+    """
+    finder = FaceLandmarker() if face_finder is None else face_finder
+    writer = _SubmissionWriter(predictor, output, batch_size, progress, len(dataset.images))
+    known: list[tuple[FaceBox, CropBox]] = []
+    by_landmarks: list[NowImage] = []
+    unfound: list[tuple[NowImage, FaceBox]] = []
+    without_face: list[NowImage] = []
+    for image in dataset.images:
+        picture, box = _read_picture(dataset.image_path(image)), dataset.face_box(image)
+        crop = crop_by_landmarks(finder.process(picture), box)
+        if crop is not None:
+            by_landmarks.append(image)
+            writer.add(image, cut_crop(picture, crop, predictor.image_size))
+            if box is not None:
+                known.append((box, crop))
+        elif box is not None:
+            unfound.append((image, box))
+        else:
+            without_face.append(image)
+    box_to_crop = BoxToCrop.fit(known)
+    for image, box in unfound:
+        picture = _read_picture(dataset.image_path(image))
+        writer.add(image, cut_crop(picture, box_to_crop.crop(box), predictor.image_size))
+    writer.flush()
+    return PredictionSummary(tuple(by_landmarks), tuple(image for image, _ in unfound), tuple(without_face))
+
+
+def write_mean_head(images: Iterable[NowImage], head: HeadModel, output: Path) -> None:
+    """The same submission from a predictor that always answers with the mean head: the figure to beat."""
+    mesh, landmarks = neutral_meshes(head, torch.zeros(1, head.num_shape))
+    for image in images:
+        write_prediction(output, image, mesh[0], landmarks[0])
+
+
+def neutral_meshes(head: HeadModel, shape: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
+    """Neutral meshes and landmarks [B,7,3], both in mm, of identity coefficients [B,S]."""
+    with torch.inference_mode():
+        vertices = head.neutral(shape.to(head.template))
+        landmarks = head.now_landmarks(vertices)
+    faces = head.faces.cpu().numpy()
+    in_mm = MM_PER_METRE * vertices.double().cpu().numpy()
+    return [TriangleMesh(one, faces) for one in in_mm], MM_PER_METRE * landmarks.double().cpu().numpy()
+
+
+class _SubmissionWriter:
+    """Collects crops into batches, predicts and writes them."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        output: Path,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None,
+        total: int,
+    ) -> None:
+        self.predictor, self.output, self.batch_size = predictor, output, batch_size
+        self.progress, self.total, self.done = progress, total, 0
+        self.waiting: list[tuple[NowImage, NDArray[np.uint8]]] = []
+
+    def add(self, image: NowImage, crop: NDArray[np.uint8]) -> None:
+        self.waiting.append((image, crop))
+        if len(self.waiting) >= self.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.waiting:
+            return
+        images: Sequence[NowImage] = [image for image, _ in self.waiting]
+        crops = torch.from_numpy(np.stack([crop for _, crop in self.waiting]))
+        shape = self.predictor.predict(crops.permute(0, 3, 1, 2).float() / 255).shape
+        meshes, landmarks = neutral_meshes(self.predictor.head, shape)
+        for image, mesh, points in zip(images, meshes, landmarks, strict=True):
+            write_prediction(self.output, image, mesh, points)
+        self.done += len(images)
+        self.waiting.clear()
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """uint8 RGB [H,W,3]. Raises ValueError naming the file when it is no picture."""
+    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    if picture is None:
+        raise ValueError(f"{path}: not a readable picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
