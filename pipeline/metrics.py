@@ -40,12 +40,24 @@ class Benchmark(_Record):
     num_images: int
 
 
+class PredictionCounts(_Record):
+    """How the benchmark's images were cropped, and which could not be predicted."""
+
+    images: int
+    predicted: int
+    cropped_by_box: list[str]
+    without_face: list[str]
+
+
 class Metrics(_Record):
     """Errors by challenge ("overall", "multiview_neutral", ...), of the trained model and of the mean head."""
 
     benchmark: Benchmark
     model: dict[str, ErrorSummary]
     mean_head: dict[str, ErrorSummary]
+    true_error: dict[str, dict[str, ErrorSummary]] | None = None
+    """By method and challenge: distances of corresponding vertices, where the true head is known (rendered people)."""
+    counts: PredictionCounts | None = None
 
     @property
     def challenges(self) -> list[str]:

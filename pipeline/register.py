@@ -19,9 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import sheap
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
-from pipeline.provenance import fingerprint_files, git_commit, hardware
+from pipeline.provenance import git_commit, hardware
 from pipeline.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
 from sheap.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleConfig, read_bundle_config
+from sheap.data.manifest import file_sha256
 from sheap.predictor import SheapPredictor
 
 MODEL_DIR = Path("data/model")
@@ -47,7 +48,7 @@ class RegisterParams(StageParams):
 
 def run(params: RegisterParams) -> None:
     """Reads data/model, data/evaluation and data/corpus, writes data/registry/sheap."""
-    train = _read_json(require_input(MODEL_DIR / "train.json", "train"))
+    train = read_json(require_input(MODEL_DIR / "train.json", "train"))
     require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
     corpus = Corpus.read()
     config = read_bundle_config(MODEL_DIR)
@@ -110,11 +111,11 @@ def _provenance(train: dict[str, Any], corpus: Corpus, metrics: Metrics) -> dict
         "sheap_version": sheap.__version__,
         "commit": git_commit(),
         "data": {
-            "corpus_sha256": fingerprint_files(CORPUS_DIR / CORPUS_NAME),
+            "corpus_sha256": file_sha256(CORPUS_DIR / CORPUS_NAME),
             "corpus_sources": corpus_sources(corpus),
             "shards_data_hash": train["data_hash"],
             "benchmark_sha256": metrics.benchmark.sha256,
-            "weights_sha256": fingerprint_files(MODEL_DIR / WEIGHTS_NAME),
+            "weights_sha256": file_sha256(MODEL_DIR / WEIGHTS_NAME),
         },
         "params": read_params_file(),
         "training": train,
@@ -166,7 +167,8 @@ def _table_cell(value: object) -> str:
     return text
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError naming the file when it is something else."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -1,0 +1,219 @@
+"""Stage `report`: one self-contained HTML page about the run; writes data/report/report.html.
+
+The page loads nothing from anywhere: pictures and charts are inside. What could not be shown says why in its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import Field
+
+from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.metrics import CUMULATIVE_NAME, METRICS_NAME, OVERALL, Metrics, read_cumulative, read_metrics
+from pipeline.register import (
+    BUNDLE_DIR,
+    EVALUATION_DIR,
+    MODEL_DIR,
+    PROVENANCE_NAME,
+    TEMPLATES_DIR,
+    corpus_sources,
+    read_json,
+)
+from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
+from pipeline.report_history import history_charts, read_history
+from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs, encode_jpeg
+from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from sheap.data.reader import ShardReader
+
+INGEST_FILE = Path("data/ingest/ingest.json")
+SHARDS_DIR = Path("data/shards")
+REPORT_DIR = Path("data/report")
+REPORT_NAME = "report.html"
+
+RENDERED_FOLDER = Path("data/people")
+"""Videos below it were rendered by the people stage; all others are real footage."""
+
+log = logging.getLogger("report")
+
+
+class ReportParams(StageParams):
+    """Params section `report`."""
+
+    panel_rows: int = Field(5, ge=0, le=50)
+    """Rows of pictures for real footage, and as many for rendered people."""
+    panel_size: int = Field(256, ge=64, le=1024)
+    """Side of each picture, px."""
+    contact_sheet: int = Field(96, ge=0, le=2000)
+    """Clips on the contact sheet."""
+
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Part(Generic[Content]):
+    """A part of the page, or the reason why it is not there."""
+
+    content: Content | None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, name: str, make: Callable[[], Content | None], otherwise: str) -> Part[Content]:
+        """What `make` returns; `otherwise` is the reason when that is None or empty. Problems are logged, too."""
+        try:
+            content = make()
+        except (StageError, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            log.warning("%s: not available: %s", name, reason)
+            return cls(None, reason)
+        return cls(content) if content else cls(None, otherwise)
+
+
+def run(params: ReportParams) -> None:
+    """Reads what all other stages left, writes data/report/report.html."""
+    require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
+    corpus = Corpus.read()
+    ingest = read_json(require_input(INGEST_FILE, "ingest"))
+    train = read_json(require_input(MODEL_DIR / "train.json", "train"))
+    metrics = read_metrics(EVALUATION_DIR / METRICS_NAME)
+    provenance = read_json(require_input(BUNDLE_DIR / PROVENANCE_NAME, "register"))
+    readers = [
+        ShardReader(folder, verify_hashes=False)
+        for split in ("val", "train")
+        if (folder := require_input(SHARDS_DIR, "shards") / split).is_dir()
+    ]
+    rendered = {video.sha256 for video in corpus.videos if Path(video.path).is_relative_to(RENDERED_FOLDER)}
+    real = {video.sha256 for video in corpus.videos} - rendered
+    page = page_environment().get_template("report.html.j2").render(
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        metrics=metrics,
+        overall=metrics.model[OVERALL],
+        mean_head=metrics.mean_head[OVERALL],
+        widest_mm=max(errors.median_mm for errors in [*metrics.model.values(), *metrics.mean_head.values()]),
+        curves=Part.of("cumulative curves", lambda: _cumulative_svg(metrics), "there are no curves"),
+        columns=COLUMNS,
+        panels=_panels(params, train, readers, {"Real footage": real, "Rendered people": rendered}),
+        history=Part.of("training curves", _history, "nothing was logged"),
+        train=train,
+        corpus=corpus,
+        sources=corpus_sources(corpus),
+        ingest=ingest["summary"],
+        video_reasons=_examples(ingest["videos"]),
+        videos=ingest["videos"],
+        contact_sheet=Part.of(
+            "contact sheet", lambda: _contact_sheet(readers, params.contact_sheet), "no clips, or none asked for"
+        ),
+        provenance=provenance,
+        provenance_json=json.dumps(provenance["params"], indent=2, ensure_ascii=False),
+    )
+    with atomic_directory(REPORT_DIR) as folder:
+        (folder / REPORT_NAME).write_text(page, encoding="utf-8")
+    log.info("%s, %.1f MB", REPORT_DIR / REPORT_NAME, len(page) / 1e6)
+
+
+def page_environment() -> Environment:
+    """Jinja with everything escaped: names of files, people and origins are a user's and may hold anything."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES_DIR),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["duration"] = _duration
+    environment.filters["jpeg"] = lambda picture: (
+        "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture)).decode("ascii")
+    )
+    return environment
+
+
+def _cumulative_svg(metrics: Metrics) -> Markup:
+    """The curves of all images together, each with its median marked."""
+    curves = read_cumulative(EVALUATION_DIR / CUMULATIVE_NAME)
+    methods = (("model", "trained model", MODEL, False), ("mean_head", "mean head", BASELINE, True))
+    lines = [
+        Line(label, curves.error_mm, curves.percent[name][OVERALL], color, is_dashed)
+        for name, label, color, is_dashed in methods
+        if OVERALL in curves.percent.get(name, {})
+    ]
+    if len(lines) != len(methods):
+        raise ValueError(f"{EVALUATION_DIR / CUMULATIVE_NAME}: lacks the curve of one method")
+    markers = {
+        "model": (metrics.model[OVERALL].median_mm, MODEL),
+        "mean_head": (metrics.mean_head[OVERALL].median_mm, BASELINE),
+    }
+    return Markup(cumulative_chart(lines, markers))
+
+
+def _history() -> list[Markup]:
+    return [Markup(svg) for svg in history_charts(read_history(MODEL_DIR / "history.jsonl"))]
+
+
+def _panels(
+    params: ReportParams, train: dict[str, Any], readers: list[ShardReader], kinds: dict[str, set[str]]
+) -> dict[str, Part[list[PanelRow]]]:
+    """Rows of pictures by kind of footage. `kinds`: name -> SHA-256 of its videos."""
+    if params.panel_rows == 0:
+        return {name: Part(None, "report.panel_rows is 0") for name in kinds}
+    files = train["params"]["weight_files"]
+    head_model, dinov2 = (Path(files[name]) if files.get(name) else None for name in ("head_model", "dinov2"))
+    painter = PanelPainter(MODEL_DIR, params.panel_size, head_model, dinov2)
+    return {
+        name: Part.of(
+            name.lower(),
+            lambda videos=videos: painter.paint(choose_pairs(readers, videos, params.panel_rows)),
+            "the corpus has no clip of this kind",
+        )
+        for name, videos in kinds.items()
+    }
+
+
+def _contact_sheet(readers: list[ShardReader], count: int) -> list[dict[str, Any]]:
+    """The middle frame of up to `count` clips, evenly spread over all of them, with what its caption says."""
+    clips = [(reader, number) for reader in readers for number in range(len(reader))]
+    step = max(1.0, len(clips) / count) if count else 0
+    chosen = [clips[int(k * step)] for k in range(min(count, len(clips)))]
+    return [
+        {
+            "picture": reader.image(number, reader.record(number).num_frames // 2),
+            "record": reader.record(number),
+            "split": reader.folder.name,
+        }
+        for reader, number in chosen
+    ]
+
+
+def _examples(videos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Dropped videos by reason: [{"reason", "count", "example", "detail"}], most frequent first."""
+    dropped = [video for video in videos if video["status"] != "kept"]
+    first = {video["reason"]: video for video in reversed(dropped)}
+    return [
+        {"reason": reason, "count": count, "example": first[reason]["video"], "detail": first[reason]["detail"]}
+        for reason, count in Counter(video["reason"] for video in dropped).most_common()
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """`75.3` -> `1 min 15 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{value} {unit}" for value, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if value]
+    return " ".join(parts[:2]) or "0 s"
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main("report", ReportParams, run))
