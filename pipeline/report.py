@@ -33,8 +33,10 @@ from pipeline.register import (
 )
 from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
-from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs, encode_jpeg
+from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
 from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from sheap.data.clip_folder import encode_jpeg
+from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
 
 INGEST_FILE = Path("data/ingest/ingest.json")
@@ -44,6 +46,8 @@ REPORT_NAME = "report.html"
 
 RENDERED_FOLDER = Path("data/people")
 """Videos below it were rendered by the people stage; all others are real footage."""
+
+JPEG_QUALITY = 88
 
 log = logging.getLogger("report")
 
@@ -89,11 +93,8 @@ def run(params: ReportParams) -> None:
     train = read_json(require_input(MODEL_DIR / "train.json", "train"))
     metrics = read_metrics(EVALUATION_DIR / METRICS_NAME)
     provenance = read_json(require_input(BUNDLE_DIR / PROVENANCE_NAME, "register"))
-    readers = [
-        ShardReader(folder, verify_hashes=False)
-        for split in ("val", "train")
-        if (folder := require_input(SHARDS_DIR, "shards") / split).is_dir()
-    ]
+    splits = Manifest.read(require_input(SHARDS_DIR, "shards")).splits
+    readers = [ShardReader(SHARDS_DIR / split, verify_hashes=False) for split in ("val", "train") if split in splits]
     rendered = {video.sha256 for video in corpus.videos if Path(video.path).is_relative_to(RENDERED_FOLDER)}
     real = {video.sha256 for video in corpus.videos} - rendered
     page = page_environment().get_template("report.html.j2").render(
@@ -115,6 +116,7 @@ def run(params: ReportParams) -> None:
         contact_sheet=Part.of(
             "contact sheet", lambda: _contact_sheet(readers, params.contact_sheet), "no clips, or none asked for"
         ),
+        shard_notes=readers[0].manifest.notes,
         provenance=provenance,
         provenance_json=json.dumps(provenance["params"], indent=2, ensure_ascii=False),
     )
@@ -136,7 +138,7 @@ def page_environment() -> Environment:
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
     environment.filters["duration"] = _duration
     environment.filters["jpeg"] = lambda picture: (
-        "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture)).decode("ascii")
+        "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, JPEG_QUALITY)).decode("ascii")
     )
     return environment
 

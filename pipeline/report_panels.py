@@ -149,13 +149,6 @@ class PanelPainter:
         return backdrop * (1 - strength * covered) + strength * clay
 
 
-def encode_jpeg(picture: Picture, quality: int = 88) -> bytes:
-    """A picture [H, W, 3] as JPEG."""
-    done, content = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done, "OpenCV encodes any uint8 picture"
-    return content.tobytes()
-
-
 def _resized(picture: Picture, side: int) -> Picture:
     method = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
     return picture if picture.shape[0] == side else cv2.resize(picture, (side, side), interpolation=method)

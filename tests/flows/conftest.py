@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for stand_in_project: the tests are no packages
+from tests.flows.stand_in_project import make_project
 
 
 @pytest.fixture(scope="session")
 def project_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stand_in_project import make_project
-
     return make_project(tmp_path_factory.mktemp("template") / "project")
 
 

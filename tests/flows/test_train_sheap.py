@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_in_project import times_run
 
 from flows.train_sheap import checked_corpus, one_line_error, train_sheap
 from pipeline.stage import StageError
+from tests.flows.stand_in_project import times_run
 
 
 def set_in_params(project: Path, old: str, new: str) -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # for model_folders: the tests are no packages
-
-from model_folders import write_corpus, write_metrics, write_model
-
 from pipeline.metrics import read_metrics
 from pipeline.register import BUNDLE_DIR, RegisterParams, package_versions, run
 from pipeline.stage import StageError, load_params
 from sheap.predictor import SheapPredictor
-
-ROOT = Path(__file__).parents[2]
+from tests.pipeline.model_folders import write_corpus, write_metrics, write_model
 
 
 @pytest.fixture(scope="module")
