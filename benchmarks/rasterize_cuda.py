@@ -57,10 +57,8 @@ def _parity(kind: str, num_seeds: int) -> dict[str, object]:
         gradients = max(gradients, *found.gradients.values())
     image_limit, gradient_limit = CUDA_LIMITS[kind]
     passed = images < image_limit and gradients < gradient_limit
-    verdict = "ok" if passed else "FAILED"
-    print(
-        f"{kind:12s} images {images:.1e} < {image_limit:.0e}, gradients {gradients:.1e} < {gradient_limit:.0e}: {verdict}"
-    )
+    figures = f"images {images:.1e} < {image_limit:.0e}, gradients {gradients:.1e} < {gradient_limit:.0e}"
+    print(f"{kind:12s} {figures}: {'ok' if passed else 'FAILED'}")
     return {"kind": kind, "images": images, "gradients": gradients, "passed": passed}
 
 
