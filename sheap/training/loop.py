@@ -55,7 +55,7 @@ def run_training(
     """Trains from `state` to the last step of `config`.
 
     make_dataset: (number of samples, seed) -> the training pairs; each phase asks for one. validation: batches of held-out
-    pairs. The same state, configuration, data and number of workers give the same result, however often it was cut off.
+    pairs, or none. The same state, configuration, data and number of workers give the same result, however often it was cut off.
     Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite.
     """
     copy_from_first([*state.network.parameters(), *state.average.network.parameters()])
@@ -71,7 +71,7 @@ def run_training(
         last = state.step == config.total_steps
         if state.step % config.log_every == 0 or last:
             reporter.logged(recorder.take(state, config))
-        if state.step % config.validate_every == 0 or last:
+        if validation and (state.step % config.validate_every == 0 or last):
             reporter.logged(validate(models, state, config, validation))
         if state.step % config.panels_every == 0 or last:
             reporter.panels(state.step, state.average.network)

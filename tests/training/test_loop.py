@@ -1,0 +1,326 @@
+"""The loop: it learns, resumes exactly, guards its updates, densifies, and agrees across workers."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch.utils.data import Dataset
+
+from sheap.data.augment import Frame
+from sheap.data.pairs import PairBatch, PairSample, collate
+from sheap.geometry.cameras import project, published_camera
+from sheap.head import HeadModel, HeadParams
+from sheap.networks.config import PRESETS, EncoderConfig, NetworkConfig
+from sheap.networks.sheap_network import SheapNetwork
+from sheap.training import loop
+from sheap.training.config import TrainingConfig
+from sheap.training.landmark_head import landmark_head
+from sheap.training.loop import Worker, run_training, validate
+from sheap.training.panels import COLUMNS, draw_panel
+from sheap.training.state import TrainingState
+from sheap.training.step import Models
+
+SIZE = 32
+
+NETWORK = NetworkConfig(
+    encoder=EncoderConfig(
+        image_size=SIZE, patch_size=8, stem="convolutional", stem_width=8,
+        hidden_size=16, num_layers=1, num_heads=2, mlp_size=32, head_size=16,
+    ),
+    regressor=PRESETS["tiny"].regressor.model_copy(
+        update={
+            "feature_channels": 4, "uv_channels": (6, 6), "embedding_size": 4, "graph_width": 8, "graph_blocks": 1,
+            "cross_attention_grid": 8, "cross_attention_heads": 2, "gaussians_per_face": 2, "regions": ("nose", "lips"),
+        }
+    ),
+    lighting_components=4,
+)  # fmt: skip
+
+
+def made_config(**changes: Any) -> TrainingConfig:
+    settings: dict[str, Any] = {
+        "seed": 3,
+        "landmark_phase": {"steps": 4, "batch_size": 3, "rendered_pairs": 0},
+        "rendered_phase": {"steps": 4, "batch_size": 2, "rendered_pairs": 1},
+        "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": {},
+        "optimizer": {
+            "encoder_lr": 1e-3, "heads_lr": 1e-3, "regressor_lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 2,
+            "final_fraction": 0.1, "clip_norm": 1.0, "ema_decay": 0.9, "max_skipped_steps": 1,
+        },
+        "densify": {"every": 2, "fraction": 0.01, "until": 1.0, "noise_scale": 0.1},
+        "log_every": 2, "validate_every": 4, "panels_every": 100, "checkpoint_every": 3,
+    }  # fmt: skip
+    return TrainingConfig.model_validate(settings | changes)
+
+
+class MadePairs(Dataset[PairSample]):
+    """Pairs whose pictures and landmarks follow from (seed, number): a bright square where the landmarks are."""
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        self._num_samples, self._seed = num_samples, seed
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __getitem__(self, index: int) -> PairSample:
+        rng = np.random.default_rng([self._seed, index])
+
+        def frame() -> Frame:
+            x, y = rng.integers(4, 12, 2)
+            image = rng.integers(0, 40, (SIZE, SIZE, 3), dtype=np.uint8)
+            image[y : y + 16, x : x + 16] += 180
+            mask = np.zeros((SIZE, SIZE), np.uint8)
+            mask[y : y + 16, x : x + 16] = 255
+            return Frame(image, mask, np.concatenate([rng.uniform(-3, 3, (478, 2)) + [x + 8, y + 8], np.zeros((478, 1))], 1).astype(np.float32))
+
+        return PairSample(frame(), frame(), f"clip-{index}")
+
+
+class Notes:
+    """A reporter that keeps everything it hears; `stop_after` ends the run there, as a kill would."""
+
+    def __init__(self, folder: Path | None = None, stop_after: int | None = None) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.checkpoints: list[int] = []
+        self._folder, self._stop_after = folder, stop_after
+
+    def logged(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def checkpoint(self, state: TrainingState) -> None:
+        self.checkpoints.append(state.step)
+        if self._folder is not None:
+            state.save(self._folder / "state.pt")
+        if state.step == self._stop_after:
+            raise KeyboardInterrupt
+
+    def panels(self, step: int, network: SheapNetwork) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadModel:
+    torch.set_num_threads(1)
+    return HeadModel.load()
+
+
+def made_models(head: HeadModel) -> Models:
+    torch.manual_seed(0)
+    network = SheapNetwork(NETWORK, head, start_translation=torch.tensor([0.0, -0.015, -0.16]))
+    return Models(network, landmark_head(head), published_camera(SIZE))
+
+
+def train(
+    head: HeadModel,
+    config: TrainingConfig,
+    reporter: Notes,
+    resume: Path | None = None,
+    worker: Worker | None = None,
+    make_dataset: Callable[[int, int], Dataset[PairSample]] = MadePairs,
+) -> TrainingState:
+    models = made_models(head)
+    state = TrainingState.start(models.network, config)
+    if resume is not None:
+        state.restore(resume)
+    run_training(models, state, config, make_dataset, [], worker or Worker(), reporter)
+    return state
+
+
+def assert_same(first: TrainingState, second: TrainingState) -> None:
+    """Bit for bit: weights, averages, memory and place."""
+    for ours, theirs in ((first.network, second.network), (first.average.network, second.average.network)):
+        for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(a, b), name
+    ours, theirs = first.optimizer.state_dict(), second.optimizer.state_dict()
+    for key, memory in ours["state"].items():
+        for name, value in memory.items():
+            assert torch.equal(value, theirs["state"][key][name]), (key, name)
+    assert (first.step, first.cursor, first.skipped) == (second.step, second.cursor, second.skipped)
+    assert first.scheduler.state_dict() == second.scheduler.state_dict()
+
+
+@pytest.mark.parametrize("stop_after", [3, 6], ids=["in the landmark phase", "in the rendered phase"])
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(head: HeadModel, stop_after: int, tmp_path: Path) -> None:
+    config = made_config()
+    whole = train(head, config, Notes())
+    with pytest.raises(KeyboardInterrupt):
+        train(head, config, Notes(tmp_path, stop_after=stop_after))
+    notes = Notes()
+    resumed = train(head, config, notes, resume=tmp_path / "state.pt")
+    assert notes.checkpoints == [s for s in (6, 8) if s > stop_after]
+    assert_same(whole, resumed)
+    prototypes = whole.network.regressor.prototypes
+    assert int(torch.bincount(prototypes.parents).max()) > 2, "densification took part"
+
+
+def test_another_seed_gives_another_result(head: HeadModel) -> None:
+    config = made_config(rendered_phase={"steps": 0, "batch_size": 1, "rendered_pairs": 0})
+    first, second = train(head, config, Notes()), train(head, config.model_copy(update={"seed": 4}), Notes())
+    assert not torch.equal(first.network.encoder.tokens, second.network.encoder.tokens)
+
+
+def test_landmark_training_finds_where_heads_are(head: HeadModel) -> None:
+    config = made_config(
+        landmark_phase={"steps": 60, "batch_size": 8, "rendered_pairs": 0},
+        rendered_phase={"steps": 0, "batch_size": 1, "rendered_pairs": 0},
+    )
+    config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"heads_lr": 5e-3, "encoder_lr": 5e-3})})
+    notes = Notes()
+    train(head, config, notes)
+    terms = [r["landmarks"] for r in notes.records]
+    assert terms[-1] < 0.7 * terms[0]
+
+
+def test_every_term_is_there_and_finite(head: HeadModel) -> None:
+    notes = Notes()
+    config = made_config()
+    state = train(head, config, notes)
+    rendered = [r for r in notes.records if r["phase"] == "rendered"][-1]
+    without_weights = {"lpips", "dinov2"}
+    assert set(type(config.weights).model_fields) - without_weights <= set(rendered)
+    assert all(np.isfinite(v) for v in rendered.values() if isinstance(v, float))
+    models = dataclasses.replace(made_models(head), network=state.network)
+    batch = collate([MadePairs(4, 0)[k] for k in range(4)])
+    record = validate(models, state, config, [batch])
+    assert record == validate(models, state, config, [batch]), "validation is repeatable"
+    assert np.isfinite(record["loss"]) and "ssim" in record
+
+
+class Poisoned(MadePairs):
+    """Landmarks of some samples of the landmark phase (whose seed is the run's own) are not numbers."""
+
+    bad: frozenset[int] = frozenset()
+
+    def __getitem__(self, index: int) -> PairSample:
+        sample = super().__getitem__(index)
+        if index in self.bad and self._seed == 3:
+            sample.target.landmarks[:] = np.nan
+        return sample
+
+
+def test_a_step_that_is_not_finite_updates_nothing_and_too_many_end_the_run(head: HeadModel) -> None:
+    class OneBad(Poisoned):
+        bad = frozenset({3})
+
+    class ManyBad(Poisoned):
+        bad = frozenset({3, 6, 9})
+
+    config = made_config()
+    notes = Notes()
+    state = train(head, config, notes, make_dataset=OneBad)
+    assert state.skipped == 1 and notes.records[-1]["skipped_steps"] == 1
+    assert all(torch.isfinite(p).all() for p in state.network.parameters())
+    with pytest.raises(FloatingPointError, match=r"landmarks not finite on worker 0; 2 steps skipped"):
+        train(head, config, Notes(), make_dataset=ManyBad)
+
+
+def test_the_guard_comes_before_the_update(head: HeadModel) -> None:
+    class FirstBad(Poisoned):
+        bad = frozenset({0})
+
+    config = made_config(
+        landmark_phase={"steps": 1, "batch_size": 3, "rendered_pairs": 0},
+        rendered_phase={"steps": 0, "batch_size": 1, "rendered_pairs": 0},
+    )
+    before = copy.deepcopy(made_models(head).network.state_dict())
+    state = train(head, config, Notes(), make_dataset=FirstBad)
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+
+
+def _train_rank(rank: int, port: int, out: Path) -> None:
+    import os
+
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    state = train(HeadModel.load(), made_config(), Notes(), worker=Worker(rank=rank, world_size=2))
+    torch.save(state.network.state_dict(), out / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_workers_end_with_one_network(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_train_rank, args=(rank, port, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+        assert process.exitcode == 0
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    records = {"opacity_sum", "gradient_sum", "visits"}
+    for name, value in first.items():
+        if name.rsplit(".", 1)[-1] not in records:
+            assert torch.equal(value, second[name]), name
+
+
+def test_landmarks_of_the_cut_down_head_are_the_whole_ones(head: HeadModel) -> None:
+    torch.manual_seed(0)
+    params = HeadParams.zeros(head, 3)
+    params = HeadParams(**{f.name: torch.randn_like(getattr(params, f.name)) * 0.3 for f in dataclasses.fields(params)})
+    small = landmark_head(head)
+    assert small.num_vertices < head.num_vertices / 3
+    whole = head.landmarks(head(params).vertices)
+    torch.testing.assert_close(small.landmarks(small(params).vertices), whole, atol=2e-6, rtol=0)
+
+
+def test_checkpoints_that_do_not_fit_are_refused_by_name(head: HeadModel, tmp_path: Path) -> None:
+    state = TrainingState.start(made_models(head).network, made_config())
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"state.pt: cannot be resumed from"):
+        state.restore(path)
+    torch.save({"format": "something else"}, path)
+    with pytest.raises(ValueError, match="sheap-checkpoint-1"):
+        state.restore(path)
+
+
+def test_a_panel_has_a_row_a_pair_and_its_five_columns(head: HeadModel) -> None:
+    models = made_models(head)
+    batch: PairBatch = collate([MadePairs(2, 0)[k] for k in range(2)])
+    picture = draw_panel(models, models.network, batch)
+    assert picture.shape == (2 * SIZE, len(COLUMNS) * SIZE, 3) and picture.dtype == np.uint8
+    source = picture[:SIZE, :SIZE]
+    assert np.abs(source.astype(int) - batch.source_image[0].numpy()).max() <= 1
+    overlay, target = picture[:SIZE, 3 * SIZE : 4 * SIZE], picture[:SIZE, SIZE : 2 * SIZE]
+    assert np.abs(overlay.astype(int) - target).mean() > 5, "the mesh lies over the target"
+
+
+def test_projected_landmarks_of_the_start_lie_in_the_crop(head: HeadModel) -> None:
+    models = made_models(head)
+    codes = models.network.encode(torch.rand(1, 3, SIZE, SIZE))
+    pixels, _ = project(head.landmarks(head(codes.head_params()).vertices), models.cameras)
+    x, y = pixels.detach()[0, 0].unbind(-1)
+    assert 0.15 * SIZE < float(x.min()) and float(x.max()) < 0.85 * SIZE
+    assert 0.25 * SIZE < float(y.min()) and float(y.max()) < SIZE, "crops keep the chin just inside"
+
+
+def test_the_average_trails_and_its_buffers_follow(head: HeadModel) -> None:
+    models = made_models(head)
+    state = TrainingState.start(models.network, made_config())
+    before = models.network.encoder.tokens.detach().clone()
+    with torch.no_grad():
+        models.network.encoder.tokens += 1
+        models.network.regressor.prototypes.parents[0] = 5
+    state.average.update(models.network)
+    # First update: decay (1 + 0) / (10 + 0).
+    torch.testing.assert_close(state.average.network.encoder.tokens, before + 0.9)
+    assert int(state.average.network.regressor.prototypes.parents[0]) == 5
+    assert state.average.network.head is models.network.head
+
+
+def test_the_loop_module_knows_no_orchestrator() -> None:
+    source = Path(loop.__file__).read_text(encoding="utf-8")
+    assert "ray" not in source.replace("array", "") and "wandb" not in source
