@@ -27,7 +27,9 @@ def jitter(points: Floats) -> float:
     return float(np.sqrt((np.asarray(bends, np.float64) ** 2).mean() / 6))
 
 
-def reprojection_errors(predicted_px: Floats, detected_px: Floats, weights: Floats | None = None) -> NDArray[np.float64]:
+def reprojection_errors(
+    predicted_px: Floats, detected_px: Floats, weights: Floats | None = None
+) -> NDArray[np.float64]:
     """Mean distance [...] between projected and detected landmarks [...,478,2] px over the detected eyes' distance.
 
     weights [478] as in the head model's landmark_weights; None weighs all alike. Raises ValueError naming the field for
