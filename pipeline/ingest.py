@@ -1,7 +1,7 @@
 """Stage `ingest`: videos to head-crop clips, several at a time; what is dropped is counted by reason.
 
-Finished videos are kept under .sheap/, one folder a video, named by its hash and by all that decides its clips: a killed
-run goes on with the videos that are missing, and a grown corpus reuses what is done.
+Finished videos are kept under .sheap/, one folder a video, named by its hash and by all that decides its clips: a
+killed run goes on with the videos that are missing, and a grown corpus reuses what is done.
 """
 
 from __future__ import annotations

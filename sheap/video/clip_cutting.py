@@ -24,6 +24,9 @@ from sheap.video.smoothing import smooth_at
 
 WINDOW_SIGMAS = 3.0
 
+MAX_DEPARTURE = 0.02
+"""How far smoothing may move a box or change its side, in sides: it is there for jitter, not to lose a fast head."""
+
 
 @dataclass(frozen=True)
 class CutSettings:
@@ -101,7 +104,10 @@ class ClipCutter:
         seen = self._window[self._next]
         times = np.array([other.frame.time_s for other in self._window])
         values = np.stack([other.box for other in self._window])
-        x, y, log_side = smooth_at(times, values, self._next, self._settings.smooth_s)
+        smoothed = smooth_at(times, values, self._next, self._settings.smooth_s)
+        reach_px = MAX_DEPARTURE * math.exp(seen.box[2])
+        limits = np.array([reach_px, reach_px, MAX_DEPARTURE])
+        x, y, log_side = seen.box + np.clip(smoothed - seen.box, -limits, limits)
         self._cut(seen, CropBox(float(x), float(y), math.exp(log_side)))
         self._next += 1
         # what lies behind every later window is let go

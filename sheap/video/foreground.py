@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,9 @@ from sheap.video.head_pose import CHIN_CM, fit_head_pose
 from sheap.video.selfie_mask import SelfieMask, find_segmenter
 
 MaskBackendName = Literal["auto", "selfie", "grabcut"]
+
+_HANGING_TOGETHER = 25
+"""Opacity from which a pixel joins its neighbours; fainter ones are nothing."""
 
 NECK_CM = 2.5
 """How much neck stays below the chin."""
@@ -60,7 +64,18 @@ def head_mask(
     previous: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """The head's opacity uint8 [S, S]: the person, less what lies below the neck or beyond the picture (`inside`)."""
-    return backend.person(crop, landmarks_px, previous) * (above_neck(landmarks_px, crop.shape[0]) & inside)
+    person = backend.person(crop, landmarks_px, previous) * (above_neck(landmarks_px, crop.shape[0]) & inside)
+    return person * _joined_to_face(person, landmarks_px)
+
+
+def _joined_to_face(mask: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pixels hang together with the face: islands of background, and other people, do not."""
+    seeds = np.zeros_like(mask)
+    hull = cv2.convexHull(np.ascontiguousarray(landmarks_px[:468, :2], dtype=np.float32))
+    cv2.fillConvexPoly(seeds, hull.astype(np.int32), 1)
+    _, labels = cv2.connectedComponents((mask > _HANGING_TOGETHER).astype(np.uint8), connectivity=4)
+    face_labels = np.unique(labels[seeds > 0])
+    return np.isin(labels, face_labels[face_labels > 0])
 
 
 def above_neck(landmarks_px: NDArray[np.float32], size: int) -> NDArray[np.bool_]:

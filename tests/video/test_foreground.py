@@ -101,6 +101,22 @@ def test_what_lies_beyond_the_picture_is_never_foreground(landmarker, selfie):
     assert head_mask(selfie, crop, landmarks, inside)[:, :70].max() == 0
 
 
+def test_islands_apart_from_the_face_are_dropped(landmarker):
+    class Blobs:
+        name = "blobs"
+
+        def person(self, crop, landmarks_px, previous):
+            mask = np.zeros(crop.shape[:2], np.uint8)
+            cv2.circle(mask, (int(landmarks_px[4, 0]), int(landmarks_px[4, 1])), 30, 200, -1)
+            mask[2:10, 2:10] = 255
+            return mask
+
+    crop, landmarks, inside = head_crop(landmarker, carphone_frames(1)[0])
+    mask = head_mask(Blobs(), crop, landmarks, inside)
+    assert mask[int(landmarks[4, 1]), int(landmarks[4, 0])] == 200
+    assert mask[:12, :12].max() == 0
+
+
 def test_the_named_backend_is_what_comes(tmp_path, selfie):
     assert load_mask_backend("grabcut").name == "grabcut"
     assert load_mask_backend("auto").name == load_mask_backend("selfie").name == "selfie"

@@ -70,6 +70,18 @@ def test_crops_are_steady_and_landmarks_lie_on_them(tmp_path, models, talking):
     assert np.abs(np.diff(np.log(sides), 2)).mean() < np.abs(np.diff(np.log(raw), 2)).mean()
 
 
+def test_a_head_that_is_shaken_stays_in_its_crop(tmp_path, models, talking):
+    """A picture moved 16 px to and fro at every frame, a sixth of the crop: the nose may hardly move in the crop.
+
+    Measured: 4.5 of 64 px; 13.2 where smoothing may move boxes as far as it likes.
+    """
+    shaken = [np.ascontiguousarray(np.roll(talking[0], 8 * (-1) ** n, axis=1)) for n in range(8)]
+    settings = IngestSettings(cut_threshold=255, cut=CUT, filter=FrameFilter(min_head_px=40))
+    _, ((_, clip),) = ingest(write_video(tmp_path / "v.mp4", shaken), models, settings)
+    noses = np.stack(clip.landmarks)[:, 4, 0]
+    assert np.ptp(noses) < 6
+
+
 def test_a_shot_boundary_separates_clips(tmp_path, models, talking):
     images = [*talking[:8], *noise_frames(3, 144, 176), *talking[12:20]]
     report, clips = ingest(write_video(tmp_path / "v.mp4", images), models)
