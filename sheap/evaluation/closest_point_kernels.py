@@ -227,9 +227,7 @@ def query_tree(points, boxes, skip, first, count, corners, is_sliver, distances,
     slot = 0
     for i in range(points.shape[0]):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
-        x, y, z, slot = _closest_on_tree(
-            px, py, pz, slot, boxes, skip, first, count, corners, is_sliver, stack, bounds
-        )
+        x, y, z, slot = _closest_on_tree(px, py, pz, slot, boxes, skip, first, count, corners, is_sliver, stack, bounds)
         distances[i] = np.sqrt((px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2)
         found[i, 0], found[i, 1], found[i, 2] = x, y, z
         slots[i] = slot
