@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.params_file import set_params
 from pipeline.corpus import VIDEO_SUFFIXES
-from pipeline.stage import StageError, StageParams, load_params
+from pipeline.stage import STATE_DIR, StageError, StageParams, load_params
 
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
@@ -138,7 +139,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the flow here and now; its answer to a failure is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m flows.train_sheap", description="Runs the flow train-sheap.")
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
-    state = train_sheap(parser.parse_args(arguments).corpus, return_state=True)
+    corpus = parser.parse_args(arguments).corpus
+    try:
+        state = train_sheap(corpus, return_state=True)
+    except Exception as error:
+        # Prefect's own trouble: no server, a full disk under PREFECT_HOME.
+        log = STATE_DIR / "logs" / "flow.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"train-sheap: failed: {' '.join(str(error).split())} (details: {log})", file=sys.stderr)
+        return 1
     if state.is_completed():
         return 0
     print(f"train-sheap: {state.message}", file=sys.stderr)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import flows.demo
+import flows.train_sheap
 from pipeline.metrics import parse_metrics
 
 
@@ -71,3 +72,19 @@ def test_a_failed_flow_gives_its_exit_code_and_no_table(monkeypatch: pytest.Monk
     monkeypatch.setattr(flows.demo, "run_on_leash", lambda command, folder: 1)
     assert flows.demo.main([]) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_trouble_with_prefect_itself_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(corpus: str | None, return_state: bool) -> None:
+        raise RuntimeError("Timed out while attempting to connect\nto the server.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(flows.train_sheap, "train_sheap", fail)
+    assert flows.train_sheap.main([]) == 1
+    log = Path(".sheap/logs/flow.log")
+    assert capsys.readouterr().err == (
+        f"train-sheap: failed: Timed out while attempting to connect to the server. (details: {log})\n"
+    )
+    assert "Traceback" in log.read_text()
