@@ -1,45 +1,101 @@
-"""Builds the open head model that ships with the package: `python -m pipeline.head_model --cache-dir /tmp/anny`.
+"""Makes head model files. Not a stage of the graph.
 
-Not a stage of the graph: run it only to change the recipe. Needs the build extra (anny 0.6.2), about three minutes and
-1.1 GB of cache the first time, half a minute after that.
+`python -m pipeline.head_model build` rebuilds the open head that ships with the package. Run it
+only to change the recipe: it needs the build extra (anny 0.6.2), five minutes and 1.1 GB of cache.
+
+`python -m pipeline.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
+files that go with it into one file that every `head_model` setting takes. FLAME's licence forbids passing the result
+on.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from sheap.head.data import OPEN_HEAD_PATH, write_head
+from pipeline.stage import STATE_DIR
+from sheap.head.data import OPEN_HEAD_PATH, HeadData, read_head, write_head
+from sheap.head.flame import read_flame
 from sheap.head.model import HeadModel
 from sheap.head.recipe.build import RecipeSettings, build_head
 from sheap.head.recipe.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
 from sheap.head.recipe.package import to_head_data
 
+app = typer.Typer(help="Makes head model files.", no_args_is_help=True, add_completion=False)
 
-def main(
-    cache_dir: Annotated[Path, typer.Option(help="folder for anny's parsed data (1.1 GB)")],
+
+@app.command()
+def build(
+    cache_dir: Annotated[Path, typer.Option(help="folder for anny's parsed data (1.1 GB)")] = STATE_DIR / "anny",
     output: Annotated[Path, typer.Option(help="the file to write")] = OPEN_HEAD_PATH,
+    keep_landmarks: Annotated[
+        bool, typer.Option(help="take the shipped file's landmarks instead of looking for them again")
+    ] = False,
 ) -> None:
-    """Builds the head and writes it; prints the figures measured on the way."""
-    try:
+    """Builds the open head and prints the figures measured on the way."""
+    with _user_errors():
         recipe = build_head(RecipeSettings(cache_dir=cache_dir))
-        bare = HeadModel(to_head_data(recipe, landmarks=None))
-        landmarks, spread_mm = find_landmarks(bare, mediapipe_detector(), LandmarkSettings())
-        recipe.figures["landmark_spread_median_mm"] = float(np.median(spread_mm))
-        temporary = output.with_name(f".{output.name}.tmp")
-        write_head(to_head_data(recipe, landmarks), temporary)
-        temporary.rename(output)
-    except (ValueError, OSError) as error:
-        print(f"head_model: error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        if keep_landmarks:
+            shipped = read_head(OPEN_HEAD_PATH)
+            landmarks = shipped.landmark_points
+            recipe.figures["landmark_spread_median_mm"] = shipped.figures["landmark_spread_median_mm"]
+        else:
+            bare = HeadModel(to_head_data(recipe, landmarks=None))
+            landmarks, spread_mm = find_landmarks(bare, mediapipe_detector(), LandmarkSettings())
+            recipe.figures["landmark_spread_median_mm"] = float(np.median(spread_mm))
+        _write(to_head_data(recipe, landmarks), output)
     print(json.dumps(recipe.figures, indent=2))
+
+
+@app.command()
+def flame(
+    model: Annotated[Path, typer.Argument(help="generic_model.pkl, flame2023.pkl or an .npz of the same arrays")],
+    output: Annotated[Path, typer.Option(help="the file to write")],
+    eyelid_left: Annotated[Path | None, typer.Option(help="l_eyelid.npy")] = None,
+    eyelid_right: Annotated[Path | None, typer.Option(help="r_eyelid.npy")] = None,
+    mediapipe_embedding: Annotated[Path | None, typer.Option(help="mediapipe_landmark_embedding.npz")] = None,
+    static_embedding: Annotated[Path | None, typer.Option(help="flame_static_embedding.pkl")] = None,
+    uv_template: Annotated[Path | None, typer.Option(help="head_template.obj, for training")] = None,
+    masks: Annotated[Path | None, typer.Option(help="FLAME_masks.pkl")] = None,
+) -> None:
+    """Gathers a user's FLAME files into one head model file."""
+    with _user_errors():
+        if (eyelid_left is None) != (eyelid_right is None):
+            raise ValueError("--eyelid-left and --eyelid-right: give both or neither")
+        data = read_flame(
+            model,
+            eyelids=None if eyelid_left is None or eyelid_right is None else (eyelid_left, eyelid_right),
+            mediapipe_embedding=mediapipe_embedding,
+            static_embedding=static_embedding,
+            uv_template=uv_template,
+            masks=masks,
+        )
+        _write(data, output)
+
+
+def _write(data: HeadData, output: Path) -> None:
+    temporary = output.with_name(f".{output.name}.tmp")
+    write_head(data, temporary)
+    temporary.rename(output)
     print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
 
 
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """A user's mistake ends in one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        print(f"head_model: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ OPEN_HEAD_PATH = Path(__file__).with_name("open_head.safetensors")
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """Points bound to a mesh: face_ids [L] int64, barycentrics [L, 3], weights [L] in 0..1 (how far each can be trusted)."""
+    """Points bound to a mesh: face_ids [L] int64, barycentrics [L, 3], weights [L] in 0..1 (how far each can be
+    trusted)."""
 
     face_ids: Tensor
     barycentrics: Tensor
@@ -31,29 +32,48 @@ class SurfacePoints:
 
 
 @dataclass(frozen=True)
+class Attachments:
+    """Loose points that move with the head; MakeHuman's lashes and long hair are bound to them.
+
+    base_ids [M]: indices in MakeHuman's base mesh. template [M, 3], shape_basis [M, 3, S'] (the first S' of the head's
+    components), expression_basis [M, 3, E], eyelid_basis and eyelid_bulge_basis [M, 3, 2], skinning_weights [M, 5].
+    """
+
+    base_ids: Tensor
+    template: Tensor
+    shape_basis: Tensor
+    expression_basis: Tensor
+    eyelid_basis: Tensor
+    eyelid_bulge_basis: Tensor
+    skinning_weights: Tensor
+
+
+@dataclass(frozen=True)
 class HeadData:
     """Everything a head model is made of; floats are float32, indices int64, metres.
 
-    template [N, 3]; faces [F, 3]; uv_coords [T, 2] in [0, 1] from the bottom left; uv_faces [F, 3]; shape_basis [N, 3, S];
-    expression_basis [N, 3, E]; eyelid_basis [N, 3, 2]; joint_regressor [5, N]; skinning_weights [N, 5]; pose_basis
-    [N, 3, 36] or None (FLAME's corrections, linear in the entries of the rotations after the root's, minus the identity).
-    regions: vertex masks [N] by name. action_names and their action_matrix [A, E] and action_rotvecs [A, 5, 3]: what each
-    named facial action adds to the expression and turns at the joints (none: empty). base_vertex_ids [N]: indices in
-    MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side; gaze_axes [2, 3]: unit directions in which
-    the left and the right eye look at rest; each None where unknown.
+    template [N, 3]; faces [F, 3]; uv_coords [T, 2] in [0, 1] from the bottom left and uv_faces [F, 3], or None;
+    shape_basis [N, 3, S]; expression_basis [N, 3, E]; eyelid_basis [N, 3, 2] (a lid's way from open to closed);
+    eyelid_bulge_basis [N, 3, 2] or None (how far it swings out halfway); joint_regressor [5, N]; skinning_weights [N,
+    5]; pose_basis [N, 3, 36] or None (FLAME's corrections, linear in the entries of the rotations after the root's,
+    minus the identity). regions: vertex masks [N] by name. action_names and their action_matrix [A, E] and
+    action_rotvecs [A, 5, 3]: what each named facial action adds to the expression and turns at the joints (none:
+    empty). base_vertex_ids [N]: indices in MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side;
+    gaze_axes [2, 3]: unit directions in which the left and the right eye look at rest; each None where unknown.
     """
 
     template: Tensor
     faces: Tensor
-    uv_coords: Tensor
-    uv_faces: Tensor
+    uv_coords: Tensor | None
+    uv_faces: Tensor | None
     shape_basis: Tensor
     expression_basis: Tensor
     eyelid_basis: Tensor
     joint_regressor: Tensor
     skinning_weights: Tensor
-    now_points: SurfacePoints
+    now_points: SurfacePoints | None
     landmark_points: SurfacePoints | None = None
+    eyelid_bulge_basis: Tensor | None = None
     pose_basis: Tensor | None = None
     regions: dict[str, Tensor] = field(default_factory=dict)
     action_names: tuple[str, ...] = ()
@@ -62,16 +82,21 @@ class HeadData:
     base_vertex_ids: Tensor | None = None
     mirror_vertex_ids: Tensor | None = None
     gaze_axes: Tensor | None = None
+    attachments: Attachments | None = None
     figures: dict[str, object] = field(default_factory=dict)
 
 
-_HALF = ("shape_basis", "expression_basis", "eyelid_basis")
+_HALF = ("shape_basis", "expression_basis", "eyelid_basis", "eyelid_bulge_basis")
 _SINGLE = (
     "template", "uv_coords", "joint_regressor", "skinning_weights", "action_matrix", "action_rotvecs",
-    "gaze_axes",
-)
+    "gaze_axes", "pose_basis",
+)  # fmt: skip
 _INDEX = ("faces", "uv_faces", "base_vertex_ids", "mirror_vertex_ids")
-_OPTIONAL = ("action_matrix", "action_rotvecs", "gaze_axes", "base_vertex_ids", "mirror_vertex_ids")
+_OPTIONAL = (
+    "uv_coords", "uv_faces", "pose_basis", "eyelid_bulge_basis", "action_matrix", "action_rotvecs", "gaze_axes",
+    "base_vertex_ids", "mirror_vertex_ids",
+)  # fmt: skip
+_ATTACHED = tuple(item.name for item in fields(Attachments))
 _POINTS = ("now_points", "landmark_points")
 
 
@@ -81,15 +106,18 @@ def write_head(data: HeadData, path: Path) -> None:
     for name in (*_HALF, *_SINGLE, *_INDEX):
         tensor = getattr(data, name)
         if tensor is not None:
-            dtype = torch.float16 if name in _HALF else torch.float32 if name in _SINGLE else torch.int32
-            tensors[name] = tensor.to(dtype).contiguous()
+            tensors[name] = _to_stored(name, tensor)
+    if data.attachments is not None:
+        for name in _ATTACHED:
+            tensors[f"attachments.{name}"] = _to_stored(name, getattr(data.attachments, name))
     for name in _POINTS:
         points = getattr(data, name)
         if points is not None:
             tensors[f"{name}.face_ids"] = points.face_ids.to(torch.int32)
             tensors[f"{name}.barycentrics"] = points.barycentrics.to(torch.float32).contiguous()
             tensors[f"{name}.weights"] = points.weights.to(torch.float32)
-    tensors["regions"] = torch.stack([mask.to(torch.uint8) for mask in data.regions.values()])
+    masks = [mask.to(torch.uint8) for mask in data.regions.values()]
+    tensors["regions"] = torch.stack(masks) if masks else torch.zeros(0, len(data.template), dtype=torch.uint8)
     metadata = {
         "format": FORMAT,
         "regions": json.dumps(list(data.regions)),
@@ -99,8 +127,18 @@ def write_head(data: HeadData, path: Path) -> None:
     save_file(tensors, path, metadata=metadata)
 
 
+def _to_stored(name: str, tensor: Tensor) -> Tensor:
+    dtype = torch.float16 if name in _HALF else torch.float32 if tensor.is_floating_point() else torch.int32
+    return tensor.to(dtype).contiguous()
+
+
+def _from_stored(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
 def read_head(path: Path) -> HeadData:
-    """Reads our format. Raises ValueError naming the file when it is not a head model of ours, OSError when unreadable."""
+    """Reads our format. Raises ValueError naming the file when it is not a head model of ours, OSError when
+    unreadable."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -109,21 +147,24 @@ def read_head(path: Path) -> HeadData:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
-    required = {*_HALF, *_SINGLE, *_INDEX, "regions", "now_points.face_ids"} - set(_OPTIONAL)
+    required = {*_HALF, *_SINGLE, *_INDEX, "regions"} - set(_OPTIONAL)
     if missing := sorted(required - set(stored)):
         raise ValueError(f"{path}: head model lacks {', '.join(missing)}")
-    fields: dict[str, Tensor | SurfacePoints] = {}
-    for name in (*_HALF, *_SINGLE, *_INDEX):
-        if name in stored:
-            fields[name] = stored[name].to(torch.int64 if name in _INDEX else torch.float32)
+    regions = stored.pop("regions").bool()
+    stored = {name: _from_stored(tensor) for name, tensor in stored.items()}
+    values: dict[str, Tensor | SurfacePoints | Attachments] = {
+        name: stored[name] for name in (*_HALF, *_SINGLE, *_INDEX) if name in stored
+    }
     for name in _POINTS:
         if f"{name}.face_ids" in stored:
-            fields[name] = SurfacePoints(
-                stored[f"{name}.face_ids"].to(torch.int64), stored[f"{name}.barycentrics"], stored[f"{name}.weights"]
+            values[name] = SurfacePoints(
+                stored[f"{name}.face_ids"], stored[f"{name}.barycentrics"], stored[f"{name}.weights"]
             )
+    if "attachments.base_ids" in stored:
+        values["attachments"] = Attachments(**{name: stored[f"attachments.{name}"] for name in _ATTACHED})
     return HeadData(
-        **fields,
-        regions=dict(zip(json.loads(metadata["regions"]), stored["regions"].bool(), strict=True)),
+        **values,
+        regions=dict(zip(json.loads(metadata["regions"]), regions, strict=True)),
         action_names=tuple(json.loads(metadata["actions"])),
         figures=json.loads(metadata["figures"]),
     )

@@ -4,20 +4,24 @@ Axes: x to the person's left, y up, z out of the face; the origin lies 6 cm behi
 
 For dressing the open head with MakeHuman assets (hm08):
 - `uv_coords`/`uv_faces` are MakeHuman's own, so its skin textures fit unchanged (v = 0 is the bottom row).
-- `base_vertex_ids` [N] gives each vertex's index in MakeHuman's `base.obj`; `.mhclo` hair, brows and lashes bind to those.
+- `base_vertex_ids` [N] gives each vertex's index in MakeHuman's `base.obj`; `.mhclo` hair, brows and lashes bind to
+  those.
 - `region_masks["eyeball_left" / "eyeball_right"]` are whole eyeballs (72 vertices each), `["brows"]` the skin under the
-  brows, `["scalp"]` where hair grows. The head has no lash geometry of its own.
+  brows, `["scalp"]` where hair grows. `gaze_axes` says where the eyes look at rest: paint irises around those, at rest.
+- Lashes and long hair are bound to base-mesh points beside the head's surface: `attachments(params)` poses those,
+  `attachment_base_ids` [M] are their indices in `base.obj`. The mesh itself has no lashes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sheap.geometry.rotations import rotvec_to_matrix
-from sheap.head.data import OPEN_HEAD_PATH, HeadData, SurfacePoints, read_head
+from sheap.head.data import OPEN_HEAD_PATH, Attachments, HeadData, SurfacePoints, read_head
 from sheap.head.params import HeadMesh, HeadParams
 from sheap.head.skinning import linear_blend_skinning
 
@@ -32,10 +36,11 @@ class HeadModel(nn.Module):
     """Identity, expression, eyelids and five joints over one mesh. Holds buffers only, nothing is trained.
 
     Buffers: template [N, 3], faces [F, 3], uv_coords [T, 2], uv_faces [F, 3], shape_basis [N, 3, S],
-    expression_basis [N, 3, E], eyelid_basis [N, 3, 2], joint_regressor [5, N], skinning_weights [N, 5], landmark_faces [478],
-    landmark_barycentrics [478, 3], landmark_weights [478], now_faces [7], now_barycentrics [7, 3]; where the file has them
-    (else None) base_vertex_ids [N], mirror_vertex_ids [N], action_matrix [A, E], action_rotvecs [A, 5, 3],
-    pose_basis [N, 3, 36], gaze_axes [2, 3] (where the left and the right eye look at rest, unit).
+    expression_basis [N, 3, E], eyelid_basis [N, 3, 2], joint_regressor [5, N], skinning_weights [N, 5],
+    landmark_faces [478], landmark_barycentrics [478, 3], landmark_weights [478], now_faces [7], now_barycentrics [7,
+    3]; where the file has them (else None) base_vertex_ids [N], mirror_vertex_ids [N], action_matrix [A, E],
+    action_rotvecs [A, 5, 3], pose_basis [N, 3, 36], eyelid_bulge_basis [N, 3, 2], attachment_base_ids [M] and the
+    attachments' other tensors, gaze_axes [2, 3] (where the left and the right eye look at rest, unit).
     """
 
     joint_names = JOINT_NAMES
@@ -44,27 +49,40 @@ class HeadModel(nn.Module):
     def __init__(self, data: HeadData) -> None:
         super().__init__()
         for name in (
-            "template", "faces", "uv_coords", "uv_faces", "shape_basis", "expression_basis", "eyelid_basis", "joint_regressor",
-            "skinning_weights", "pose_basis", "action_matrix", "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids",
-            "gaze_axes",
+            "template", "faces", "uv_coords", "uv_faces", "shape_basis", "expression_basis", "eyelid_basis",
+            "eyelid_bulge_basis", "pose_basis", "joint_regressor", "skinning_weights", "action_matrix",
+            "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids", "gaze_axes",
         ):  # fmt: skip
             self.register_buffer(name, getattr(data, name), persistent=False)
         # Regressing the bases once saves regressing every head.
         regressor = data.joint_regressor.double()
-        for name, basis in (("template", data.template), ("shape", data.shape_basis), ("expression", data.expression_basis)):
+        for name, basis in (
+            ("template", data.template),
+            ("shape", data.shape_basis),
+            ("expression", data.expression_basis),
+        ):
             joints = torch.tensordot(regressor, basis.double(), dims=1).to(data.template.dtype)
             self.register_buffer(f"_joint_{name}", joints, persistent=False)
+        for item in dataclasses.fields(Attachments):
+            value = None if data.attachments is None else getattr(data.attachments, item.name)
+            self.register_buffer(f"attachment_{item.name}", value, persistent=False)
         self._register_points("landmark", data.landmark_points)
         self._register_points("now", data.now_points)
         self.region_names = tuple(data.regions)
-        masks = torch.stack(list(data.regions.values())) if data.regions else torch.zeros(0, len(data.template), dtype=torch.bool)
+        masks = (
+            torch.stack(list(data.regions.values()))
+            if data.regions
+            else torch.zeros(0, len(data.template), dtype=torch.bool)
+        )
         self.register_buffer("_region_table", masks, persistent=False)
         self.action_names = data.action_names
         self.figures = data.figures
 
     def _register_points(self, prefix: str, points: SurfacePoints | None) -> None:
         self.register_buffer(f"{prefix}_faces", None if points is None else points.face_ids, persistent=False)
-        self.register_buffer(f"{prefix}_barycentrics", None if points is None else points.barycentrics, persistent=False)
+        self.register_buffer(
+            f"{prefix}_barycentrics", None if points is None else points.barycentrics, persistent=False
+        )
         self.register_buffer(f"{prefix}_weights", None if points is None else points.weights, persistent=False)
 
     @classmethod
@@ -102,7 +120,8 @@ class HeadModel(nn.Module):
 
     @property
     def region_masks(self) -> dict[str, Tensor]:
-        """Vertex masks [N] by name: face, skin, lips, eyes, eyelids, eyeball_left, ears, scalp, neck, nose, teeth, ..."""
+        """Vertex masks [N] by name: face, skin, lips, eyes, eyelids, eyeball_left, ears, scalp, neck, nose, teeth,
+        ..."""
         return dict(zip(self.region_names, self._region_table, strict=True))
 
     def region_faces(self, name: str) -> Tensor:
@@ -124,16 +143,42 @@ class HeadModel(nn.Module):
             self.template
             + _combine(self.shape_basis, params.shape)
             + _combine(self.expression_basis, params.expression)
-            + _combine(self.eyelid_basis, params.eyelids)
+            + _lid_offsets(self.eyelid_basis, self.eyelid_bulge_basis, params.eyelids)
         )
-        joints = self._joint_template + _combine(self._joint_shape, params.shape) + _combine(self._joint_expression, params.expression)
         rotations = rotvec_to_matrix(params.rotvecs())
         if self.pose_basis is not None:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             rest = rest + _combine(self.pose_basis, (rotations[..., 1:, :, :] - identity).flatten(-3))
+        joints = self._rest_joints(params)
         vertices, joints = linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
         translation = params.translation[..., None, :]
         return HeadMesh(vertices + translation, joints + translation)
+
+    def attachments(self, params: HeadParams) -> Tensor:
+        """The loose base-mesh points (see the module's text) of posed heads: [..., M, 3], metres, world.
+
+        Raises ValueError when the model's file has none.
+        """
+        if self.attachment_template is None:
+            raise ValueError("this head model has no attachment points; only the open head has")
+        num_shape = self.attachment_shape_basis.shape[-1]
+        rest = (
+            self.attachment_template
+            + _combine(self.attachment_shape_basis, params.shape[..., :num_shape])
+            + _combine(self.attachment_expression_basis, params.expression)
+            + _lid_offsets(self.attachment_eyelid_basis, self.attachment_eyelid_bulge_basis, params.eyelids)
+        )
+        rotations = rotvec_to_matrix(params.rotvecs())
+        joints = self._rest_joints(params)
+        points, _ = linear_blend_skinning(rest, joints, rotations, self.attachment_skinning_weights, JOINT_PARENTS)
+        return points + params.translation[..., None, :]
+
+    def _rest_joints(self, params: HeadParams) -> Tensor:
+        return (
+            self._joint_template
+            + _combine(self._joint_shape, params.shape)
+            + _combine(self._joint_expression, params.expression)
+        )
 
     def neutral(self, shape: Tensor) -> Tensor:
         """Identities at rest with a neutral face: shape [..., S] to vertices [..., N, 3]."""
@@ -142,17 +187,34 @@ class HeadModel(nn.Module):
         return self.template + _combine(self.shape_basis, shape)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
-        """MediaPipe's 478 landmarks [..., 478, 3] on posed vertices [..., N, 3]; landmark_weights says how far to trust each.
+        """MediaPipe's 478 landmarks [..., 478, 3] on posed vertices [..., N, 3]; landmark_weights says how far to
+        trust each.
 
         Raises ValueError when the model's file has no such embedding.
         """
         if self.landmark_faces is None:
             raise ValueError("this head model has no MediaPipe landmark embedding; read it with an embedding file")
-        return SurfacePoints(self.landmark_faces, self.landmark_barycentrics, self.landmark_weights).of(vertices, self.faces)
+        return SurfacePoints(self.landmark_faces, self.landmark_barycentrics, self.landmark_weights).of(
+            vertices, self.faces
+        )
 
     def now_landmarks(self, vertices: Tensor) -> Tensor:
-        """NoW's 7 landmarks [..., 7, 3]: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left."""
+        """NoW's 7 landmarks [..., 7, 3]: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left.
+
+        Raises ValueError when the model's file does not say where they are.
+        """
+        if self.now_faces is None:
+            raise ValueError("this head model has no NoW landmarks; read it with its static landmark embedding")
         return SurfacePoints(self.now_faces, self.now_barycentrics, self.now_weights).of(vertices, self.faces)
+
+
+def _lid_offsets(basis: Tensor, bulge_basis: Tensor | None, eyelids: Tensor) -> Tensor:
+    """Offsets [..., N, 3] of lids that are closed by eyelids [..., 2], swinging out halfway to clear the eyeball."""
+    offsets = _combine(basis, eyelids)
+    if bulge_basis is None:
+        return offsets
+    within = eyelids.clamp(0, 1)
+    return offsets + _combine(bulge_basis, 4 * within * (1 - within))
 
 
 def _combine(basis: Tensor, coefficients: Tensor) -> Tensor:

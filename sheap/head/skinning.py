@@ -11,8 +11,8 @@ from torch import Tensor
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Each joint's world rotation [..., J, 3, 3] and posed position [..., J, 3].
 
-    rotations [..., J, 3, 3] are relative to the parent, joints [..., J, 3] lie in the rest pose, and parents come before
-    their children (-1: none). A joint without a parent stays where it is.
+    rotations [..., J, 3, 3] are relative to the parent, joints [..., J, 3] lie in the rest pose, and parents come
+    before their children (-1: none). A joint without a parent stays where it is.
     """
     world_rotations: list[Tensor] = []
     positions: list[Tensor] = []
@@ -32,7 +32,8 @@ def linear_blend_skinning(
 ) -> tuple[Tensor, Tensor]:
     """Posed vertices [..., N, 3] and joints [..., J, 3].
 
-    vertices [..., N, 3] and joints [..., J, 3] at rest; rotations [..., J, 3, 3] relative to the parents; weights [N, J].
+    vertices [..., N, 3] and joints [..., J, 3] at rest; rotations [..., J, 3, 3] relative to the parents; weights [N,
+    J].
     """
     world_rotations, posed_joints = joint_transforms(rotations, joints, parents)
     # v' = sum_j w_j (R_j (v - j_rest) + j_posed) = (sum_j w_j R_j) v + sum_j w_j (j_posed - R_j j_rest)

@@ -32,6 +32,7 @@ def landmark_head(head: HeadModel) -> HeadModel:
     pose_basis = None
     if head.pose_basis is not None:
         pose_basis = cut(head.pose_basis, torch.zeros(num_joints, *head.pose_basis.shape[1:]))
+    bulge = None if head.eyelid_bulge_basis is None else cut(head.eyelid_bulge_basis, no_motion)
     points = SurfacePoints(
         torch.arange(len(faces), device=faces.device), head.landmark_barycentrics, head.landmark_weights
     )
@@ -44,6 +45,7 @@ def landmark_head(head: HeadModel) -> HeadModel:
             shape_basis=cut(head.shape_basis, at_joints(head.shape_basis)),
             expression_basis=cut(head.expression_basis, at_joints(head.expression_basis)),
             eyelid_basis=cut(head.eyelid_basis, no_motion),
+            eyelid_bulge_basis=bulge,
             joint_regressor=regressor,
             skinning_weights=cut(head.skinning_weights, torch.eye(num_joints)),
             now_points=points,

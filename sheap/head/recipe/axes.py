@@ -17,7 +17,7 @@ def to_head_axes(points: Array) -> Array:
 
 
 def vertex_areas(vertices: Array, faces: NDArray[np.int64]) -> Array:
-    """A third of the area of the triangles around each vertex: [N], square metres."""
+    """A third of the area of the triangles around each point: [P], square metres."""
     corners = vertices[faces]
     areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     out = np.zeros(len(vertices))

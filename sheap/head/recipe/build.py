@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.head.recipe import expressions, identities, joints, regions, skinning
+from sheap.head.model import JOINT_NAMES
+from sheap.head.recipe import expressions, eyelids, identities, joints, regions, skinning
 from sheap.head.recipe.axes import EYES_TO_ORIGIN, vertex_areas
 from sheap.head.recipe.source import BaseMesh, load_base_mesh
 from sheap.head.recipe.topology import HeadTopology, border_vertices, crop_head
@@ -16,7 +18,8 @@ from sheap.head.recipe.topology import HeadTopology, border_vertices, crop_head
 Array = NDArray[np.float64]
 
 NOW_BASE_VERTICES = (18, 67, 6851, 6802, 317, 3736, 10404)
-"""The 7 NoW landmarks as base-mesh vertices: right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left."""
+"""The 7 NoW landmarks as base-mesh vertices: right eye outer, inner, left eye inner, outer, nose bottom, mouth right,
+left."""
 
 IRIS_BORDER_BASE_VERTICES = (14599, 14608, 14617, 14626, 14635, 14644, 14653, 14662)
 """The ring of the left eyeball's base-mesh vertices along which its iris ends; its middle is where the eye looks."""
@@ -29,22 +32,24 @@ class RecipeSettings:
     cache_dir: Path
     identity: identities.IdentitySettings = field(default_factory=identities.IdentitySettings)
     num_shape: int = 300
+    num_held_out: int = 100
     min_neck_weight: float = 0.05
     jaw_smoothing_steps: int = 2
     joint_pairs: int = 8
     expression_samples: int = 4000
     expression_cut: float = 1e-3
+    eyelid_margin: float = 1.05
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The finished head in float64. tensors: by the names of the shipped file; regions: masks [N]; figures: what was
-    measured on the way (JSON-able)."""
+    """The finished head in float64. tensors: by the names of the shipped file, over all points [P] (vertices, then
+    attachments); regions: masks [P]; figures: what was measured on the way (JSON-able)."""
 
     tensors: dict[str, NDArray]
     regions: dict[str, NDArray[np.bool_]]
     action_names: tuple[str, ...]
-    figures: dict[str, float]
+    figures: dict[str, object]
     head: HeadTopology
     base: BaseMesh
 
@@ -57,37 +62,50 @@ def build_head(settings: RecipeSettings) -> Recipe:
     areas = vertex_areas(template, head.faces)
 
     # Skull and face decide where a head is; ears, neck and the loose inner parts follow.
-    template_regions = regions.paint_regions(base, head, template)
-    rigid = template_regions["skin"] & (base.bone_weights["neck03"][head.base_ids] < 0.01) & ~template_regions["ears"]
-    for inner in ("eye_sockets", "mouth_interior", "neck"):
-        rigid &= ~template_regions[inner]
+    parts = regions.paint_regions(base, head, template)
+    rigid = parts["face"] | parts["scalp"]
     shapes = identities.sample_adults(base, head, settings.identity)
     shapes = identities.align(shapes, areas * rigid, head.mirror)
-    mean, shape_basis, variances = identities.identity_basis(shapes, head.mirror, settings.num_shape)
+    mean, shape_basis, variances = identities.identity_basis(shapes, head.mirror, head.num_vertices, settings.num_shape)
     eyes = [mean[head.part_mask(part)].mean(axis=0) for part in ("eyeball_left", "eyeball_right")]
     mean = mean - (eyes[0] + eyes[1]) / 2 + [0, 0, EYES_TO_ORIGIN]
     masks = regions.paint_regions(base, head, mean)
 
     actions = {name: offsets[head.base_ids] for name, offsets in base.actions().items()}
+    actions = expressions.symmetrise_actions(actions, head.mirror)
     jaw = skinning.fit_jaw(mean, actions["jawOpen"], head, settings.jaw_smoothing_steps)
     regressor = _joint_regressor(base, head, mean, masks, jaw, settings.joint_pairs)
     weights = skinning.skinning_weights(skinning.neck_weights(base, head), jaw.weights, head)
     split = expressions.split_actions(actions, mean, regressor @ mean, weights, jaw.rotvec, head)
     samples = expressions.sample_action_weights(split.names, settings.expression_samples, settings.identity.seed)
-    expression_basis, action_matrix = expressions.expression_basis(split.offsets, samples, settings.expression_cut)
+    expression_basis, action_matrix = expressions.expression_basis(
+        split.offsets, samples, split.names, head.num_vertices, settings.expression_cut
+    )
+    close, bulge = eyelids.close_left_eye(
+        mean, actions["eyeBlinkLeft"], head, masks["eye_sockets"], settings.eyelid_margin
+    )
 
-    face = masks["face"]
+    held_out = dataclasses.replace(
+        settings.identity, num_samples=settings.num_held_out, seed=settings.identity.seed + 1
+    )
+    vertices = slice(head.num_vertices)
+    unseen = identities.sample_adults(base, head, held_out)[:, vertices]
     # Root mean square over the three axes, the way scan-based models' 2-3 mm are quoted.
     deviation = np.sqrt((shape_basis**2).sum(axis=2).mean(axis=1))
     moved = np.linalg.norm(actions["jawOpen"], axis=1) > 1e-3
     jaw_rest = split.offsets[split.names.index("jawOpen")][moved]
     figures = {
-        "num_vertices": len(mean),
+        "num_vertices": head.num_vertices,
         "num_faces": len(head.faces),
         "border_vertices": len(np.intersect1d(border_vertices(head.faces), np.flatnonzero(head.part_mask("skin")))),
-        "frontal_face_sd_mm": float(1e3 * deviation[face].mean()),
+        "frontal_face_sd_mm": float(1e3 * deviation[masks["face"]].mean()),
         "skin_sd_mm": float(1e3 * deviation[masks["skin"]].mean()),
-        "explained": {str(k): float(variances[:k].sum() / variances.sum()) for k in (10, 50, 100, 200, settings.num_shape)},
+        "explained": {
+            str(k): float(variances[:k].sum() / variances.sum()) for k in (10, 50, 100, 200, settings.num_shape)
+        },
+        "held_out_error_mm": identities.held_out_errors(
+            unseen, mean[vertices], shape_basis[vertices], (areas * rigid)[vertices], (100, 200, settings.num_shape)
+        ),
         "jaw_open_deg": float(np.degrees(np.linalg.norm(jaw.rotvec))),
         "jaw_rest_mean_mm": float(1e3 * np.linalg.norm(jaw_rest, axis=1).mean()),
         "num_expression": expression_basis.shape[2],
@@ -99,13 +117,14 @@ def build_head(settings: RecipeSettings) -> Recipe:
         "uv_faces": head.uv_faces,
         "shape_basis": shape_basis,
         "expression_basis": expression_basis,
-        "eyelid_basis": split.eyelids,
+        "eyelid_basis": np.stack([close, identities.mirrored(close, head.mirror)], axis=-1),
+        "eyelid_bulge_basis": np.stack([bulge, identities.mirrored(bulge, head.mirror)], axis=-1),
         "joint_regressor": regressor,
         "skinning_weights": weights,
         "action_matrix": action_matrix,
         "action_rotvecs": split.rotvecs,
         "base_vertex_ids": head.base_ids,
-        "mirror_vertex_ids": head.mirror,
+        "mirror_vertex_ids": head.mirror[: head.num_vertices],
         "gaze_axes": _gaze_axes(head, mean),
         "now_vertex_ids": head.local_ids(np.array(NOW_BASE_VERTICES)),
     }
@@ -120,19 +139,22 @@ def _joint_regressor(
     jaw: skinning.JawFit,
     num_pairs: int,
 ) -> Array:
-    """Rows [5, N]. The root turns the head about its origin, which keeps turning and moving apart for whoever fits them;
-    the neck bends halfway up; the jaw turns where the fit put it, near the ears; eyes turn about their own centres."""
+    """Rows [5, N]. The root turns the head about its origin, which keeps turning and moving apart for whoever fits
+    them; the neck where the neck's
+    bones do on average; the jaw turns where the fit put it, near the ears; eyes turn about their own centres."""
     outer = masks["skin"] & ~masks["eye_sockets"] & ~masks["mouth_interior"]
     side = np.abs(mean[:, 0]) > 0.5 * mean[masks["ears"], 0].max()
-    neck_middle = mean[masks["neck"]].mean(axis=0) * [0, 1, 1]
+    template = base.template[head.base_ids]
+    neck_ring = outer & (sum(base.bone_weights[bone][head.base_ids] for bone in skinning.NECK_SHARE) > 0.5)
+    neck_centre = skinning.neck_centre(base)
     members = {
         "root": joints.symmetric_members(np.zeros(3), mean, outer, head.mirror, num_pairs),
-        "neck": joints.symmetric_members(neck_middle, mean, masks["neck"], head.mirror, num_pairs),
+        "neck": joints.symmetric_members(neck_centre, template, neck_ring, head.mirror, num_pairs),
         "jaw": joints.symmetric_members(jaw.centre, mean, outer & side, head.mirror, num_pairs),
         "eye_left": np.flatnonzero(masks["eyeball_left"]),
         "eye_right": np.flatnonzero(masks["eyeball_right"]),
     }
-    return np.stack([joints.average_row(members[name], len(mean)) for name in joints.JOINT_NAMES])
+    return np.stack([joints.average_row(members[name], len(mean)) for name in JOINT_NAMES])
 
 
 def _gaze_axes(head: HeadTopology, mean: Array) -> Array:

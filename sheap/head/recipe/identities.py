@@ -13,7 +13,19 @@ from sheap.head.recipe.topology import HeadTopology
 
 Array = NDArray[np.float64]
 
-HEAD_CHANGE_PREFIXES = ("cheek", "chin", "ear-", "eyebrows", "eye-", "forehead", "head", "mouth", "neck", "nose", "measure-neck")
+HEAD_CHANGE_PREFIXES = (
+    "cheek",
+    "chin",
+    "ear-",
+    "eyebrows",
+    "eye-",
+    "forehead",
+    "head",
+    "mouth",
+    "neck",
+    "nose",
+    "measure-neck",
+)
 """Local changes that touch the head (their names without the leading l-/r-)."""
 
 
@@ -47,7 +59,7 @@ def head_changes(base: BaseMesh) -> dict[str, tuple[str, ...]]:
 
 
 def sample_adults(base: BaseMesh, head: HeadTopology, settings: IdentitySettings) -> Array:
-    """Vertices [S, N, 3] of randomly drawn adults, as `anny` places them (not yet aligned)."""
+    """Points [S, P, 3] of randomly drawn adults, as `anny` places them (not yet aligned)."""
     rng = np.random.default_rng(settings.seed)
     count = settings.num_samples
 
@@ -86,7 +98,7 @@ def sample_adults(base: BaseMesh, head: HeadTopology, settings: IdentitySettings
 
 
 def align(shapes: Array, weights: Array, mirror: NDArray[np.int64]) -> Array:
-    """Shapes [S, N, 3] without their rigid motion: aligned twice to their own left-right symmetric mean."""
+    """Shapes [S, P, 3] without their rigid motion: aligned twice to their own left-right symmetric mean."""
     for _ in range(2):
         mean = shapes.mean(axis=0)
         symmetric = (mean + mirrored(mean, mirror)) / 2
@@ -94,31 +106,52 @@ def align(shapes: Array, weights: Array, mirror: NDArray[np.int64]) -> Array:
     return shapes
 
 
-def mirrored(vertices: Array, mirror: NDArray[np.int64]) -> Array:
-    """Vertices [..., N, 3] of the head seen in a mirror (x negated, partners swapped)."""
-    return vertices[..., mirror, :] * np.array([-1.0, 1.0, 1.0])
+def held_out_errors(
+    shapes: Array, mean: Array, components: Array, weights: Array, counts: tuple[int, ...]
+) -> dict[str, float]:
+    """Mean distance (mm) between unseen people's vertices and their projections on the first so many components.
+
+    shapes [S, N, 3] as drawn; mean [N, 3] and components [N, 3, C] of the model; weights [N] as for `align`.
+    """
+    deviation = (remove_rigid_motion(shapes, mean, weights) - mean).reshape(len(shapes), -1)
+    basis = components.reshape(deviation.shape[1], -1)
+    unit = basis / np.linalg.norm(basis, axis=0)
+    errors = {}
+    for count in counts:
+        rest = deviation - deviation @ unit[:, :count] @ unit[:, :count].T
+        errors[str(count)] = float(1e3 * np.linalg.norm(rest.reshape(*shapes.shape), axis=-1).mean())
+    return errors
 
 
-def identity_basis(shapes: Array, mirror: NDArray[np.int64], num_components: int) -> tuple[Array, Array, Array]:
-    """Mean [N, 3], components [N, 3, S] scaled so that coefficients have unit variance, and every component's variance
+def mirrored(points: Array, mirror: NDArray[np.int64]) -> Array:
+    """Points [..., P, 3] of the head seen in a mirror (x negated, partners swapped)."""
+    return points[..., mirror, :] * np.array([-1.0, 1.0, 1.0])
+
+
+def identity_basis(
+    shapes: Array, mirror: NDArray[np.int64], num_vertices: int, num_components: int
+) -> tuple[Array, Array, Array]:
+    """Mean [P, 3], components [P, 3, S] scaled so that coefficients have unit variance, and every component's variance
     (all of them, sorted, square metres summed over the mesh).
 
-    The samples are taken together with their mirror images. Then the covariance splits into a symmetric and an
-    antisymmetric part, each gets its own principal components, and every component mirrors exactly to plus or minus itself.
+    The first `num_vertices` points decide what the components are; the others follow. The samples are taken together
+    with their mirror images. Then the covariance splits into a symmetric and an antisymmetric part, each gets its own
+    principal components, and every component mirrors exactly to plus or minus itself.
     """
-    count, num_vertices, _ = shapes.shape
+    count, num_points, _ = shapes.shape
     mean = shapes.mean(axis=0)
     mean = (mean + mirrored(mean, mirror)) / 2
     deviation = shapes - mean
     reflected = mirrored(deviation, mirror)
     scales, directions = [], []
     for half in ((deviation + reflected) / 2, (deviation - reflected) / 2):
-        eigenvalues, eigenvectors = np.linalg.eigh(np.einsum("ac,bc->ab", *(2 * [half.reshape(count, -1)]), optimize=True) / count)
-        # sqrt(count) * sample weights: the columns of half^T U / sqrt(count) have the component's standard deviation as length.
+        deciding = half[:, :num_vertices].reshape(count, -1)
+        eigenvalues, eigenvectors = np.linalg.eigh(deciding @ deciding.T / count)
+        # On the deciding points the columns of half^T U / sqrt(count) are as long as the component's deviation.
         keep = eigenvalues > 1e-12 * eigenvalues[-1]
         scales.append(eigenvalues[keep])
         directions.append(half.reshape(count, -1).T @ eigenvectors[:, keep] / np.sqrt(count))
     variances = np.concatenate(scales)
     order = np.argsort(-variances)
     components = np.concatenate(directions, axis=1)[:, order[:num_components]]
-    return mean, components.reshape(num_vertices, 3, -1), variances[order]
+    return mean, components.reshape(num_points, 3, -1), variances[order]

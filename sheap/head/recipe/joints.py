@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-JOINT_NAMES = ("root", "neck", "jaw", "eye_left", "eye_right")
-JOINT_PARENTS = (-1, 0, 1, 1, 1)
-
 
 def average_row(members: IntArray, num_vertices: int) -> Array:
     """A regressor row [N] that averages the given vertices."""
@@ -22,7 +19,8 @@ def average_row(members: IntArray, num_vertices: int) -> Array:
 def symmetric_members(
     target: Array, vertices: Array, candidates: NDArray[np.bool_], mirror: IntArray, num_pairs: int
 ) -> IntArray:
-    """Left-right pairs of candidate vertices whose average comes closest to `target` (x = 0), chosen one after the other.
+    """Left-right pairs of candidate vertices whose average comes closest to `target` (x = 0), chosen one after the
+    other.
 
     Prefers pairs near the target's height and depth, so that the joint follows its own neighbourhood from face to face.
     """

@@ -1,4 +1,5 @@
-"""MediaPipe's 478 landmarks on the head: look at it from many sides and find the surface points that explain what is seen.
+"""MediaPipe's 478 landmarks on the head: look at it from many sides and find the surface points that explain what is
+seen.
 
 For every landmark each candidate point of the skin is projected into all pictures in which it is visible; the one whose
 projections lie closest to the detections wins. Unlike back-projecting pixels, this works at lid and lip edges, where a
@@ -32,8 +33,8 @@ HIDDEN_BEHIND = 0.004
 RING_DIRECTIONS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 """Landmarks 469-472 and 474-477 ring the right and left iris (468, 473): towards the person's left, up, right, down."""
 FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136,
-    172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 """MediaPipe draws these on the face's visible outline, which is not one place on the skin."""
 
@@ -93,7 +94,9 @@ def find_landmarks(head: HeadModel, detect: Detect, settings: LandmarkSettings) 
     return points, spread
 
 
-def _look(head: HeadModel, detect: Detect, settings: LandmarkSettings) -> tuple[list[Portrait], list[NDArray[np.float32]]]:
+def _look(
+    head: HeadModel, detect: Detect, settings: LandmarkSettings
+) -> tuple[list[Portrait], list[NDArray[np.float32]]]:
     """Takes the pictures and keeps those in which a face was found."""
     generator = torch.Generator().manual_seed(settings.seed)
     size = settings.picture_size
@@ -117,8 +120,8 @@ def _look(head: HeadModel, detect: Detect, settings: LandmarkSettings) -> tuple[
 
 @dataclass(frozen=True)
 class _Sights:
-    """All pictures as the mesh's vertices see them. pixels [M, N, 2]; cosine [M, N]: how squarely each vertex is seen, 0
-    when hidden; detected [M, 478, 2] px; mm_per_px [M]."""
+    """All pictures as the mesh's vertices see them. pixels [M, N, 2]; cosine [M, N]: how squarely each vertex is
+    seen, 0 when hidden; detected [M, 478, 2] px; mm_per_px [M]."""
 
     pixels: Array
     cosine: Array
@@ -139,7 +142,8 @@ def _sights(head: HeadModel, portraits: list[Portrait], detections: list[NDArray
 
 
 def _see_vertices(head: HeadModel, portrait: Portrait) -> tuple[Array, Array]:
-    """Where each vertex falls in a picture [N, 2] and the cosine between its normal and the line of sight [N], 0 if hidden."""
+    """Where each vertex falls in a picture [N, 2] and the cosine between its normal and the line of sight [N], 0 if
+    hidden."""
     cameras, vertices = portrait.cameras, portrait.vertices
     pixels, depth = project(vertices, cameras)
     pixels, depth = pixels[0], depth[0]
@@ -261,4 +265,3 @@ def mediapipe_detector() -> Detect:
         return landmarker.landmarks(image, roi_from_landmarks(found[0].points)).points
 
     return detect
-

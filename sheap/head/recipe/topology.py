@@ -1,4 +1,8 @@
-"""The head's mesh: which base-mesh vertices and faces it keeps, as triangles with UVs."""
+"""The head's mesh: which base-mesh vertices and faces it keeps, as triangles with UVs.
+
+Beside the mesh's own vertices the recipe carries some loose points of the base mesh along, the attachments: MakeHuman's
+lashes and long hair are bound to them. Arrays over "points" [P] hold the N vertices first and then the attachments.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,18 @@ PARTS = {
 """Parts of the head and the OBJ groups of the base mesh they come from."""
 
 
+ATTACHMENT_GROUPS = (
+    "helper-l-eyelashes-1", "helper-l-eyelashes-2", "helper-r-eyelashes-1", "helper-r-eyelashes-2", "helper-hair"
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class HeadTopology:
-    """base_ids [N]: each head vertex's index in the base mesh. faces, uv_faces [F, 3]; uv_coords [T, 2];
-    mirror [N]: each vertex's partner on the other side; face_parts [F]: index into PARTS."""
+    """num_vertices: N. base_ids [P]: each point's index in the base mesh, ascending among the vertices and among the
+    attachments. faces, uv_faces [F, 3]; uv_coords [T, 2]; mirror [P]: each point's partner on the other side;
+    face_parts [F]: index into PARTS."""
 
+    num_vertices: int
     base_ids: IntArray
     faces: IntArray
     uv_coords: Array
@@ -36,17 +47,17 @@ class HeadTopology:
     face_parts: IntArray
 
     def part_mask(self, part: str) -> NDArray[np.bool_]:
-        """Vertices [N] of one of PARTS."""
+        """Points [P] of one of PARTS."""
         mask = np.zeros(len(self.base_ids), dtype=bool)
         mask[self.faces[self.face_parts == list(PARTS).index(part)]] = True
         return mask
 
     def local_ids(self, base_ids: IntArray) -> IntArray:
-        """Head vertex indices of base-mesh vertices, -1 for those outside the head."""
+        """Point indices of base-mesh vertices, all of which must be on the head."""
         order = np.argsort(self.base_ids)
-        place = np.searchsorted(self.base_ids, base_ids, sorter=order).clip(max=len(order) - 1)
-        found = order[place]
-        return np.where(self.base_ids[found] == base_ids, found, -1)
+        found = order[np.searchsorted(self.base_ids, base_ids, sorter=order)]
+        assert (self.base_ids[found] == base_ids).all(), "a base-mesh vertex is not on the head"
+        return found
 
 
 def subtree_weight(base: BaseMesh, root: str) -> Array:
@@ -60,7 +71,8 @@ def subtree_weight(base: BaseMesh, root: str) -> Array:
 
 
 def crop_head(base: BaseMesh, min_neck_weight: float) -> HeadTopology:
-    """Skin faces whose every vertex belongs to the neck's subtree by more than `min_neck_weight`, with eyes, tongue and teeth."""
+    """Skin faces whose every vertex belongs to the neck's subtree by more than `min_neck_weight`, with eyes, tongue
+    and teeth."""
     on_head = subtree_weight(base, "neck01") > min_neck_weight
     faces, uv_faces, parts = [], [], []
     for index, (part, group) in enumerate(PARTS.items()):
@@ -72,20 +84,25 @@ def crop_head(base: BaseMesh, min_neck_weight: float) -> HeadTopology:
         faces.append(np.take_along_axis(quads[:, None], corners, axis=2).reshape(-1, 3))
         uv_faces.append(np.take_along_axis(uv_quads[:, None], corners, axis=2).reshape(-1, 3))
         parts.append(np.full(2 * len(quads), index))
-    base_ids, faces_local = np.unique(np.concatenate(faces), return_inverse=True)
+    vertex_ids, faces_local = np.unique(np.concatenate(faces), return_inverse=True)
+    attachment_ids = np.unique(np.concatenate([base.quads[group].reshape(-1) for group in ATTACHMENT_GROUPS]))
+    base_ids = np.concatenate([vertex_ids, attachment_ids])
     uv_ids, uv_faces_local = np.unique(np.concatenate(uv_faces), return_inverse=True)
+    order = np.argsort(base_ids)
     return HeadTopology(
+        num_vertices=len(vertex_ids),
         base_ids=base_ids,
         faces=faces_local.reshape(-1, 3),
         uv_coords=base.uv_coords[uv_ids],
         uv_faces=uv_faces_local.reshape(-1, 3),
-        mirror=np.searchsorted(base_ids, base.mirror[base_ids]),
+        mirror=order[np.searchsorted(base_ids, base.mirror[base_ids], sorter=order)],
         face_parts=np.concatenate(parts),
     )
 
 
 def _shorter_diagonal(quads: IntArray, base: BaseMesh) -> IntArray:
-    """Corner indices [Q, 2, 3] that cut each quad along its shorter diagonal; the template is symmetric, so the cut is too."""
+    """Corner indices [Q, 2, 3] that cut each quad along its shorter diagonal; the template is symmetric, so the cut
+    is too."""
     corners = base.template[quads]
     first = np.linalg.norm(corners[:, 0] - corners[:, 2], axis=-1)
     second = np.linalg.norm(corners[:, 1] - corners[:, 3], axis=-1)
