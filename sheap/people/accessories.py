@@ -14,6 +14,7 @@ from sheap.people.colours import linear_to_srgb
 from sheap.people.noise import image_noise, point_noise
 from sheap.people.rasterizer import MATTE, SKIN, Material
 from sheap.people.shapes import Solid, ball, capsule, grid_solid, joined, rounded_box, smooth_normals, tube
+from sheap.people.wearer import Wearer
 
 Array = NDArray[np.float32]
 
@@ -27,20 +28,6 @@ class Accessory:
     material: Material
 
 
-@dataclass(frozen=True)
-class Wearer:
-    """The identity at rest that things must fit: vertices, normals [N, 3], template [N, 3], faces [F, 3], now [7, 3] (NoW's
-    landmarks), soft regions [N] by name, skin (linear RGB [3])."""
-
-    vertices: Array
-    normals: Array
-    template: Array
-    faces: NDArray
-    now: Array
-    regions: dict[str, Array]
-    skin: Array
-
-
 def put_on(kind: str, wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     """One of KINDS, fitted to the wearer. Raises ValueError for an unknown kind."""
     if kind not in KINDS:
@@ -48,7 +35,9 @@ def put_on(kind: str, wearer: Wearer, rng: np.random.Generator) -> list[Accessor
     return KINDS[kind](wearer, rng)
 
 
-def _flat_texture(srgb: Array, rng: np.random.Generator, size: int = 32, grain: float = 0.04, alpha: float = 1.0) -> NDArray[np.uint8]:
+def _flat_texture(
+    srgb: Array, rng: np.random.Generator, size: int = 32, grain: float = 0.04, alpha: float = 1.0
+) -> NDArray[np.uint8]:
     out = np.empty((size, size, 4), np.uint8)
     shade = 1 + grain * image_noise(rng, size, size, size / 3)[..., None]
     out[..., :3] = (np.clip(np.asarray(srgb) * shade, 0, 1) * 255).astype(np.uint8)
@@ -66,7 +55,9 @@ def _glasses(wearer: Wearer, rng: np.random.Generator, *, dark: bool = False) ->
         half_width, half_height = half_width + 0.003, half_height + 0.003
     roundness = rng.uniform(0.5, 1.0)
     thickness = rng.choice([rng.uniform(0.0006, 0.001), rng.uniform(0.0014, 0.0024)])
-    frame_color = rng.choice([np.full(3, 0.04), np.full(3, 0.6), np.array([0.3, 0.18, 0.08]), np.array([0.65, 0.5, 0.25])])
+    frame_color = rng.choice(
+        [np.full(3, 0.04), np.full(3, 0.6), np.array([0.3, 0.18, 0.08]), np.array([0.65, 0.5, 0.25])]
+    )
     angle = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     ring = np.stack(
         [
@@ -99,10 +90,16 @@ def _glasses(wearer: Wearer, rng: np.random.Generator, *, dark: bool = False) ->
     frame.append(tube(bridge, np.full(3, thickness * 1.2), 6))
     tint = np.array([0.03, 0.03, 0.035]) if dark else np.array([0.75, 0.8, 0.85])
     alpha = rng.uniform(0.8, 1.0) if dark else 0.0
-    things = [Accessory("glasses frame", joined(frame), Material(_flat_texture(frame_color, rng), MATTE, 0.25, 5, two_sided=True))]
+    things = [
+        Accessory(
+            "glasses frame", joined(frame), Material(_flat_texture(frame_color, rng), MATTE, 0.25, 5, two_sided=True)
+        )
+    ]
     if alpha > 0:
         texture = _flat_texture(tint, rng, grain=0, alpha=alpha)
-        things.append(Accessory("lenses", joined(lenses), Material(texture, MATTE, 0.5, 7, two_sided=True, screen_door=True)))
+        things.append(
+            Accessory("lenses", joined(lenses), Material(texture, MATTE, 0.5, 7, two_sided=True, screen_door=True))
+        )
     return things
 
 
@@ -155,11 +152,17 @@ def _scarf(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     lower = wearer.vertices[(wearer.vertices[:, 1] > high - 0.05) & (wearer.vertices[:, 1] < high)]
     centre = np.array([0, 0, lower[:, 2].mean()])
     rings = []
-    for level, (drop, bulge) in enumerate(((0.0, 0.004), (0.012, 0.016), (0.035, 0.022), (0.06, 0.02), (0.085, 0.012), (0.10, 0.0))):
-        close = wearer.vertices[np.abs(wearer.vertices[:, 1] - (high - drop - 0.12 * (centre[2] - wearer.vertices[:, 2]))) < 0.02]
+    for level, (drop, bulge) in enumerate(
+        ((0.0, 0.004), (0.012, 0.016), (0.035, 0.022), (0.06, 0.02), (0.085, 0.012), (0.10, 0.0))
+    ):
+        close = wearer.vertices[
+            np.abs(wearer.vertices[:, 1] - (high - drop - 0.12 * (centre[2] - wearer.vertices[:, 2]))) < 0.02
+        ]
         angle = np.arctan2(close[:, 0], close[:, 2] - centre[2])
         reach = np.hypot(close[:, 0], close[:, 2] - centre[2])
-        radius = np.array([reach[np.abs((angle - a + np.pi) % (2 * np.pi) - np.pi) < 0.35].max(initial=0.06) for a in around])
+        radius = np.array(
+            [reach[np.abs((angle - a + np.pi) % (2 * np.pi) - np.pi) < 0.35].max(initial=0.06) for a in around]
+        )
         radius = np.minimum(radius, 0.13) + bulge + 0.004
         radius += 0.004 * point_noise(np.random.default_rng(level), np.stack([np.cos(around), np.sin(around)], -1), 1.0)
         tilt = 0.12 * (np.cos(around) * radius)
@@ -195,7 +198,12 @@ def _cap(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     return things
 
 
-_TARGETS = {"mouth": (0.0, -0.075, 0.095), "cheek": (0.05, -0.04, 0.065), "eye": (0.032, 0.0, 0.08), "chin": (0.0, -0.105, 0.085)}
+_TARGETS = {
+    "mouth": (0.0, -0.075, 0.095),
+    "cheek": (0.05, -0.04, 0.065),
+    "eye": (0.032, 0.0, 0.08),
+    "chin": (0.0, -0.105, 0.085),
+}
 
 
 def _target(wearer: Wearer, rng: np.random.Generator, names: list[str]) -> tuple[Array, Array]:
@@ -224,7 +232,9 @@ def _hand(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     hand = joined(parts)
     # Palm's back towards the camera; fingers point up and inwards over the face.
     roll = side * rng.uniform(0.1, 1.1)
-    turn = Rotation.from_euler("zyx", [roll, 0.35 * np.arctan2(normal[0], normal[2]), rng.uniform(-0.2, 0.1)]).as_matrix()
+    turn = Rotation.from_euler(
+        "zyx", [roll, 0.35 * np.arctan2(normal[0], normal[2]), rng.uniform(-0.2, 0.1)]
+    ).as_matrix()
     mirrored = np.diag([side, 1, 1]).astype(np.float32)
     if side < 0:
         hand = Solid(hand.vertices @ mirrored, hand.normals @ mirrored, hand.faces[:, ::-1], hand.corner_uv[:, ::-1])
@@ -240,8 +250,12 @@ def _hand(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
 def _phone(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     point, _ = _target(wearer, rng, ["cheek", "mouth"])
     slab = rounded_box(np.array([0.073, 0.148, 0.008]), 0.009)
-    turn = Rotation.from_euler("zyx", [rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.3)]).as_matrix()
-    place = np.array([point[0] * 1.4, point[1] - rng.uniform(0.0, 0.05), wearer.vertices[:, 2].max() + rng.uniform(0.03, 0.07)])
+    turn = Rotation.from_euler(
+        "zyx", [rng.uniform(-0.5, 0.5), rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.3)]
+    ).as_matrix()
+    place = np.array(
+        [point[0] * 1.4, point[1] - rng.uniform(0.0, 0.05), wearer.vertices[:, 2].max() + rng.uniform(0.03, 0.07)]
+    )
     size = 96
     texture = _flat_texture(rng.choice([np.full(3, 0.06), np.full(3, 0.85), _cloth_color(rng)]), rng, size, 0.0)
     cv2.rectangle(texture, (6, 4), (44, 30), (25, 25, 28, 255), -1)
@@ -263,7 +277,11 @@ def _phone(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
 def _cup(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     point, _ = _target(wearer, rng, ["mouth"])
     height, radius = rng.uniform(0.08, 0.11), rng.uniform(0.034, 0.042)
-    cup = tube(np.array([[0, height, 0], [0, height * 0.98, 0], [0, 0.004, 0], [0, 0, 0]]), np.array([radius, radius, radius * 0.8, 0.001]), 24)
+    cup = tube(
+        np.array([[0, height, 0], [0, height * 0.98, 0], [0, 0.004, 0], [0, 0, 0]]),
+        np.array([radius, radius, radius * 0.8, 0.001]),
+        24,
+    )
     turn = Rotation.from_euler("x", -rng.uniform(0.2, 0.6)).as_matrix()
     place = point + np.array([rng.normal(0, 0.008), -height * 0.9, radius + 0.012])
     texture = _flat_texture(rng.choice([np.full(3, 0.9), _cloth_color(rng)]), rng, 64, 0.02)
@@ -271,8 +289,19 @@ def _cup(wearer: Wearer, rng: np.random.Generator) -> list[Accessory]:
     for k in range(4):
         a = np.linspace(-2.2, 0.35, 7)
         y = 0.02 + 0.019 * k
-        fingers.append(capsule(np.stack([(radius + 0.006) * np.sin(a), np.full(7, y), (radius + 0.006) * np.cos(a)], -1), 0.009, 0.0075))
-    fingers.append(capsule(np.array([[-radius - 0.012, 0.04, -0.02], [-radius - 0.05, -0.08, -0.03], [-0.12, -0.26, -0.06]]), 0.03, 0.036, 14))
+        fingers.append(
+            capsule(
+                np.stack([(radius + 0.006) * np.sin(a), np.full(7, y), (radius + 0.006) * np.cos(a)], -1), 0.009, 0.0075
+            )
+        )
+    fingers.append(
+        capsule(
+            np.array([[-radius - 0.012, 0.04, -0.02], [-radius - 0.05, -0.08, -0.03], [-0.12, -0.26, -0.06]]),
+            0.03,
+            0.036,
+            14,
+        )
+    )
     skin = np.full((4, 4, 4), 255, np.uint8)
     skin[..., :3] = (np.clip(linear_to_srgb(wearer.skin), 0, 1) * 255).astype(np.uint8)
     return [
@@ -291,4 +320,3 @@ KINDS: dict[str, Callable[[Wearer, np.random.Generator], list[Accessory]]] = {
     "phone": _phone,
     "cup": _cup,
 }
-

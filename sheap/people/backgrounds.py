@@ -1,4 +1,5 @@
-"""What is behind a person: walls, rooms, the outdoors or lights, drawn from simple shapes and out of focus as lenses do."""
+"""What is behind a person: walls, rooms, the outdoors or lights, drawn from simple shapes and out of focus as lenses
+do."""
 
 from __future__ import annotations
 
@@ -21,7 +22,13 @@ def sample_background(rng: np.random.Generator, height: int, width: int) -> Arra
         rng, height, width
     )
     canvas = np.clip(canvas, 0, 1)
-    blur = {"wall": (0.0, 3.0), "room": (0.5, 5.0), "outdoors": (1.0, 6.0), "lights": (1.5, 4.0), "clutter": (1.0, 7.0)}[kind]
+    blur = {
+        "wall": (0.0, 3.0),
+        "room": (0.5, 5.0),
+        "outdoors": (1.0, 6.0),
+        "lights": (1.5, 4.0),
+        "clutter": (1.0, 7.0),
+    }[kind]
     linear = bytes_to_linear((canvas * 255).astype(np.uint8))
     sigma = rng.uniform(*blur) * max(height, width) / 320
     if sigma > 0.3:
@@ -38,7 +45,7 @@ def _color(rng: np.random.Generator, saturation: float = 0.4, low: float = 0.15,
 
 def _gradient(rng: np.random.Generator, height: int, width: int, first: Array, second: Array) -> Array:
     angle = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     t = (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5)) / 1.42 + 0.5
     return first + t[..., None] * (second - first)
 
@@ -70,9 +77,7 @@ def _room(rng: np.random.Generator, height: int, width: int) -> Array:
         if kind == "picture":
             cv2.rectangle(canvas, (x, y), (x + w, y + h), _color(rng, 0.2, 0.05, 0.9).tolist(), -1)
             inner = max(2, w // 10)
-            cv2.rectangle(
-                canvas, (x + inner, y + inner), (x + w - inner, y + h - inner), _color(rng, 0.6).tolist(), -1
-            )
+            cv2.rectangle(canvas, (x + inner, y + inner), (x + w - inner, y + h - inner), _color(rng, 0.6).tolist(), -1)
             for _ in range(4):
                 centre = (x + int(rng.uniform(0.2, 0.8) * w), y + int(rng.uniform(0.2, 0.8) * h))
                 cv2.circle(canvas, centre, max(2, int(rng.uniform(0.05, 0.25) * w)), _color(rng, 0.6).tolist(), -1)

@@ -1,4 +1,5 @@
-"""Who exists: every person has a role and a number, and all of them follow from one seed. Roles never share a person."""
+"""Who exists: every person has a role and a number, and all of them follow from one seed. Roles never share a
+person."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ ROLES = {"train": 1, "validation": 2, "benchmark": 3}
 
 @dataclass(frozen=True)
 class CastMember:
-    """name; role; seed_path: what their random numbers are seeded with; shape [S]: identity coefficients; looks; looks_seed."""
+    """name; role; seed_path: what their random numbers are seeded with; shape [S]: identity coefficients; looks;
+    looks_seed."""
 
     name: str
     role: str
@@ -29,7 +31,8 @@ class CastMember:
 
 
 def cast_member(seed: int, role: str, index: int, num_shape: int) -> CastMember:
-    """Person `index` of a role. Identity coefficients are standard normal, all of them: their basis decays, not they."""
+    """Person `index` of a role. Identity coefficients are standard normal, all of them: their basis decays, not
+    they."""
     if role not in ROLES:
         raise ValueError(f"role: '{role}' is unknown (known: {', '.join(ROLES)})")
     path = (seed, ROLES[role], index)

@@ -30,8 +30,8 @@ LABELS = {"background": 0, "skin": 1, "hair": 2, "clothes": 3}
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """frames at fps; sizes: (height, width) to choose from; yaw_range_deg: spread of facing directions; liveliness scales all
-    movement."""
+    """frames at fps; sizes: (height, width) to choose from; yaw_range_deg: spread of facing directions; liveliness
+    scales all movement."""
 
     frames: int
     fps: float
@@ -42,7 +42,8 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class Clip:
-    """One planned clip. params has leading dim [T]; background [H', W', 3] is larger than the frame by margin px a side."""
+    """One planned clip. params has leading dim [T]; background [H', W', 3] is larger than the frame by margin px a
+    side."""
 
     member: CastMember
     params: HeadParams
@@ -88,9 +89,8 @@ def film(person: Person, clip: Clip) -> Iterator[tuple[NDArray[np.uint8], NDArra
 
 def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
     """What each pixel shows [H, W] (see LABELS), by the sample nearest to its centre."""
-    kinds = np.array([_label(piece.name) for piece in person.pieces] + [LABELS["background"]], np.uint8)
-    step = rendered.piece_ids.shape[0] // rendered.alpha.shape[0]
-    return kinds[rendered.piece_ids[step // 2 :: step, step // 2 :: step]]
+    kinds = np.array([_label(piece.name) for piece in person.scene.pieces] + [LABELS["background"]], np.uint8)
+    return kinds[rendered.piece_ids]
 
 
 def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[str, NDArray]:
@@ -103,7 +103,10 @@ def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[s
     with torch.inference_mode():
         points = stage.head.landmarks(stage.head(params).vertices)
         cameras = Cameras(
-            torch.from_numpy(shot.world_to_cam)[:, None], torch.from_numpy(shot.K).expand(len(points), 1, 3, 3), shot.height, shot.width
+            torch.from_numpy(shot.world_to_cam)[:, None],
+            torch.from_numpy(shot.K).expand(len(points), 1, 3, 3),
+            shot.height,
+            shot.width,
         )
         pixels, depths = project(points, cameras)
     truth = {field.name: getattr(params, field.name).numpy() for field in fields(HeadParams)}
@@ -127,5 +130,9 @@ def _label(piece: str) -> int:
 def _moved(background: Array, shift_px: Array, margin: int, height: int, width: int) -> Array:
     matrix = np.array([[1, 0, margin - shift_px[0]], [0, 1, margin - shift_px[1]]], np.float32)
     return cv2.warpAffine(
-        background, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        background,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )

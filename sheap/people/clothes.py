@@ -1,4 +1,5 @@
-"""Shoulders and a garment, so that a head does not float: a loft below the head model's border and a shell over its neck."""
+"""Shoulders and a garment, so that a head does not float: a loft below the head model's border and a shell over its
+neck."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people.colours import linear_to_srgb, srgb_to_linear
-from sheap.people.noise import point_noise, smoothstep
+from sheap.people.noise import image_noise, point_noise, smoothstep
 from sheap.people.traits import Traits
 
 Array = NDArray[np.float32]
@@ -20,8 +21,8 @@ _PER_EDGE = 2
 
 @dataclass(frozen=True)
 class Torso:
-    """A loft. places [N, 3]: on the mean person; offsets [N, 3]: from each vertex's border vertex (anchors [N]) at rest;
-    faces [F, 3]; corner_uv [F, 3, 2]; grid: rings and columns of its texture."""
+    """A loft. places [N, 3]: on the mean person; offsets [N, 3]: from each vertex's border vertex (anchors [N]) at
+    rest; faces [F, 3]; corner_uv [F, 3, 2]; grid: rings and columns of its texture."""
 
     anchors: NDArray[np.int64]
     offsets: Array
@@ -81,9 +82,7 @@ def build_torso(template: Array, loop: NDArray[np.int64], shoulder_width: float)
     corners = np.stack([uv[:-1, :-1], uv[:-1, 1:], uv[1:, 1:], uv[1:, :-1]], 2).reshape(-1, 4, 2)
     corner_uv = np.concatenate([corners[:, [0, 2, 1]], corners[:, [0, 3, 2]]]).astype(np.float32)
     places = points.reshape(-1, 3)
-    return Torso(
-        np.tile(loop, rows), places - np.tile(border, (rows, 1)), faces, corner_uv, places, (rows, columns)
-    )
+    return Torso(np.tile(loop, rows), places - np.tile(border, (rows, 1)), faces, corner_uv, places, (rows, columns))
 
 
 def torso_positions(torso: Torso, height: int, width: int) -> Array:
@@ -111,7 +110,7 @@ def below_neckline(points: Array, neckline: str) -> Array:
     elif neckline == "v":
         line = base - 0.075 * front * np.clip(1 - x / 0.06, 0, 1)
     elif neckline == "scoop":
-        line = base - 0.035 * front - 0.012
+        line = base - 0.016 * front - 0.008
     elif neckline == "shirt":
         line = base + 0.018 - 0.055 * front * np.clip(1 - x / 0.035, 0, 1)
     else:
@@ -120,8 +119,8 @@ def below_neckline(points: Array, neckline: str) -> Array:
 
 
 def paint_cloth(points: Array, traits: Traits, seed: int, *, whole: bool) -> NDArray[np.uint8]:
-    """Cloth at places [H, W, 3], uint8 sRGB [H, W, 4]. whole: no neckline (the loft below the collar still shows skin in a
-    deep neckline, as alpha 0)."""
+    """Cloth at places [H, W, 3], uint8 sRGB [H, W, 4]; alpha ends it at the neckline. whole: cloth everywhere, no
+    neckline."""
     rng = np.random.default_rng([seed, 31])
     first = srgb_to_linear(np.array(traits.cloth_color))
     second = srgb_to_linear(np.array(traits.cloth_second))
@@ -132,10 +131,12 @@ def paint_cloth(points: Array, traits: Traits, seed: int, *, whole: bool) -> NDA
     if traits.cloth_pattern == "stripes":
         mix = smoothstep(0.1, 0.3, np.sin(2 * np.pi * y / period))
     elif traits.cloth_pattern == "checks":
-        mix = 0.5 * smoothstep(0.1, 0.3, np.sin(2 * np.pi * y / period)) + 0.5 * smoothstep(0.1, 0.3, np.sin(2 * np.pi * around / period))
+        mix = 0.5 * smoothstep(0.1, 0.3, np.sin(2 * np.pi * y / period)) + 0.5 * smoothstep(
+            0.1, 0.3, np.sin(2 * np.pi * around / period)
+        )
     color = first + mix[..., None] * (second - first)
     folds = point_noise(rng, points * np.array([1, 0.5, 1], np.float32), 0.05)
-    weave = point_noise(rng, points, 0.0025)
+    weave = image_noise(rng, *points.shape[:2], 0.4 * max(points.shape[:2]))
     light = 1 + 0.10 * folds + 0.05 * weave
     if traits.cloth_pattern == "knit":
         light = light + 0.12 * np.sin(2 * np.pi * around / 0.006)
@@ -148,5 +149,6 @@ def paint_cloth(points: Array, traits: Traits, seed: int, *, whole: bool) -> NDA
     color = color * np.clip(light, 0.3, 1.6)[..., None]
     out = np.full((*points.shape[:2], 4), 255, np.uint8)
     out[..., :3] = (np.clip(linear_to_srgb(color), 0, 1) * 255 + 0.5).astype(np.uint8)
-    out[..., 3] = (smoothstep(-0.0012, 0.0012, inside) * 255).astype(np.uint8)
+    if not whole:
+        out[..., 3] = (smoothstep(-0.0012, 0.0012, inside) * 255).astype(np.uint8)
     return out

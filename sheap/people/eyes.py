@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.people.colours import linear_to_srgb, srgb_to_linear
+from sheap.people.colours import bytes_to_linear, linear_to_srgb, srgb_to_linear
 from sheap.people.noise import image_noise, smoothstep
 from sheap.people.traits import Traits
 
@@ -16,18 +17,25 @@ _EDGE_DEG = 85.0
 """Angle from the line of sight at the rim of the picture; the rest of the ball lies inside the head."""
 
 
-def eyeball_uv(vertices: Array, centre: Array) -> Array:
-    """Picture coordinates [N, 2] of eyeball vertices [N, 3] at rest: angle from straight ahead (+z), around it as seen."""
+def eyeball_uv(vertices: Array, centre: Array, axis: Array) -> Array:
+    """Picture coordinates [N, 2] of eyeball vertices [N, 3] at rest: angle from the line of sight (`axis`, unit), and
+    around it as seen from the front."""
     local = vertices - centre
     local = local / np.linalg.norm(local, axis=-1, keepdims=True)
-    angle = np.degrees(np.arccos(np.clip(local[:, 2], -1, 1)))
+    right = np.cross(np.array([0.0, 1.0, 0.0]), axis)
+    right /= np.linalg.norm(right)
+    x, y = local @ right, local @ np.cross(axis, right)
+    angle = np.degrees(np.arccos(np.clip(local @ axis, -1, 1)))
     radius = 0.5 * np.minimum(angle / _EDGE_DEG, 0.999)
-    around = np.arctan2(local[:, 1], local[:, 0])
+    around = np.arctan2(y, x)
     return np.stack([0.5 + radius * np.cos(around), 0.5 - radius * np.sin(around)], -1).astype(np.float32)
 
 
-def paint_eye(traits: Traits, seed: int, ball_radius: float) -> NDArray[np.uint8]:
-    """An eye's texture, uint8 sRGB [S, S, 4]. ball_radius (m) turns the iris' radius into an angle."""
+def paint_eye(
+    traits: Traits, seed: int, ball_radius: float, iris_picture: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """An eye's texture, uint8 sRGB [S, S, 4]. ball_radius (m) turns the iris' radius into an angle; iris_picture: a
+    square photograph of an iris, rim to rim, in place of the painted one."""
     rng = np.random.default_rng([seed, 77])
     size = TEXTURE_SIZE
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
@@ -54,6 +62,13 @@ def paint_eye(traits: Traits, seed: int, ball_radius: float) -> NDArray[np.uint8
     warm = base * np.array([1.5, 1.05, 0.6], np.float32)
     iris += (0.6 * smoothstep(0.75, traits.pupil, share))[..., None] * (warm - iris)
     iris *= (1 - 0.75 * traits.iris_ring * smoothstep(0.78, 1.0, share))[..., None]
+    if iris_picture is not None:
+        side = iris_picture.shape[0]
+        where_x = ((0.5 + 0.5 * share * np.cos(around)) * side - 0.5).astype(np.float32)
+        where_y = ((0.5 - 0.5 * share * np.sin(around)) * side - 0.5).astype(np.float32)
+        iris = cv2.remap(
+            bytes_to_linear(iris_picture), where_x, where_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     inside = smoothstep(1.06, 0.95, share)
     picture += inside[..., None] * (iris - picture)
     picture *= (1 - 0.985 * smoothstep(traits.pupil + 0.04, traits.pupil - 0.04, share))[..., None]

@@ -16,8 +16,8 @@ SKULL_CENTRE = np.array([0.0, 0.018, -0.018], np.float32)
 CROWN = np.array([0.0, 0.098, -0.068], np.float32)
 """Where hair whorls: strands lie away from it."""
 
-# Height of the hairline (m) by azimuth from the front (degrees), from a natural hairline: forehead, temple, sideburn in front
-# of the ear, above the ear, behind it, nape.
+# Height of the hairline (m) by azimuth from the front (degrees), from a natural hairline: forehead, temple, sideburn
+# in front of the ear, above the ear, behind it, nape.
 _HAIRLINE_DEG = np.array([0, 18, 32, 46, 58, 68, 76, 84, 96, 106, 116, 130, 150, 180], np.float32)
 _HAIRLINE_Y = np.array([72, 72, 70, 60, 44, 18, -18, -24, 12, 14, -12, -52, -72, -76], np.float32) * np.float32(1e-3)
 _RECEDED_Y = np.array([112, 114, 112, 96, 66, 24, -18, -24, 12, 14, -12, -52, -72, -76], np.float32) * np.float32(1e-3)
@@ -41,7 +41,9 @@ def beard_weight(points: Array, lips: Array) -> Array:
     """Where a full beard grows: moustache, chin, jaw and below it, up to the sideburns."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     # The upper edge falls from the sideburn to the corner of the mouth, then rises to the moustache under the nose.
-    upper = np.interp(x, [0, 0.011, 0.024, 0.036, 0.052, 0.066, 0.075], [-0.056, -0.0545, -0.061, -0.071, -0.064, -0.04, -0.015])
+    upper = np.interp(
+        x, [0, 0.011, 0.024, 0.036, 0.052, 0.066, 0.075], [-0.056, -0.0545, -0.061, -0.071, -0.064, -0.04, -0.015]
+    )
     grows = smoothstep(0.004, -0.004, y - upper.astype(np.float32))
     # Below, it ends a finger's breadth under the jaw, which rises from the chin to the ear.
     neck = smoothstep(-0.088, -0.076, y + 0.55 * z)
@@ -64,5 +66,10 @@ def brow_coordinates(points: Array, arch: float, height: float) -> tuple[Array, 
     x, y = np.abs(points[..., 0]), points[..., 1]
     along = (x - 0.0115) / 0.046
     peak = 0.0035 + 0.004 * arch
-    centre = 0.0165 + height + peak * np.sin(np.pi * np.clip(along, 0, 1.15) * 0.8) - 0.0075 * np.clip(along - 0.55, 0, 1) ** 1.5
+    centre = (
+        0.0165
+        + height
+        + peak * np.sin(np.pi * np.clip(along, 0, 1.15) * 0.8)
+        - 0.0075 * np.clip(along - 0.55, 0, 1) ** 1.5
+    )
     return along.astype(np.float32), (y - centre).astype(np.float32)

@@ -1,4 +1,5 @@
-"""A camera in front of a person: size of the picture, focal length, distance, where the head is in the frame, and its shake."""
+"""A camera in front of a person: size of the picture, focal length, distance, where the head is in the frame, and its
+shake."""
 
 from __future__ import annotations
 
@@ -54,9 +55,9 @@ def sample_shot(
 ) -> Shot:
     """A camera for frames at times_s [T].
 
-    sizes: (height, width) to choose from. distance: metres; fill: the head's share of the frame's height. elevation_deg: spread
-    of looking from above or below. shake: metres of hand movement; off_centre: the head's distance from the middle of the frame,
-    in shares of its height.
+    sizes: (height, width) to choose from. distance: metres; fill: the head's share of the frame's height.
+    elevation_deg: spread of looking from above or below. shake: metres of hand movement; off_centre: the head's
+    distance from the middle of the frame, in shares of its height.
     """
     height, width = sizes[rng.integers(len(sizes))]
     metres = float(np.exp(rng.uniform(np.log(distance[0]), np.log(distance[1]))))
@@ -70,8 +71,16 @@ def sample_shot(
     shift = np.clip(rng.normal(0, off_centre, 2), (-room_x, -room_y), (room_x, room_y)) * height
     K = np.array([[focal, 0, width / 2 + shift[0]], [0, focal, height / 2 + shift[1]], [0, 0, 1]], np.float32)
     roll = np.radians(rng.normal(0, 2.0))
-    hand = np.stack([shake * smooth_curve(rng, times_s, 1.5) for _ in range(3)], -1) if shake > 0 else np.zeros((len(times_s), 3))
-    sway = np.stack([0.5 * shake * smooth_curve(rng, times_s, 1.2) for _ in range(2)], -1) if shake > 0 else np.zeros((len(times_s), 2))
+    hand = (
+        np.stack([shake * smooth_curve(rng, times_s, 1.5) for _ in range(3)], -1)
+        if shake > 0
+        else np.zeros((len(times_s), 3))
+    )
+    sway = (
+        np.stack([0.5 * shake * smooth_curve(rng, times_s, 1.2) for _ in range(2)], -1)
+        if shake > 0
+        else np.zeros((len(times_s), 2))
+    )
     target = np.concatenate([middle[:2] + sway, np.full((len(times_s), 1), middle[2])], -1)
     matrices = np.stack([look_at(eye + h, t, roll) for h, t in zip(hand, target)])
     # The background is far: it moves with the camera's turning only.

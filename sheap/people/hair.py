@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from sheap.people import face_places as places
 from sheap.people import strands
 from sheap.people.colours import srgb_to_linear
+from sheap.people.makehuman import AssetLooks, BoundMesh, grey_texture
 from sheap.people.noise import point_noise, smoothstep
 from sheap.people.rasterizer import HAIR, Material
+from sheap.people.shapes import smooth_normals
 from sheap.people.traits import Traits
+from sheap.people.wearer import Wearer
 
 Array = NDArray[np.float32]
 
@@ -21,8 +24,9 @@ _COLUMNS = 8
 
 @dataclass(frozen=True)
 class HairPiece:
-    """Ribbons on one identity at rest: vertices, normals [N, 3], faces [F, 3], corner_uv [F, 3, 2], tint [N, 3],
-    occlusion [N]; root_faces [N] and root_weights [N, 3] say where each vertex's root is, roots [N, 3] where that is at rest."""
+    """Hair on one identity at rest: vertices, normals [N, 3], faces [F, 3], corner_uv [F, 3, 2], tint [N, 3],
+    occlusion [N]. Each vertex follows its root: anchors [N, 3] are the head's vertices (then its loose points),
+    weights [N, 3] theirs, and roots [N, 3] where that is at rest."""
 
     name: str
     vertices: Array
@@ -31,16 +35,16 @@ class HairPiece:
     corner_uv: Array
     tint: Array
     occlusion: Array
-    root_faces: NDArray[np.int64]
-    root_weights: Array
+    anchors: NDArray[np.int64]
+    weights: Array
     roots: Array
     material: Material
 
 
 @dataclass(frozen=True)
 class _Style:
-    """Lengths in metres. top, side: length ranges; layer: how thick the hair lies; lift: 0 flat .. 1 upright; flow: which way
-    strands start; gravity: how fast they bend down; fringe: lowest y over the face."""
+    """Lengths in metres. top, side: length ranges; layer: how thick the hair lies; lift: 0 flat .. 1 upright; flow:
+    which way strands start; gravity: how fast they bend down; fringe: lowest y over the face."""
 
     count: int
     top: tuple[float, float]
@@ -64,57 +68,54 @@ _STYLES = {
     "short": _Style(1700, (0.03, 0.05), (0.010, 0.022), 0.010, 0.2, "part", 10, 0.006),
     "quiff": _Style(1700, (0.04, 0.065), (0.008, 0.016), 0.018, 0.5, "back", 8, 0.006, fringe=0.06),
     "fringe": _Style(1700, (0.05, 0.08), (0.03, 0.05), 0.011, 0.15, "forward", 16, 0.007, fringe=0.026),
-    "curly": _Style(1700, (0.05, 0.085), (0.03, 0.05), 0.022, 0.35, "natural", 12, 0.008, curl=0.006, curl_length=0.025, roll=0.9),
-    "afro": _Style(2600, (0.030, 0.060), (0.020, 0.045), 0.030, 0.95, "natural", 0, 0.011, curl=0.007, curl_length=0.016, roll=1.5),
+    "curly": _Style(
+        1700, (0.05, 0.085), (0.03, 0.05), 0.022, 0.35, "natural", 12, 0.008, curl=0.006, curl_length=0.025, roll=0.9
+    ),
+    "afro": _Style(
+        2600, (0.030, 0.060), (0.020, 0.045), 0.030, 0.95, "natural", 0, 0.011, curl=0.007, curl_length=0.016, roll=1.5
+    ),
     "medium": _Style(1400, (0.16, 0.24), (0.12, 0.20), 0.014, 0.2, "part", 18, 0.008),
     "long": _Style(1400, (0.30, 0.42), (0.28, 0.40), 0.014, 0.2, "part", 18, 0.009),
     "tied": _Style(1500, (0.13, 0.17), (0.10, 0.15), 0.006, 0.1, "tied", 1, 0.008),
 }
 
 
-def grow_hair(
-    traits: Traits,
-    seed: int,
-    vertices: Array,
-    normals: Array,
-    template: Array,
-    faces: NDArray,
-    regions: dict[str, Array],
-    upper_lids: NDArray[np.int64],
-) -> list[HairPiece]:
-    """Lashes, hair and beard of one person on an identity at rest (vertices, normals [N, 3]; template [N, 3]; regions: soft
-    vertex masks [N]; upper_lids: vertices along the lids' edges)."""
-    pieces = [_lashes(traits, seed, vertices, template, faces, upper_lids)]
-    if traits.hair_style in _STYLES:
-        pieces += _scalp_hair(traits, _STYLES[traits.hair_style], seed, vertices, normals, template, faces, regions)
+def grow_hair(traits: Traits, seed: int, wearer: Wearer, assets: AssetLooks | None = None) -> list[HairPiece]:
+    """Lashes, hair, brows and beard of one person; brows are painted on the skin unless the assets bring them."""
+    if assets is not None and assets.lashes is not None:
+        pieces = [_bound("lashes", assets.lashes, (0.1, 0.08, 0.07), 0.0, wearer)]
+    else:
+        pieces = [_lashes(traits, seed, wearer)]
+    if assets is not None and assets.brows is not None:
+        dark = tuple(min(c, 0.35) for c in traits.hair_color)
+        pieces.append(_bound("brows", assets.brows, dark, 0.0005, wearer))
+    if assets is not None and assets.hair is not None:
+        pieces.append(_bound("hair", assets.hair, traits.hair_color, 0.001, wearer))
+    elif traits.hair_style in _STYLES:
+        pieces += _scalp_hair(traits, _STYLES[traits.hair_style], seed, wearer)
     if traits.beard in ("moustache", "goatee", "full"):
-        pieces.append(_beard(traits, seed, vertices, normals, template, faces, regions))
+        pieces.append(_beard(traits, seed, wearer))
     return pieces
 
 
-def _scalp_hair(
-    traits: Traits,
-    style: _Style,
-    seed: int,
-    vertices: Array,
-    normals: Array,
-    template: Array,
-    faces: NDArray,
-    regions: dict[str, Array],
-) -> list[HairPiece]:
+def _scalp_hair(traits: Traits, style: _Style, seed: int, wearer: Wearer) -> list[HairPiece]:
+    faces, regions = wearer.faces, wearer.regions
     rng = np.random.default_rng([seed, 21])
-    middle = template[faces].mean(1)
+    middle = wearer.template[faces].mean(1)
     above = places.hairline_height(middle, receded=style.receded)
-    density = smoothstep(-0.006, 0.012, above) * (1 - regions["ears"][faces].max(1)) * (regions["skin"][faces].min(1) > 0.5)
-    density = density * (1 - smoothstep(0.3, 0.7, regions["eye_sockets"][faces].mean(1) + regions["mouth_interior"][faces].mean(1)))
+    density = (
+        smoothstep(-0.006, 0.012, above) * (1 - regions["ears"][faces].max(1)) * (regions["skin"][faces].min(1) > 0.5)
+    )
+    inner = regions["eye_sockets"] + regions["mouth_interior"]
+    density = density * (1 - smoothstep(0.3, 0.7, inner[faces].mean(1)))
     density[middle[:, 1] < -0.10] = 0
     # More locks along the hairline, where gaps would show.
     density = density * (1 + 0.8 * smoothstep(0.03, 0.0, above))
-    roots = strands.sample_roots(rng, style.count, faces, density.astype(np.float32), vertices, normals, template)
+    roots = strands.sample_roots(rng, style.count, density.astype(np.float32), wearer)
     edge = places.hairline_height(roots.places, receded=style.receded)
     keep = edge > rng.uniform(-0.004, 0.003, len(edge))
-    roots = strands.Roots(*(getattr(roots, name)[keep] for name in ("faces", "weights", "positions", "normals", "places")))
-    count = len(roots.faces)
+    roots = roots.pick(keep)
+    count = len(roots.positions)
     flow = _flow(style.flow, traits.hair_part, roots, rng)
     top = smoothstep(0.035, 0.075, roots.places[:, 1])
     low = style.side[0] + top * (style.top[0] - style.side[0])
@@ -126,18 +127,20 @@ def _scalp_hair(
     flow = flow + 0.22 * wander + 0.10 * rng.standard_normal((count, 3))
     flow = flow - (flow * roots.normals).sum(-1, keepdims=True) * roots.normals
     flow /= np.linalg.norm(flow, axis=-1, keepdims=True) + 1e-6
-    lift = np.clip(style.lift * rng.uniform(0.7, 1.2, count) * (0.55 + 0.45 * smoothstep(0.0, 0.03, edge[keep])), 0, 0.98)
+    lift = np.clip(
+        style.lift * rng.uniform(0.7, 1.2, count) * (0.55 + 0.45 * smoothstep(0.0, 0.03, edge[keep])), 0, 0.98
+    )
     depth = rng.random(count).astype(np.float32)
     layer = style.layer * (0.1 + depth) * smoothstep(-0.004, 0.03, edge[keep])
     comb = {"back": (0, 0.1, -1.0), "forward": (0, 0, 1.0), "part": (0, 0, -0.45)}.get(style.flow, (0, 0, 0))
     centre = places.SKULL_CENTRE
     outer = (regions["skin"] > 0.5)[faces].all(1) & (regions["ears"][faces].min(1) < 0.5)
-    radius_map = strands.head_radius_map(vertices, faces[outer], centre, rng)
+    radius_map = strands.head_radius_map(wearer.vertices, faces[outer], centre, rng)
     widths = style.width * rng.uniform(0.7, 1.3, count).astype(np.float32)
     if style.flow == "tied":
-        knot = _knot(vertices)
+        knot = _knot(wearer.vertices)
         lines = strands.comb_towards(roots, knot, layer.astype(np.float32), centre, radius_map, 9)
-        grown = strands.as_strands(roots, lines, widths, style.roll, 0.0, 1.0, centre, rng)
+        grown = strands.as_strands(lines, widths, style.roll, 0.0, 1.0, centre, rng)
         bun = _bun(traits, rng, roots, knot)
         return [_piece("hair", grown, roots, depth, traits, style.fullness, False, rng), bun]
     grown = strands.grow(
@@ -170,7 +173,10 @@ def _flow(kind: str, part_x: float, roots: strands.Roots, rng: np.random.Generat
         sideways = side * np.array([1.0, 0, 0], np.float32) + np.array([0, 0, 0.15], np.float32)
         return natural * (1 - top) + top * sideways + (1 - top) * np.array([0, -0.5, -0.25], np.float32)
     if kind == "back":
-        return np.array([0, 0.1, -1.0], np.float32) * np.ones_like(natural) + 0.15 * side * np.array([1.0, 0, 0], np.float32) * top
+        return (
+            np.array([0, 0.1, -1.0], np.float32) * np.ones_like(natural)
+            + 0.15 * side * np.array([1.0, 0, 0], np.float32) * top
+        )
     if kind == "forward":
         front = smoothstep(-0.05, 0.02, z)[:, None]
         return natural * (1 - front) + front * np.array([0, -0.3, 1.0], np.float32)
@@ -192,33 +198,30 @@ def _bun(traits: Traits, rng: np.random.Generator, roots: strands.Roots, knot: A
     other = np.cross(axis, start)
     tilt = rng.uniform(-0.9, 0.9, (count, 1, 1))
     angle = np.linspace(0, 2.4, points)[None, :, None]
-    ball = np.cos(tilt) * (np.cos(angle) * start[:, None] + np.sin(angle) * other[:, None]) + np.sin(tilt) * axis[:, None]
+    ball = (
+        np.cos(tilt) * (np.cos(angle) * start[:, None] + np.sin(angle) * other[:, None]) + np.sin(tilt) * axis[:, None]
+    )
     lines = centre + radius * rng.uniform(0.75, 1.05, (count, 1, 1)) * ball
     tangent = np.gradient(lines, axis=1)
     side = np.cross(tangent, ball)
     side /= np.linalg.norm(side, axis=-1, keepdims=True) + 1e-9
     nearest = int(((roots.positions - centre) ** 2).sum(-1).argmin())
-    grown = strands.Strands(
-        lines.astype(np.float32), np.full(count, roots.faces[nearest]), np.repeat(roots.weights[nearest : nearest + 1], count, 0),
-        np.full(count, 0.010, np.float32), side.astype(np.float32), ball.astype(np.float32),
-    )  # fmt: skip
-    anchors = strands.Roots(
-        grown.root_faces, grown.root_weights, np.repeat(roots.positions[nearest : nearest + 1], count, 0),
-        np.repeat(roots.normals[nearest : nearest + 1], count, 0), np.repeat(roots.places[nearest : nearest + 1], count, 0),
-    )  # fmt: skip
+    anchors = roots.pick(np.full(count, nearest))
+    widths = np.full(count, 0.010, np.float32)
+    grown = strands.Strands(lines.astype(np.float32), widths, side.astype(np.float32), ball.astype(np.float32))
     return _piece("bun", grown, anchors, rng.random(count).astype(np.float32), traits, 0.95, False, rng)
 
 
-def _beard(
-    traits: Traits, seed: int, vertices: Array, normals: Array, template: Array, faces: NDArray, regions: dict[str, Array]
-) -> HairPiece:
+def _beard(traits: Traits, seed: int, wearer: Wearer) -> HairPiece:
+    faces, regions = wearer.faces, wearer.regions
     rng = np.random.default_rng([seed, 22])
-    weight = {"full": places.beard_weight, "goatee": places.goatee_weight, "moustache": places.moustache_weight}[traits.beard]
-    middle, lips = template[faces].mean(1), regions["lips"][faces].mean(1)
+    kinds = {"full": places.beard_weight, "goatee": places.goatee_weight, "moustache": places.moustache_weight}
+    weight = kinds[traits.beard]
+    middle, lips = wearer.template[faces].mean(1), regions["lips"][faces].mean(1)
     density = weight(middle, lips) * (regions["face"][faces].mean(1) + regions["neck"][faces].mean(1) > 0.2)
     density = density * (1 - smoothstep(0.1, 0.5, regions["mouth_interior"][faces].mean(1)))
     count = {"full": 1500, "goatee": 700, "moustache": 320}[traits.beard]
-    roots = strands.sample_roots(rng, count, faces, density.astype(np.float32), vertices, normals, template)
+    roots = strands.sample_roots(rng, count, density.astype(np.float32), wearer)
     down = np.array([0, -1.0, 0.1], np.float32) + np.sign(roots.places[:, :1]) * np.array([0.35, 0, 0], np.float32)
     flow = down + 0.25 * rng.standard_normal((count, 3))
     flow = flow - (flow * roots.normals).sum(-1, keepdims=True) * roots.normals
@@ -235,39 +238,55 @@ def _beard(
     return _piece("beard", grown, roots, rng.random(count).astype(np.float32), traits, 0.75, False, rng)
 
 
-def _lashes(
-    traits: Traits, seed: int, vertices: Array, template: Array, faces: NDArray, upper_lids: NDArray[np.int64]
-) -> HairPiece:
+def _lashes(traits: Traits, seed: int, wearer: Wearer) -> HairPiece:
     """A row of short dark hairs along each upper lid, curved upwards."""
+    vertices, template, upper_lids = wearer.vertices, wearer.template, wearer.upper_lids
     rng = np.random.default_rng([seed, 23])
-    roots = []
+    edges, outwards = [], []
     for side in (1, -1):
         line = upper_lids[template[upper_lids, 0] * side > 0]
         line = line[np.argsort(np.abs(template[line, 0]))]
         at = np.sort(rng.uniform(1.0, len(line) - 1.001, 34))
         low = at.astype(int)
-        edge_faces = [int(np.flatnonzero((faces == line[k]).any(1))[0]) for k in low]
-        part = (at - low)[:, None].astype(np.float32)
-        roots.append((np.array(edge_faces), faces, line, low, part, at / len(line)))
-    face_ids = np.concatenate([r[0] for r in roots])
-    positions = np.concatenate([vertices[r[2][r[3]]] * (1 - r[4]) + vertices[r[2][r[3] + 1]] * r[4] for r in roots])
-    where = np.concatenate([template[r[2][r[3]]] for r in roots])
-    weights = np.concatenate([(faces[r[0]] == r[2][r[3]][:, None]).astype(np.float32) for r in roots])
-    outwards = np.concatenate([r[5] for r in roots]).astype(np.float32)
-    count = len(face_ids)
+        edges.append((line[low], line[low + 1], (at - low)[:, None].astype(np.float32)))
+        outwards.append((at / len(line)).astype(np.float32))
+    near, following, part = (np.concatenate(values) for values in zip(*edges))
+    outwards = np.concatenate(outwards)
+    corners = np.stack([near, following, near], -1)
+    weights = np.concatenate([1 - part, part, np.zeros_like(part)], -1)
+    positions = vertices[near] * (1 - part) + vertices[following] * part
+    where, count = template[near], len(near)
     side = np.sign(where[:, :1])
     flow = np.concatenate([side * (0.7 * outwards[:, None] - 0.15), np.full((count, 1), -0.1), np.ones((count, 1))], 1)
     flow += 0.08 * rng.standard_normal((count, 3))
-    anchors = strands.Roots(face_ids, weights, positions.astype(np.float32), flow.astype(np.float32), where)
+    anchors = strands.Roots(corners, weights, positions.astype(np.float32), flow.astype(np.float32), where)
     lengths = (0.0055 + 0.003 * outwards + 0.002 * traits.makeup) * rng.uniform(0.8, 1.15, count)
+    flat = np.zeros(count, np.float32)
     grown = strands.grow(
-        anchors, flow.astype(np.float32), lengths.astype(np.float32), np.zeros(count, np.float32), np.zeros(count, np.float32),
+        anchors, flow.astype(np.float32), lengths.astype(np.float32), flat, flat,
         gravity=-110.0, comb=np.zeros((count, 3), np.float32), comb_strength=0.0, curl=0.0, curl_length=0.02,
         centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng, points=4,
         widths=np.full(count, 0.0006 + 0.0004 * traits.makeup, np.float32), roll=0.5, keep_off_face=False, fringe_y=0.0,
     )  # fmt: skip
     dark = replace(traits, hair_color=tuple(min(c, 0.16) for c in traits.hair_color))
     return _piece("lashes", grown, anchors, np.ones(count, np.float32), dark, 1.0, False, rng)
+
+
+def _bound(name: str, mesh: BoundMesh, srgb: tuple[float, float, float], lift: float, wearer: Wearer) -> HairPiece:
+    """A bound mesh in a person's colour, lifted a little (m) off the skin."""
+    vertices, roots = mesh.fitted(np.concatenate([wearer.vertices, wearer.attachments]))
+    normals = smooth_normals(vertices, mesh.faces)
+    out = vertices - places.SKULL_CENTRE
+    out = out / np.linalg.norm(out, axis=-1, keepdims=True)
+    shading = 0.5 * normals + 0.6 * out
+    shading /= np.linalg.norm(shading, axis=-1, keepdims=True)
+    tint = np.broadcast_to(srgb_to_linear(np.array(srgb)) / 0.35, vertices.shape)
+    material = Material(grey_texture(mesh.texture), HAIR, 0.08 if name == "hair" else 0.0, 5, two_sided=True)
+    return HairPiece(
+        name, (vertices + np.float32(lift) * out).astype(np.float32), shading.astype(np.float32), mesh.faces,
+        mesh.corner_uv, tint.astype(np.float32), np.full(len(vertices), 0.85, np.float32), mesh.anchors, mesh.weights,
+        roots, material,
+    )  # fmt: skip
 
 
 def _piece(
@@ -295,7 +314,15 @@ def _piece(
     texture = strands.lock_texture(rng, _COLUMNS, fullness, 1.0 if curly else 0.0)
     gloss = 0.10 if not curly else 0.05
     return HairPiece(
-        name, vertices, normals, faces, corner_uv, tint.astype(np.float32), occlusion.astype(np.float32),
-        np.repeat(roots.faces, each), np.repeat(roots.weights, each, 0), np.repeat(roots.positions, each, 0),
-        Material(texture, HAIR, gloss, 5, two_sided=True),
-    )  # fmt: skip
+        name=name,
+        vertices=vertices,
+        normals=normals,
+        faces=faces,
+        corner_uv=corner_uv,
+        tint=tint.astype(np.float32),
+        occlusion=occlusion.astype(np.float32),
+        anchors=np.repeat(roots.corners, each, 0),
+        weights=np.repeat(roots.weights, each, 0),
+        roots=np.repeat(roots.positions, each, 0),
+        material=Material(texture, HAIR, gloss, 5, two_sided=True),
+    )

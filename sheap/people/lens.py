@@ -1,4 +1,5 @@
-"""From linear light to a frame as a cheap camera delivers it: exposure, sensor noise, softness, tone curve, vignette."""
+"""From linear light to a frame as a cheap camera delivers it: exposure, sensor noise, softness, tone curve,
+vignette."""
 
 from __future__ import annotations
 
@@ -36,23 +37,34 @@ def sample_lens(rng: np.random.Generator, diagonal_px: float) -> Lens:
     )
 
 
+_TABLE_SIZE, _TABLE_END = 16384, 2.5
+"""The tone curve as a table over linear light: its steps are finer than an output level even in the shadows."""
+
+
+def _tone_curve(lens: Lens) -> NDArray[np.float32]:
+    """sRGB [T] of linear light from 0 to _TABLE_END."""
+    light = np.linspace(0, _TABLE_END, _TABLE_SIZE, dtype=np.float32) * np.float32(lens.exposure)
+    # A shoulder instead of a hard clip: highlights on skin keep their colour.
+    light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.45), light)
+    return (0.45 + lens.contrast * (linear_to_srgb(light) - 0.45)).astype(np.float32)
+
+
 def photograph(linear: NDArray[np.float32], lens: Lens, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Linear light [H, W, 3] to a uint8 sRGB frame."""
     height, width = linear.shape[:2]
-    image = linear * np.float32(lens.exposure)
+    image = linear
     if lens.vignette > 0:
-        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+        y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+        x = np.linspace(-1, 1, width, dtype=np.float32)[None]
         image = image * (1 - np.float32(lens.vignette / 2) * (x * x + y * y))[..., None]
     if lens.softness_px > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), lens.softness_px)
-    # A shoulder instead of a hard clip: highlights on skin keep their colour.
-    image = np.where(image > 0.7, 0.7 + 0.3 * np.tanh((image - 0.7) / 0.45), image)
-    image = linear_to_srgb(image)
-    grey = image.mean(-1, keepdims=True)
+    index = np.clip(image * np.float32(_TABLE_SIZE / _TABLE_END), 0, _TABLE_SIZE - 1).astype(np.uint16)
+    image = _tone_curve(lens)[index]
+    grey = (image[..., :1] + image[..., 1:2] + image[..., 2:]) * np.float32(1 / 3)
     image = grey + np.float32(lens.saturation) * (image - grey)
-    image = 0.45 + np.float32(lens.contrast) * (image - 0.45)
-    # Chroma noise is softer than luminance noise, as after a camera's denoising.
     image = image + np.float32(lens.noise) * rng.standard_normal((height, width, 1), np.float32)
+    # Chroma noise is softer than luminance noise, as after a camera's denoising.
     chroma = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), np.float32)
     image += np.float32(lens.noise * 0.6) * cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,5 @@
-"""Light around a person: a sky-to-ground gradient and a few soft lamps, as 2nd-order spherical harmonics and as directions.
+"""Light around a person: a sky-to-ground gradient and a few soft lamps, as 2nd-order spherical harmonics and as
+directions.
 
 Coefficients are those of `sheap.render.shading` (order and convention there); world axes, y up.
 """
@@ -17,8 +18,8 @@ from sheap.render.shading import sh_basis
 
 @dataclass(frozen=True)
 class Lighting:
-    """lamps: directions [L, 3] (unit, towards the lamp), colors [L, 3] (peak radiance, linear), sharpness [L] (of the lobe
-    exp(k (cos - 1))). sky, side, ground [3]: radiance from above, level and below."""
+    """lamps: directions [L, 3] (unit, towards the lamp), colors [L, 3] (peak radiance, linear), sharpness [L] (of the
+    lobe exp(k (cos - 1))). sky, side, ground [3]: radiance from above, level and below."""
 
     directions: NDArray[np.float32]
     colors: NDArray[np.float32]
@@ -30,7 +31,9 @@ class Lighting:
     def radiance(self, directions: NDArray) -> NDArray[np.float32]:
         """Light that comes from world directions [D, 3]: [D, 3], linear."""
         up = directions[:, 1:2]
-        gradient = self.side + np.maximum(up, 0) * (self.sky - self.side) + np.maximum(-up, 0) * (self.ground - self.side)
+        gradient = (
+            self.side + np.maximum(up, 0) * (self.sky - self.side) + np.maximum(-up, 0) * (self.ground - self.side)
+        )
         lobes = np.exp(self.sharpness * (directions @ self.directions.T - 1))
         return (gradient + lobes @ self.colors).astype(np.float32)
 
@@ -63,7 +66,8 @@ def _basis(directions: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def irradiance_matrices(coefficients: NDArray) -> NDArray[np.float32]:
-    """[9, 3] coefficients to [3, 4, 4] matrices M with E_c(n) = (n, 1)^T M_c (n, 1) (Ramamoorthi and Hanrahan, eq. 12)."""
+    """[9, 3] coefficients to [3, 4, 4] matrices M with E_c(n) = (n, 1)^T M_c (n, 1) (Ramamoorthi and Hanrahan, eq.
+    12)."""
     c1, c2, c3, c4, c5 = 0.429043, 0.511664, 0.743125, 0.886227, 0.247708
     matrices = np.zeros((3, 4, 4), np.float32)
     for channel in range(3):
@@ -114,25 +118,55 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
     elif kind == "window":
         ambient = base * rng.uniform(0.2, 0.4)
         sky, ground = ambient * rng.uniform(0.9, 1.3), ambient * rng.uniform(0.5, 0.8)
-        add(side * rng.uniform(25, 85), rng.uniform(5, 40), rng.uniform(2.2, 4.0), rng.uniform(4, 9), rng.uniform(5500, 7500))
+        add(
+            side * rng.uniform(25, 85),
+            rng.uniform(5, 40),
+            rng.uniform(2.2, 4.0),
+            rng.uniform(4, 9),
+            rng.uniform(5500, 7500),
+        )
         add(-side * rng.uniform(30, 110), rng.uniform(0, 40), rng.uniform(0.2, 0.9), 4, rng.uniform(3000, 5500))
     elif kind == "indoor":
         base = kelvin_color(rng.uniform(3000, 4800))
         ambient = base * rng.uniform(0.25, 0.45)
         sky, ground = ambient * rng.uniform(1.2, 1.7), ambient * rng.uniform(0.4, 0.7)
         for _ in range(rng.integers(1, 4)):
-            add(rng.uniform(-110, 110), rng.uniform(25, 75), rng.uniform(1.0, 2.6), rng.uniform(6, 16), rng.uniform(2900, 5000))
+            add(
+                rng.uniform(-110, 110),
+                rng.uniform(25, 75),
+                rng.uniform(1.0, 2.6),
+                rng.uniform(6, 16),
+                rng.uniform(2900, 5000),
+            )
     elif kind == "sun":
         ambient = kelvin_color(rng.uniform(6500, 9000)) * rng.uniform(0.25, 0.4)
         sky, ground = ambient * rng.uniform(1.3, 1.8), kelvin_color(5200) * rng.uniform(0.15, 0.35)
-        add(side * rng.uniform(10, 75), rng.uniform(25, 60), rng.uniform(6, 10), rng.uniform(18, 30), rng.uniform(4800, 5800))
+        add(
+            side * rng.uniform(10, 75),
+            rng.uniform(25, 60),
+            rng.uniform(6, 10),
+            rng.uniform(18, 30),
+            rng.uniform(4800, 5800),
+        )
     else:
         ambient = base * rng.uniform(0.2, 0.4)
         sky, ground = ambient * rng.uniform(0.8, 1.2), ambient * rng.uniform(0.5, 0.9)
-        add(rng.uniform(-25, 25), rng.uniform(-5, 25), rng.uniform(2.0, 3.5), rng.uniform(5, 12), rng.uniform(4500, 7500))
+        add(
+            rng.uniform(-25, 25),
+            rng.uniform(-5, 25),
+            rng.uniform(2.0, 3.5),
+            rng.uniform(5, 12),
+            rng.uniform(4500, 7500),
+        )
     # A rim of light from behind, as rooms with more than one lamp have.
     if rng.random() < 0.35:
-        add(-side * rng.uniform(110, 160), rng.uniform(10, 50), rng.uniform(0.8, 2.5), rng.uniform(5, 12), rng.uniform(3500, 7500))
+        add(
+            -side * rng.uniform(110, 160),
+            rng.uniform(10, 50),
+            rng.uniform(0.8, 2.5),
+            rng.uniform(5, 12),
+            rng.uniform(3500, 7500),
+        )
     lighting = Lighting(
         np.array(directions, np.float32), np.array(colors, np.float32), np.array(sharpness, np.float32),
         sky.astype(np.float32), ambient.astype(np.float32), ground.astype(np.float32),

@@ -56,15 +56,28 @@ def action_weights(head: HeadModel, recipe: dict[str, float], strength: float = 
 
 
 def params_from_actions(
-    head: HeadModel, shape: Array, actions: Array, eyelids: Array, root: Array, neck: Array, gaze: Array, translation: Array
+    head: HeadModel,
+    shape: Array,
+    actions: Array,
+    eyelids: Array,
+    root: Array,
+    neck: Array,
+    gaze: Array,
+    translation: Array,
 ) -> HeadParams:
-    """Head parameters of T frames: shape [S], actions [T, A], eyelids [T, 2], root and neck rotation vectors [T, 3], gaze
-    [T, 2] (radians: to the person's left, up), translation [T, 3]."""
+    """Head parameters of T frames: shape [S], actions [T, A], eyelids [T, 2], root and neck rotation vectors [T, 3],
+    gaze [T, 2] (radians: to the person's left, up), translation [T, 3]."""
     frames = len(actions)
     weights = torch.from_numpy(np.asarray(actions, np.float32))
     expression = weights @ head.action_matrix
     turns = torch.einsum("ta,ajk->tjk", weights, head.action_rotvecs)
-    look = torch.from_numpy(np.stack([-gaze[:, 1], gaze[:, 0], np.zeros(frames)], -1).astype(np.float32))
+    # Eyes at rest do not look exactly ahead: what is missing to the wanted direction is turned.
+    left, right = (
+        torch.from_numpy(
+            np.stack([np.arcsin(axis[1]) - gaze[:, 1], gaze[:, 0] - np.arcsin(axis[0]), np.zeros(frames)], -1)
+        ).float()
+        for axis in head.gaze_axes.numpy()
+    )
     return HeadParams(
         shape=torch.from_numpy(np.broadcast_to(np.asarray(shape, np.float32), (frames, len(shape))).copy()),
         expression=expression,
@@ -72,8 +85,8 @@ def params_from_actions(
         root_rotvec=torch.from_numpy(np.asarray(root, np.float32)),
         neck_rotvec=torch.from_numpy(np.asarray(neck, np.float32)),
         jaw_rotvec=turns[:, 2],
-        eye_left_rotvec=look + turns[:, 3],
-        eye_right_rotvec=look + turns[:, 4],
+        eye_left_rotvec=left + turns[:, 3],
+        eye_right_rotvec=right + turns[:, 4],
         translation=torch.from_numpy(np.asarray(translation, np.float32)),
     )
 
@@ -93,7 +106,14 @@ def eyelid_follow(gaze: Array) -> Array:
 
 
 def sample_motion(
-    rng: np.random.Generator, head: HeadModel, shape: Array, frames: int, fps: float, *, yaw_range_deg: float, liveliness: float
+    rng: np.random.Generator,
+    head: HeadModel,
+    shape: Array,
+    frames: int,
+    fps: float,
+    *,
+    yaw_range_deg: float,
+    liveliness: float,
 ) -> HeadParams:
     """A person's motion over `frames` at `fps`, at the origin: parameters with leading dim [T].
 
@@ -114,9 +134,7 @@ def sample_motion(
     eyelids = np.clip(np.stack([lids, lids], -1), -0.15, 1.0)
     actions = _feelings(rng, head, times, liveliness) + _speech(rng, head, times, liveliness)
     actions[:, head.action_names.index("jawOpen")] = np.minimum(actions[:, head.action_names.index("jawOpen")], 0.95)
-    return params_from_actions(
-        head, shape, np.clip(actions, 0, 1.1), eyelids, root, neck, gaze, translation
-    )
+    return params_from_actions(head, shape, np.clip(actions, 0, 1.1), eyelids, root, neck, gaze, translation)
 
 
 def _gaze(rng: np.random.Generator, times: Array, towards_camera: Array) -> Array:
@@ -160,7 +178,15 @@ def _feelings(rng: np.random.Generator, head: HeadModel, times: Array, livelines
             strength = np.clip(0.45 * smooth_curve(rng, times, 1.3 / liveliness) + 0.35, 0, 1)
             total += strength[:, None] * feeling_actions(rng, head, rng.uniform(0.5, 1.0))
     # Little movements of everything that moves.
-    for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "eyeSquintLeft", "eyeSquintRight", "mouthLeft", "mouthRight"):
+    for name in (
+        "browInnerUp",
+        "browOuterUpLeft",
+        "browOuterUpRight",
+        "eyeSquintLeft",
+        "eyeSquintRight",
+        "mouthLeft",
+        "mouthRight",
+    ):
         amount = np.clip(0.12 * smooth_curve(rng, times, 1.0), 0, 1)
         total[:, head.action_names.index(name)] += amount
     return total

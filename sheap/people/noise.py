@@ -43,7 +43,8 @@ def point_noise(rng: np.random.Generator, points: Array, wavelength: float, *, c
 
 
 def smooth_curve(rng: np.random.Generator, times_s: Array, period_s: float) -> Array:
-    """A smooth random curve at `times_s` [T], zero mean and unit spread over many seeds: slow waves about `period_s`."""
+    """A smooth random curve at `times_s` [T], zero mean and unit spread over many seeds: slow waves about
+    `period_s`."""
     periods = period_s * np.exp(rng.uniform(-0.5, 0.9, 5))
     phases = rng.uniform(0, 2 * np.pi, 5)
     weights = rng.uniform(0.4, 1.0, 5)

@@ -1,10 +1,10 @@
 """Writes a benchmark in the folder layout of the NoW challenge, as its downloads have it.
 
-    imagepathsvalidation.txt                                  lines SUBJECT/CHALLENGE/IMAGE.jpg
-    iphone_pictures/SUBJECT/CHALLENGE/IMAGE.jpg
-    detected_face/SUBJECT/CHALLENGE/IMAGE.npy                 a dict with left, right, top, bottom (px)
-    scans/SUBJECT/SUBJECT.obj                                 mm
-    scans_lmks_onlypp/SUBJECT/SUBJECT_picked_points.pp        MeshLab's picked points, mm, seven in NoW's order
+imagepathsvalidation.txt                                  lines SUBJECT/CHALLENGE/IMAGE.jpg
+iphone_pictures/SUBJECT/CHALLENGE/IMAGE.jpg
+detected_face/SUBJECT/CHALLENGE/IMAGE.npy                 a dict with left, right, top, bottom (px)
+scans/SUBJECT/SUBJECT.obj                                 mm
+scans_lmks_onlypp/SUBJECT/SUBJECT_picked_points.pp        MeshLab's picked points, mm, seven in NoW's order
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ class NowWriter:
         self.root = root
 
     def add_image(
-        self, subject: str, challenge: str, name: str, picture: NDArray[np.uint8], box: tuple[float, float, float, float]
+        self,
+        subject: str,
+        challenge: str,
+        name: str,
+        picture: NDArray[np.uint8],
+        box: tuple[float, float, float, float],
     ) -> str:
         """picture [H, W, 3] uint8 RGB; box: the face's left, top, right, bottom in pixels. Returns the image's line."""
         if challenge not in CHALLENGES:
@@ -41,7 +46,11 @@ class NowWriter:
         boxes.parent.mkdir(parents=True, exist_ok=True)
         left, top, right, bottom = (float(v) for v in box)
         # The official files are pickled dicts inside .npy: the layout has to be theirs, pickle and all.
-        np.save(boxes, np.array({"left": left, "top": top, "right": right, "bottom": bottom}, dtype=object), allow_pickle=True)
+        np.save(
+            boxes,
+            np.array({"left": left, "top": top, "right": right, "bottom": bottom}, dtype=object),
+            allow_pickle=True,
+        )
         return line
 
     def add_scan(self, subject: str, vertices: NDArray, faces: NDArray, landmarks: NDArray) -> None:
@@ -60,8 +69,8 @@ class NowWriter:
 
 def write_obj(path: Path, vertices: NDArray, faces: NDArray) -> None:
     """A plain triangle OBJ: vertices with four decimals (0.1 micrometre in mm), faces counted from one."""
-    lines = ["v %.4f %.4f %.4f" % tuple(v) for v in vertices.tolist()]
-    lines += ["f %d %d %d" % tuple(f) for f in (np.asarray(faces) + 1).tolist()]
+    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in np.asarray(vertices).tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (np.asarray(faces) + 1).tolist()]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 

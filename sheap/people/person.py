@@ -1,4 +1,5 @@
-"""One rendered person: an identity of the head model with skin, eyes, hair and clothes, posed and seen through a camera."""
+"""One rendered person: an identity of the head model with skin, eyes, hair and clothes, posed and seen through a
+camera."""
 
 from __future__ import annotations
 
@@ -8,15 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.head.params import HeadMesh, HeadParams
+from sheap.head.params import HeadParams
 from sheap.people import clothes, eyes, skin
-from sheap.people.accessories import Accessory, Wearer, put_on
+from sheap.people.accessories import Accessory, put_on
 from sheap.people.hair import HairPiece, grow_hair
 from sheap.people.lighting import Lighting
+from sheap.people.makehuman import AssetLooks
 from sheap.people.occlusion import Visibility, measure_visibility
 from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
 from sheap.people.stage_set import StageSet
 from sheap.people.traits import Traits
+from sheap.people.uv_atlas import crop_texture
+from sheap.people.wearer import Wearer
 from sheap.render.mesh import vertex_normals
 
 Array = NDArray[np.float32]
@@ -36,85 +40,96 @@ class Pose:
 class Person:
     """Built once from (identity, traits, seed); `render` costs a frame.
 
-    shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear or hold
-    (sheap.people.accessories.KINDS).
+    shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear
+    or hold (sheap.people.accessories.KINDS).
     """
 
-    def __init__(self, stage: StageSet, shape: Array, traits: Traits, seed: int, accessories: tuple[str, ...] = ()) -> None:
-        self.stage, self.traits, self.seed = stage, traits, seed
+    def __init__(
+        self,
+        stage: StageSet,
+        shape: Array,
+        traits: Traits,
+        seed: int,
+        accessories: tuple[str, ...] = (),
+        assets: AssetLooks | None = None,
+    ) -> None:
+        self.stage, self.traits, self.seed, self.assets = stage, traits, seed, assets
         self.shape = torch.from_numpy(np.asarray(shape, np.float32))
         head = stage.head
         self.rest = head.neutral(self.shape).numpy()
+        self._rest_params = HeadParams.zeros(head).replace(shape=self.shape)
         self.rest_normals = vertex_normals(torch.from_numpy(self.rest), head.faces).numpy()
-        self.hair = grow_hair(
-            traits, seed, self.rest, self.rest_normals, stage.template, stage.faces, stage.soft_regions, stage.upper_lids
-        )
         wearer = Wearer(
-            self.rest, self.rest_normals, stage.template, stage.faces,
-            head.now_landmarks(torch.from_numpy(self.rest)).numpy(), stage.soft_regions, skin.skin_tone(traits),
-        )  # fmt: skip
+            vertices=self.rest,
+            normals=self.rest_normals,
+            template=stage.template,
+            faces=stage.faces,
+            regions=stage.soft_regions,
+            now=head.now_landmarks(torch.from_numpy(self.rest)).numpy(),
+            upper_lids=stage.upper_lids,
+            attachments=head.attachments(self._rest_params).numpy(),
+            skin=skin.skin_tone(traits),
+        )
+        self.hair = grow_hair(traits, seed, wearer, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
         self.torso = clothes.build_torso(stage.template, stage.neck_loop, traits.shoulder_width)
-        self._assemble()
+        self.scene = self._assemble()
         self._visibility = self._measure_visibility()
 
     # -- what stays the same -------------------------------------------------------------------------------------------
 
-    def _assemble(self) -> None:
-        """Pieces in drawing order. Every piece's vertices come from `_pose_pieces` in the same order."""
+    def _assemble(self) -> Scene:
+        """Pieces and the blocks of vertices they share: head, shell (the head 4 mm larger, for cloth), torso, hair,
+        things."""
         stage, traits, seed = self.stage, self.traits, self.seed
-        faces, count = stage.faces, len(stage.template)
+        faces, soft = stage.faces.astype(np.int32), stage.soft_regions
         pieces: list[Piece] = []
-        gloss = 0.055 * traits.skin_gloss
         for canvas in stage.canvases:
-            patch, texture = canvas.patch, skin.paint_skin(canvas, traits, seed)
-            pieces.append(
-                Piece(f"skin {patch.name}", faces[patch.faces].astype(np.int32), patch.corner_uv, count, Material(texture, SKIN, gloss, 4))
-            )
-        self._skin_pieces = len(pieces)
-        soft = stage.soft_regions
+            patch = canvas.patch
+            photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
+            has_brows = not (self.assets and self.assets.brows)
+            texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
+            material = Material(texture, SKIN, 0.055 * traits.skin_gloss, 4)
+            pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
         for side in ("left", "right"):
             ball = soft[f"eyeball_{side}"] > 0.5
             ids = np.flatnonzero(ball[faces].all(1))
             centre = stage.template[ball].mean(0)
+            axis = stage.head.gaze_axes[0 if side == "left" else 1].numpy()
             radius = float(np.linalg.norm(stage.template[ball][:, :2] - centre[:2], axis=1).max())
-            uv = eyes.eyeball_uv(stage.template, centre)
-            texture = eyes.paint_eye(traits, seed, radius)
-            pieces.append(
-                Piece(f"eye {side}", faces[ids].astype(np.int32), uv[faces[ids]], count, Material(texture, EYE, 0.9, 8))
+            uv = eyes.eyeball_uv(stage.template, centre, axis)
+            material = Material(
+                eyes.paint_eye(traits, seed, radius, self.assets.iris if self.assets else None), EYE, 0.9, 8
             )
+            pieces.append(Piece(f"eye {side}", "head", faces[ids], uv[faces[ids]], material))
         for name, color in (("teeth", (226, 216, 198)), ("tongue", (170, 84, 80))):
             ids = np.flatnonzero((soft[name] > 0.5)[faces].all(1))
             texture = np.full((2, 2, 4), 255, np.uint8)
             texture[..., :3] = color
-            pieces.append(
-                Piece(name, faces[ids].astype(np.int32), np.full((len(ids), 3, 2), 0.5, np.float32), count, Material(texture, SKIN, 0.12, 5))
-            )
-        self._head_pieces = len(pieces)
+            uv = np.full((len(ids), 3, 2), 0.5, np.float32)
+            pieces.append(Piece(name, "head", faces[ids], uv, Material(texture, SKIN, 0.12, 5)))
         for patch in (canvas.patch for canvas in stage.canvases):
             if patch.name in ("skull", "nape"):
                 cloth = clothes.paint_cloth(patch.positions, traits, seed, whole=False)
                 low = (clothes.below_neckline(stage.template, traits.neckline) > -0.02)[faces[patch.faces]].any(1)
                 material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
                 pieces.append(
-                    Piece(f"collar {patch.name}", faces[patch.faces][low].astype(np.int32), patch.corner_uv[low], count, material)
+                    Piece(f"collar {patch.name}", "shell", faces[patch.faces][low], patch.corner_uv[low], material)
                 )
-        self._shell_pieces = len(pieces)
-        places = clothes.torso_positions(self.torso, 160, 320)
+        places = clothes.torso_positions(self.torso, 128, 256)
         cloth = clothes.paint_cloth(places, traits, seed, whole=True)
-        cloth[..., 3] = 255
-        pieces.append(
-            Piece("torso", self.torso.faces, self.torso.corner_uv, len(self.torso.places), Material(cloth, MATTE, 0.02, 3, two_sided=True))
-        )
+        material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
+        pieces.append(Piece("torso", "torso", self.torso.faces, self.torso.corner_uv, material))
+        sizes = {"head": len(stage.template), "shell": len(stage.template), "torso": len(self.torso.places)}
         for hair in self.hair:
-            pieces.append(Piece(hair.name, hair.faces, hair.corner_uv, len(hair.vertices), hair.material, hair.tint))
+            pieces.append(Piece(hair.name, hair.name, hair.faces, hair.corner_uv, hair.material))
+            sizes[hair.name] = len(hair.vertices)
         for thing in self.accessories:
-            solid = thing.solid
-            pieces.append(Piece(thing.name, solid.faces, solid.corner_uv, len(solid.vertices), thing.material))
-        self.pieces = pieces
-        self.scene = Scene(pieces)
+            pieces.append(Piece(thing.name, thing.name, thing.solid.faces, thing.solid.corner_uv, thing.material))
+            sizes[thing.name] = len(thing.solid.vertices)
+        return Scene(pieces, sizes, {hair.name: hair.tint for hair in self.hair})
 
     def _measure_visibility(self) -> Visibility:
         """Which light reaches the head at rest, past itself, its hair and its shoulders."""
@@ -143,10 +158,11 @@ class Person:
 
     # -- one frame -----------------------------------------------------------------------------------------------------
 
-    def pose(self, params: HeadParams) -> HeadMesh:
-        """The head model's mesh for one frame's parameters (no leading dims)."""
+    def pose(self, params: HeadParams) -> tuple[Array, Array]:
+        """The head's vertices [N, 3] and its loose points [M, 3] for one frame's parameters (no leading dims)."""
+        params = params.replace(shape=self.shape)
         with torch.inference_mode():
-            return self.stage.head(params.replace(shape=self.shape))
+            return self.stage.head(params).vertices.numpy(), self.stage.head.attachments(params).numpy()
 
     def render(
         self,
@@ -158,12 +174,11 @@ class Person:
         lighting: Lighting,
     ) -> Rendered:
         """A frame in linear light with alpha."""
-        mesh = self.pose(params)
-        posed = self.pose_pieces(mesh.vertices.numpy(), lighting)
+        posed = self.pose_blocks(*self.pose(params), lighting)
         return self.scene.render(posed, world_to_cam, K, height, width, lighting.for_renderer())
 
-    def pose_pieces(self, vertices: Array, lighting: Lighting) -> list[Posed]:
-        """All pieces for head vertices [N, 3] in the world."""
+    def pose_blocks(self, vertices: Array, attachments: Array, lighting: Lighting) -> dict[str, Posed]:
+        """All blocks of the scene for the head's vertices [N, 3] and loose points [M, 3] in the world."""
         stage = self.stage
         skull = rigid_pose(self.rest[stage.rigid_ids], vertices[stage.rigid_ids])
         normals = vertex_normals(torch.from_numpy(vertices), stage.head.faces).numpy()
@@ -182,20 +197,25 @@ class Person:
         shell = Posed(vertices + np.float32(0.004) * normals, normals, arriving)
         body = rigid_pose(self.rest[stage.neck_loop], vertices[stage.neck_loop])
         torso = shell.vertices[self.torso.anchors] + self.torso.offsets @ body.rotation.T
-        torso_normals = vertex_normals(torch.from_numpy(torso), torch.from_numpy(self.torso.faces.astype(np.int64))).numpy()
-        posed = [head] * self._head_pieces + [shell] * (self._shell_pieces - self._head_pieces)
-        posed.append(Posed(torso, torso_normals, np.full(len(torso), arriving[stage.neck_loop].mean(), np.float32)))
-        posed += [self._pose_hair(hair, vertices, skull) for hair in self.hair]
+        torso_normals = vertex_normals(
+            torch.from_numpy(torso), torch.from_numpy(self.torso.faces.astype(np.int64))
+        ).numpy()
+        shade = np.full(len(torso), arriving[stage.neck_loop].mean(), np.float32)
+        posed = {"head": head, "shell": shell, "torso": Posed(torso, torso_normals, shade)}
+        points = np.concatenate([vertices, attachments])
+        for hair in self.hair:
+            posed[hair.name] = _pose_hair(hair, points, skull)
         for thing in self.accessories:
             moved = thing.solid.vertices @ skull.rotation.T + skull.translation
-            posed.append(Posed(moved, thing.solid.normals @ skull.rotation.T))
+            posed[thing.name] = Posed(moved, thing.solid.normals @ skull.rotation.T)
         return posed
 
-    def _pose_hair(self, hair: HairPiece, vertices: Array, skull: Pose) -> Posed:
-        corners = self.stage.faces[hair.root_faces]
-        roots = (vertices[corners] * hair.root_weights[..., None]).sum(1)
-        moved = roots + (hair.vertices - hair.roots) @ skull.rotation.T
-        return Posed(moved.astype(np.float32), hair.normals @ skull.rotation.T, hair.occlusion)
+
+def _pose_hair(hair: HairPiece, points: Array, skull: Pose) -> Posed:
+    """Roots follow the skin or their loose points [N + M, 3]; what grows from them turns with the skull."""
+    roots = (points[hair.anchors] * hair.weights[..., None]).sum(1)
+    moved = roots + (hair.vertices - hair.roots) @ skull.rotation.T
+    return Posed(moved.astype(np.float32), hair.normals @ skull.rotation.T, hair.occlusion)
 
 
 def _under_cap(hair: HairPiece, accessories: list[Accessory]) -> HairPiece:

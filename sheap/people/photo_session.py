@@ -30,8 +30,8 @@ _YAW_DEG = {"multiview_neutral": 70.0, "multiview_expressions": 45.0, "multiview
 
 @dataclass(frozen=True)
 class Photo:
-    """challenge, name; picture [H, W, 3] uint8 RGB; box (left, top, right, bottom) px of the face; what is worn; params of the
-    head (no leading dims)."""
+    """challenge, name; picture [H, W, 3] uint8 RGB; box (left, top, right, bottom) px of the face; what is worn;
+    params of the head (no leading dims)."""
 
     challenge: str
     name: str
@@ -83,8 +83,10 @@ def _photo(
     rendered = person.render(params, shot.world_to_cam[0], shot.K, shot.height, shot.width, lighting)
     picture = photograph(rendered.color + background * (1 - rendered.alpha[..., None]), lens, rng)
     with torch.inference_mode():
-        vertices = person.pose(params).vertices
-        cameras = Cameras(torch.from_numpy(shot.world_to_cam[:1]), torch.from_numpy(shot.K)[None], shot.height, shot.width)
+        vertices = torch.from_numpy(person.pose(params)[0])
+        cameras = Cameras(
+            torch.from_numpy(shot.world_to_cam[:1]), torch.from_numpy(shot.K)[None], shot.height, shot.width
+        )
         pixels, _ = project(stage.head.landmarks(vertices), cameras)
     low, high = pixels[0].numpy().min(0), pixels[0].numpy().max(0)
     return Photo(challenge, f"IMG_{view:04d}", picture, (low[0], low[1], high[0], high[1]), accessory, params)
@@ -102,7 +104,9 @@ def _pose(
     pitch, roll = rng.normal(0, 0.08), rng.normal(0, 0.05)
     root = np.array([[0.5 * pitch, (1 - neck_share) * yaw, 0.5 * roll]])
     neck = np.array([[0.5 * pitch, neck_share * yaw, 0.5 * roll]])
-    gaze = np.array([[rng.normal(0, 0.08) - 0.3 * yaw * rng.random(), rng.normal(0, 0.05)]], np.float32).clip(-0.45, 0.45)
+    gaze = np.array([[rng.normal(0, 0.08) - 0.3 * yaw * rng.random(), rng.normal(0, 0.05)]], np.float32).clip(
+        -0.45, 0.45
+    )
     actions = np.zeros(len(head.action_names), np.float32)
     if challenge == "multiview_expressions":
         actions = feeling_actions(rng, head, 1.0)

@@ -1,7 +1,7 @@
 """The people's own renderer: one z-buffer pass with alpha cut-outs over many textured materials, then shading.
 
-`sheap.render.mesh` rasterises opaque meshes for training; hair, lashes and lenses need a texture's alpha inside the depth
-test, which is what this file adds. Pixel centres at +0.5, OpenCV camera axes, linear light.
+`sheap.render.mesh` rasterises opaque meshes for training; hair, lashes and lenses need a texture's alpha inside the
+depth test, which is what this file adds. Pixel centres at +0.5, OpenCV camera axes, linear light.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SKIN, EYE, HAIR, MATTE = 0, 1, 2, 3
 class Material:
     """A texture and how it is lit.
 
-    texture: uint8 sRGB [H, W, 4]; alpha decides which pixels exist. kind: SKIN, EYE, HAIR or MATTE. gloss: strength of the
-    highlights (0..1), sharpness: the Blinn-Phong exponent is 2 to this power. two_sided: seen from behind too. screen_door: alpha thins the
-    surface evenly (lenses) instead of cutting its outline (hair).
+    texture: uint8 sRGB [H, W, 4]; alpha decides which pixels exist. kind: SKIN, EYE, HAIR or MATTE. gloss: strength
+    of the highlights (0..1), sharpness: the Blinn-Phong exponent is 2 to this power. two_sided: seen from behind too.
+    screen_door: alpha thins the surface evenly (lenses) instead of cutting its outline (hair).
     """
 
     texture: NDArray[np.uint8]
@@ -38,21 +38,20 @@ class Material:
 
 @dataclass(frozen=True)
 class Piece:
-    """What of a mesh stays the same in every frame: faces [F, 3] of num_vertices vertices, corner_uv [F, 3, 2] (0..1, origin
-    top-left), one material, and tint [N, 3], which multiplies the texture."""
+    """What of a mesh stays the same in every frame: faces [F, 3] into the vertices of a named block, corner_uv [F, 3,
+    2] (0..1, origin top-left) and one material. Several pieces can share a block."""
 
     name: str
+    block: str
     faces: NDArray[np.int32]
     corner_uv: NDArray[np.float32]
-    num_vertices: int
     material: Material
-    tint: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class Posed:
-    """A piece in one frame: vertices [N, 3] (world, m), normals [N, 3] (unit), and occlusion [N], the share of light that
-    arrives (0..1; None: all of it)."""
+    """A block of vertices in one frame: vertices [N, 3] (world, m), normals [N, 3] (unit), and occlusion [N], the
+    share of light that arrives (0..1; None: all of it)."""
 
     vertices: NDArray[np.float32]
     normals: NDArray[np.float32]
@@ -61,8 +60,8 @@ class Posed:
 
 @dataclass(frozen=True)
 class Light:
-    """irradiance: [3, 4, 4] quadratic form, E_c(n) = (n, 1) M_c (n, 1)^T. directions [L, 3] (towards the light, world) and
-    colors [L, 3] of the lamps that make highlights."""
+    """irradiance: [3, 4, 4] quadratic form, E_c(n) = (n, 1) M_c (n, 1)^T. directions [L, 3] (towards the light,
+    world) and colors [L, 3] of the lamps that make highlights."""
 
     irradiance: NDArray[np.float32]
     directions: NDArray[np.float32]
@@ -71,34 +70,41 @@ class Light:
 
 @dataclass(frozen=True)
 class Rendered:
-    """color [H, W, 3] linear light, premultiplied by alpha; alpha [H, W]; piece_ids [H*s, W*s] int16 (-1 none) and
-    depth [H*s, W*s] (m; inf none) at the supersampled size."""
+    """color [H, W, 3] linear light, premultiplied by alpha; alpha [H, W]; piece_ids [H, W] int16, the piece seen by
+    the sample nearest to each pixel's centre (-1: none)."""
 
     color: NDArray[np.float32]
     alpha: NDArray[np.float32]
     piece_ids: NDArray[np.int16]
-    depth: NDArray[np.float32]
 
 
 class Scene:
-    """Pieces merged once into flat arrays, so that a frame costs only its moved vertices."""
+    """Pieces merged once into flat arrays, so that a frame costs only its moved vertices.
 
-    def __init__(self, pieces: list[Piece]) -> None:
+    block_sizes: number of vertices by block name. tints [N, 3] by block name: colours that multiply the textures.
+    """
+
+    def __init__(
+        self, pieces: list[Piece], block_sizes: dict[str, int], tints: dict[str, NDArray[np.float32]] | None = None
+    ) -> None:
         self.pieces = pieces
-        starts = np.cumsum([0] + [piece.num_vertices for piece in pieces])[:-1]
-        self._faces = np.concatenate([p.faces.astype(np.int32) + np.int32(s) for p, s in zip(pieces, starts)])
+        self.block_sizes = block_sizes
+        starts = dict(zip(block_sizes, np.cumsum([0, *block_sizes.values()])))
+        self._faces = np.concatenate([p.faces.astype(np.int32) + np.int32(starts[p.block]) for p in pieces])
         self._corner_uv = np.concatenate([p.corner_uv for p in pieces]).astype(np.float32)
         self._face_piece = np.concatenate([np.full(len(p.faces), i, np.int16) for i, p in enumerate(pieces)])
-        self._tint = np.concatenate(
-            [np.ones((p.num_vertices, 3), np.float32) if p.tint is None else p.tint.astype(np.float32) for p in pieces]
-        )
+        self._tint = np.ones((sum(block_sizes.values()), 3), np.float32)
+        for name, tint in (tints or {}).items():
+            self._tint[starts[name] : starts[name] + len(tint)] = tint
         self._texels, self._texture_table = _pack([p.material.texture for p in pieces])
-        self._flags = np.array([[p.material.kind, p.material.two_sided, p.material.screen_door] for p in pieces], np.int32)
+        self._flags = np.array(
+            [[p.material.kind, p.material.two_sided, p.material.screen_door] for p in pieces], np.int32
+        )
         self._gloss = np.array([[p.material.gloss, p.material.sharpness] for p in pieces], np.float32)
 
     def render(
         self,
-        posed: list[Posed],
+        posed: dict[str, Posed],
         world_to_cam: NDArray,
         K: NDArray,
         height: int,
@@ -107,20 +113,21 @@ class Scene:
         *,
         supersample: int = 2,
     ) -> Rendered:
-        """The posed pieces (same order as `pieces`) from a camera: world_to_cam [4, 4], K [3, 3] in output pixels."""
-        for piece, pose in zip(self.pieces, posed, strict=True):
-            assert len(pose.vertices) == piece.num_vertices, piece.name
-        vertices = np.concatenate([p.vertices for p in posed]).astype(np.float32)
-        normals = np.concatenate([p.normals for p in posed]).astype(np.float32)
+        """The posed blocks from a camera: world_to_cam [4, 4], K [3, 3] in output pixels."""
+        blocks = [posed[name] for name in self.block_sizes]
+        for (name, size), block in zip(self.block_sizes.items(), blocks):
+            assert len(block.vertices) == size, name
+        vertices = np.concatenate([b.vertices for b in blocks]).astype(np.float32, copy=False)
+        normals = np.concatenate([b.normals for b in blocks]).astype(np.float32, copy=False)
         occlusion = np.concatenate(
-            [np.ones(len(p.vertices), np.float32) if p.occlusion is None else p.occlusion for p in posed]
-        ).astype(np.float32)
+            [np.ones(len(b.vertices), np.float32) if b.occlusion is None else b.occlusion for b in blocks]
+        ).astype(np.float32, copy=False)
         rotation = np.asarray(world_to_cam[:3, :3], np.float32)
         translation = np.asarray(world_to_cam[:3, 3], np.float32)
         in_cam = vertices @ rotation.T + translation
         eye = -rotation.T @ translation
         big_K = np.asarray(K, np.float32) * np.array([[supersample], [supersample], [1]], np.float32)
-        face_ids, weights, depth = _rasterize(
+        face_ids, weights = _rasterize(
             in_cam, self._faces, self._corner_uv, self._face_piece, self._flags, self._texels, self._texture_table,
             big_K, height * supersample, width * supersample,
         )  # fmt: skip
@@ -129,12 +136,11 @@ class Scene:
             self._flags, self._gloss, self._texels, self._texture_table, _LEVELS, light.irradiance, light.directions,
             light.colors, eye,
         )  # fmt: skip
-        covered = face_ids >= 0
-        piece_ids = np.where(covered, self._face_piece[np.maximum(face_ids, 0)], -1).astype(np.int16)
         # INTER_AREA at a whole factor is the plain mean of the samples.
         color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(covered.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        return Rendered(color, alpha, piece_ids, depth)
+        alpha = cv2.resize((face_ids >= 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        seen = face_ids[supersample // 2 :: supersample, supersample // 2 :: supersample]
+        return Rendered(color, alpha, np.where(seen >= 0, self._face_piece[np.maximum(seen, 0)], -1).astype(np.int16))
 
 
 _LEVELS = srgb_to_linear(np.arange(256) / 255)
@@ -237,7 +243,7 @@ def _rasterize(in_cam, faces, corner_uv, face_piece, flags, texels, table, K, he
                 face_ids[y, x] = f
                 weights[y, x, 0] = b0
                 weights[y, x, 1] = b1
-    return face_ids, weights, depth
+    return face_ids, weights
 
 
 @numba.njit(cache=True, fastmath=True)

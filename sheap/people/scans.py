@@ -1,4 +1,5 @@
-"""Turns a neutral identity into what a face scanner would deliver: a dense surface with noise, holes and ragged borders."""
+"""Turns a neutral identity into what a face scanner would deliver: a dense surface with noise, holes and ragged
+borders."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """subdivisions: how often each face is split in four. noise_mm: spread of the surface along its normal. pick_mm: spread of
-    the clicks that mark landmarks. num_holes: patches the scanner missed away from the face."""
+    """subdivisions: how often each face is split in four. noise_mm: spread of the surface along its normal. pick_mm:
+    spread of the clicks that mark landmarks. num_holes: patches the scanner missed away from the face."""
 
     subdivisions: int
     noise_mm: float
@@ -35,7 +36,8 @@ class ScanSettings:
 
 @dataclass(frozen=True)
 class Scan:
-    """vertices [N, 3] mm in the scanner's own axes, faces [F, 3], landmarks [7, 3] mm (NoW's order) on vertices of the scan.
+    """vertices [N, 3] mm in the scanner's own axes, faces [F, 3], landmarks [7, 3] mm (NoW's order) on vertices of
+    the scan.
 
     rotation [3, 3] and translation_mm [3] took the head's space to the scanner's.
     """
@@ -142,5 +144,9 @@ def _noise(vertices: Array, faces: NDArray, spread: float, rng: np.random.Genera
     """Displacements [N, 3] along the normals: waves of a scanner's calibration, texture of its matching, and grain."""
     normals = smooth_normals(vertices.astype(np.float32), faces)
     points = vertices.astype(np.float32)
-    height = 0.6 * point_noise(rng, points, 0.03) + 0.7 * point_noise(rng, points, 0.006) + 0.4 * rng.standard_normal(len(points))
+    height = (
+        0.6 * point_noise(rng, points, 0.03)
+        + 0.7 * point_noise(rng, points, 0.006)
+        + 0.4 * rng.standard_normal(len(points))
+    )
     return spread * height[:, None] * normals

@@ -1,4 +1,5 @@
-"""Simple solids for things people wear and hold: tubes, boxes, balls and sheets, as triangle meshes with normals and UVs."""
+"""Simple solids for things people wear and hold: tubes, boxes, balls and sheets, as triangle meshes with normals and
+UVs."""
 
 from __future__ import annotations
 
@@ -22,24 +23,24 @@ class Solid:
     def moved(self, rotation: Array, translation: Array) -> Solid:
         """Rotated by [3, 3], then shifted by [3]."""
         rotation = np.asarray(rotation, np.float32)
-        return Solid(
-            (self.vertices @ rotation.T + np.asarray(translation, np.float32)).astype(np.float32), self.normals @ rotation.T,
-            self.faces, self.corner_uv,
-        )  # fmt: skip
+        vertices = self.vertices @ rotation.T + np.asarray(translation, np.float32)
+        return Solid(vertices.astype(np.float32), self.normals @ rotation.T, self.faces, self.corner_uv)
 
 
 def joined(solids: list[Solid]) -> Solid:
     """One mesh of several."""
     starts = np.cumsum([0] + [len(s.vertices) for s in solids])[:-1]
     return Solid(
-        np.concatenate([s.vertices for s in solids]), np.concatenate([s.normals for s in solids]),
+        np.concatenate([s.vertices for s in solids]),
+        np.concatenate([s.normals for s in solids]),
         np.concatenate([s.faces + np.int32(start) for s, start in zip(solids, starts)]),
         np.concatenate([s.corner_uv for s in solids]),
-    )  # fmt: skip
+    )
 
 
 def grid_solid(points: Array, *, wrap: bool = False) -> Solid:
-    """A sheet of points [R, C, 3]; seen from outside, rows run down and columns to the right. wrap: the last column meets the first."""
+    """A sheet of points [R, C, 3]; seen from outside, rows run down and columns to the right. wrap: the last column
+    meets the first."""
     rows, columns = points.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
     if wrap:
@@ -56,7 +57,8 @@ def grid_solid(points: Array, *, wrap: bool = False) -> Solid:
 
 
 def tube(line: Array, radii: Array, sides: int = 8, *, closed: bool = False) -> Solid:
-    """A tube around a line [P, 3] with radii [P]; rounded by small end radii; closed: the line's end meets its start."""
+    """A tube around a line [P, 3] with radii [P]; rounded by small end radii; closed: the line's end meets its
+    start."""
     line = np.asarray(line, np.float32)
     radii = np.broadcast_to(np.asarray(radii, np.float32), len(line))
     if closed:
@@ -119,7 +121,9 @@ def rounded_box(size: Array, corner: float) -> Solid:
     front, back = np.array([0, 0, half[2]]), np.array([0, 0, -half[2]])
     middle = np.zeros_like(rim)
     edge = 0.8
-    sheet = np.stack([middle + front, inner + front, rim + edge * front, rim + edge * back, inner + back, middle + back])
+    sheet = np.stack(
+        [middle + front, inner + front, rim + edge * front, rim + edge * back, inner + back, middle + back]
+    )
     solid = grid_solid(sheet[:, ::-1], wrap=True)
     # Textures see it from the front.
     flat = np.stack([0.5 + solid.vertices[:, 0] / size[0], 0.5 - solid.vertices[:, 1] / size[1]], -1)

@@ -1,4 +1,5 @@
-"""Paints skin: tone, blood, freckles, lines, lips, brows, stubble and hair roots, as sRGB textures of the UV patches."""
+"""Paints skin: tone, blood, freckles, lines, lips, brows, stubble and hair roots, as sRGB textures of the UV
+patches."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _TONES_AT = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 _TONES = np.array([[243, 210, 192], [228, 184, 154], [194, 141, 105], [139, 91, 64], [86, 56, 43]]) / 255
 """Skin from fair to dark, sRGB."""
 
-# What one unit of blood and of melanin does to the log of linear RGB: blood takes green and blue, melanin takes all, blue most.
+# What one unit of blood and of melanin does to the log of linear RGB: blood takes green and blue, melanin takes all,
+# blue most.
 _BLOOD = np.array([-0.03, -0.34, -0.30], np.float32)
 _MELANIN = np.array([-0.30, -0.46, -0.58], np.float32)
 
@@ -35,8 +37,8 @@ class EyeOpenings:
 
 @dataclass(frozen=True)
 class Canvas:
-    """A patch with what every person's skin has in the same place, each [H, W]: blood (cheeks, nose, chin, ears, lids), tired
-    (under the eyes), lids, freckled. openings: the lids' edges, where the patch has eyes."""
+    """A patch with what every person's skin has in the same place, each [H, W]: blood (cheeks, nose, chin, ears,
+    lids), tired (under the eyes), lids, freckled. openings: the lids' edges, where the patch has eyes."""
 
     patch: UvPatch
     blood: Array
@@ -66,11 +68,13 @@ def skin_tone(traits: Traits) -> Array:
     return srgb_to_linear(tone) * np.exp(traits.undertone * np.array([0.0, -0.05, 0.07], np.float32))
 
 
-def paint_skin(canvas: Canvas, traits: Traits, seed: int, photo: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def paint_skin(
+    canvas: Canvas, traits: Traits, seed: int, photo: NDArray[np.uint8] | None = None, *, with_brows: bool = True
+) -> NDArray[np.uint8]:
     """The texture of one patch, uint8 sRGB [H, W, 4] (opaque).
 
-    photo: a skin picture [H, W, 3] of the patch to start from instead of the procedural base; lips, brows and hair roots are
-    painted on both. Patches of one person share `seed`, so that colours meet at their seams.
+    photo: a skin picture [H, W, 3] of the patch to start from instead of the procedural base; lips, brows and hair
+    roots are painted on both. Patches of one person share `seed`, so that colours meet at their seams.
     """
     patch = canvas.patch
     points = patch.positions
@@ -118,7 +122,11 @@ def paint_skin(canvas: Canvas, traits: Traits, seed: int, photo: NDArray[np.uint
 
     hair = np.log(srgb_to_linear(np.array(traits.hair_color)))
     brow_hair = np.minimum(hair, np.log(np.float32(0.16)))
-    cover = _brow_cover(points, traits, rng) if patch.name == "face" else np.zeros((height, width), np.float32)
+    cover = (
+        _brow_cover(points, traits, rng)
+        if patch.name == "face" and with_brows
+        else np.zeros((height, width), np.float32)
+    )
     cover = np.maximum(cover, _stubble_cover(points, patch.regions["lips"], traits, fine, pores))
     log_color += cover[..., None] * (brow_hair - log_color)
     roots = _root_cover(points, patch, traits, fine, mottle)
@@ -147,7 +155,11 @@ def _lines(points: Array, warp: Array) -> Array:
     forehead = forehead * smoothstep(0.025, 0.034, y) * smoothstep(0.068, 0.058, y) * smoothstep(0.055, 0.035, x)
     angle = np.arctan2(y + 0.002, x - 0.044)
     radius = np.hypot(y + 0.002, x - 0.044)
-    crow = np.clip(np.cos(angle * 14 + warp) - 0.4, 0, 1) * smoothstep(0.004, 0.008, radius) * smoothstep(0.022, 0.014, radius)
+    crow = (
+        np.clip(np.cos(angle * 14 + warp) - 0.4, 0, 1)
+        * smoothstep(0.004, 0.008, radius)
+        * smoothstep(0.022, 0.014, radius)
+    )
     crow = crow * smoothstep(1.0, 0.6, np.abs(angle))
     along = np.clip((-0.045 - y) / 0.032, 0, 1)
     fold_x = 0.0185 + 0.014 * along + 0.001 * warp
@@ -173,7 +185,9 @@ def _paint_lips(log_color: Array, lips: Array, traits: Traits, fine: Array) -> A
 
 def _brow_cover(points: Array, traits: Traits, rng: np.random.Generator) -> Array:
     along, across = places.brow_coordinates(points, traits.brow_arch, traits.brow_height)
-    half = traits.brow_thickness * np.interp(along, [-0.02, 0.1, 0.5, 0.8, 1.02], [0.75, 1.0, 0.85, 0.55, 0.12]).astype(np.float32)
+    half = traits.brow_thickness * np.interp(along, [-0.02, 0.1, 0.5, 0.8, 1.02], [0.75, 1.0, 0.85, 0.55, 0.12]).astype(
+        np.float32
+    )
     edge = np.abs(across) / np.maximum(half, 1e-5)
     body = smoothstep(1.15, 0.55, edge) * smoothstep(-0.06, 0.10, along) * smoothstep(1.06, 0.93, along)
     # Hairs point up near the nose and along the brow further out: noise stretched along that direction.

@@ -1,4 +1,5 @@
-"""What all rendered people share: the head model as arrays, its UV atlas, soft region masks, lids' edges and the torso's loop.
+"""What all rendered people share: the head model as arrays, its UV atlas, soft region masks, lids' edges and the
+torso's loop.
 
 Built once a process; a person adds only what is theirs.
 """
@@ -26,8 +27,9 @@ Array = NDArray[np.float32]
 class StageSet:
     """head; template [N, 3], faces [F, 3]; canvases: the skin's patches, ready to paint;
     soft_regions: vertex weights [N] by name;
-    neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids: skull vertices
-    that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and the lower inner lip."""
+    neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
+    skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
+    the lower inner lip."""
 
     head: HeadModel
     template: Array
@@ -84,9 +86,7 @@ def _lid_halves(template: Array, faces: NDArray, masks: dict[str, NDArray]) -> l
 
 def _lid_edges(patch: UvPatch, template: Array, lids: list[tuple[NDArray, NDArray]]) -> EyeOpenings:
     """Distances of a patch's texels to the upper and the lower lids' edges."""
-    upper, lower = (
-        np.minimum(*(_near(patch.positions, template[halves[k]]) for halves in lids)) for k in range(2)
-    )
+    upper, lower = (np.minimum(*(_near(patch.positions, template[halves[k]]) for halves in lids)) for k in range(2))
     return EyeOpenings(upper, lower)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from sheap.people.noise import smoothstep
+from sheap.people.wearer import Wearer
 
 Array = NDArray[np.float32]
 
@@ -19,12 +20,10 @@ _MAP_ROWS, _MAP_COLUMNS = 48, 96
 
 @dataclass(frozen=True)
 class Strands:
-    """lines [S, P, 3] (m, rest pose of one identity), root_faces [S] (head face under each root) and root_weights [S, 3],
-    widths [S] (m at the widest), side [S, P, 3] (unit, across the ribbon), normals [S, P, 3] (unit, out of it)."""
+    """lines [S, P, 3] (m, rest pose of one identity), widths [S] (m at the widest), side [S, P, 3] (unit, across the
+    ribbon), normals [S, P, 3] (unit, out of it)."""
 
     lines: Array
-    root_faces: NDArray[np.int64]
-    root_weights: Array
     widths: Array
     side: Array
     normals: Array
@@ -32,20 +31,25 @@ class Strands:
 
 @dataclass(frozen=True)
 class Roots:
-    """Where strands start: face ids [S], barycentrics [S, 3], positions and normals [S, 3] on the identity, and places [S, 3]
-    on the mean head."""
+    """Where strands start: corners [S, 3] (vertices of the face below), barycentrics [S, 3], positions and normals
+    [S, 3] on the identity, and places [S, 3] on the mean head."""
 
-    faces: NDArray[np.int64]
+    corners: NDArray[np.int64]
     weights: Array
     positions: Array
     normals: Array
     places: Array
 
+    def pick(self, index: NDArray) -> Roots:
+        """The roots at an index array or mask, in its order."""
+        return Roots(
+            self.corners[index], self.weights[index], self.positions[index], self.normals[index], self.places[index]
+        )
 
-def sample_roots(
-    rng: np.random.Generator, count: int, faces: NDArray, face_density: Array, vertices: Array, normals: Array, template: Array
-) -> Roots:
-    """`count` random roots on faces [F, 3], in proportion to area times face_density [F]."""
+
+def sample_roots(rng: np.random.Generator, count: int, face_density: Array, wearer: Wearer) -> Roots:
+    """`count` random roots, in proportion to area on the mean head times face_density [F]."""
+    template, faces = wearer.template, wearer.faces
     corners = template[faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     chance = area * face_density
@@ -58,13 +62,14 @@ def sample_roots(
     def at(values: Array) -> Array:
         return (values[faces[ids]] * weights[..., None]).sum(1).astype(np.float32)
 
-    root_normals = at(normals)
+    root_normals = at(wearer.normals)
     root_normals /= np.linalg.norm(root_normals, axis=-1, keepdims=True)
-    return Roots(ids, weights, at(vertices), root_normals, at(template))
+    return Roots(faces[ids], weights, at(wearer.vertices), root_normals, at(template))
 
 
 def head_radius_map(vertices: Array, faces: NDArray, centre: Array, rng: np.random.Generator) -> Array:
-    """Largest distance of the surface from `centre` by direction: [rows (down from +y), columns (around, from +z)], m."""
+    """Largest distance of the surface from `centre` by direction: [rows (down from +y), columns (around, from +z)],
+    m."""
     corners = vertices[faces]
     u, v = rng.random((2, 24, len(faces), 1)).astype(np.float32)
     flip = u + v > 1
@@ -77,13 +82,16 @@ def head_radius_map(vertices: Array, faces: NDArray, centre: Array, rng: np.rand
     np.maximum.at(grid, (row, column), radius)
     while (empty := grid == 0).any():
         padded = np.pad(np.pad(grid, ((1, 1), (0, 0)), mode="edge"), ((0, 0), (1, 1)), mode="wrap")
-        near = np.max([padded[1 + i : 1 + i + _MAP_ROWS, 1 + j : 1 + j + _MAP_COLUMNS] for i in (-1, 0, 1) for j in (-1, 0, 1)], 0)
+        near = np.max(
+            [padded[1 + i : 1 + i + _MAP_ROWS, 1 + j : 1 + j + _MAP_COLUMNS] for i in (-1, 0, 1) for j in (-1, 0, 1)], 0
+        )
         grid = np.where(empty, near, grid)
     return grid
 
 
 def comb_towards(roots: Roots, knot: Array, layer: Array, centre: Array, radius_map: Array, points: int) -> Array:
-    """Lines [S, points, 3] that lie on the head from each root to a knot of hair, along great circles about `centre`."""
+    """Lines [S, points, 3] that lie on the head from each root to a knot of hair, along great circles about
+    `centre`."""
     start, end = roots.positions - centre, np.broadcast_to(knot - centre, roots.positions.shape)
     start_radius = np.linalg.norm(start, axis=-1)
     first, last = start / start_radius[:, None], end / np.linalg.norm(end, axis=-1, keepdims=True)
@@ -126,9 +134,9 @@ def grow(
 ) -> Strands:
     """Lets strands grow.
 
-    directions [S, 3]: along the skin at the root; lift [S]: how much they start along the normal (0..1); layer [S]: how far (m)
-    above the skin they lie; comb [S, 3]: a pull along the way; curl (m) and curl_length (m): waves. keep_off_face: strands are
-    cut where they would hang over the face below fringe_y (m, on the mean head).
+    directions [S, 3]: along the skin at the root; lift [S]: how much they start along the normal (0..1); layer [S]:
+    how far (m) above the skin they lie; comb [S, 3]: a pull along the way; curl (m) and curl_length (m): waves.
+    keep_off_face: strands are cut where they would hang over the face below fringe_y (m, on the mean head).
     """
     count = len(lengths)
     start = directions * (1 - lift)[:, None] + roots.normals * lift[:, None]
@@ -145,18 +153,11 @@ def grow(
     rows = np.arange(count)[:, None]
     lines = lines[rows, low] * (1 - part) + lines[rows, low + 1] * part
     widths = np.where(used < 2, 0, widths)
-    return as_strands(roots, lines, widths, roll, curl, curl_length, centre, rng)
+    return as_strands(lines, widths, roll, curl, curl_length, centre, rng)
 
 
 def as_strands(
-    roots: Roots,
-    lines: Array,
-    widths: Array,
-    roll: float,
-    curl: float,
-    curl_length: float,
-    centre: Array,
-    rng: np.random.Generator,
+    lines: Array, widths: Array, roll: float, curl: float, curl_length: float, centre: Array, rng: np.random.Generator
 ) -> Strands:
     """Gives lines [S, P, 3] curls and a ribbon's two directions. roll (radians): how unevenly ribbons lie."""
     count, points = lines.shape[:2]
@@ -179,9 +180,8 @@ def as_strands(
     normals = 0.45 * face_out + 0.75 * out
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     return Strands(
-        lines.astype(np.float32), roots.faces, roots.weights, widths.astype(np.float32), turned.astype(np.float32),
-        normals.astype(np.float32),
-    )  # fmt: skip
+        lines.astype(np.float32), widths.astype(np.float32), turned.astype(np.float32), normals.astype(np.float32)
+    )
 
 
 def ribbons(strands: Strands, columns: int, rng: np.random.Generator) -> tuple[Array, Array, NDArray[np.int32], Array]:
@@ -265,7 +265,8 @@ def _march(positions, start, lengths, layer, comb, comb_strength, gravity, centr
 
 
 def lock_texture(rng: np.random.Generator, columns: int, fullness: float, curly: float) -> NDArray[np.uint8]:
-    """Locks of hair side by side, uint8 [256, columns * 32, 4]: grey streaks (tinted by the renderer), alpha between hairs."""
+    """Locks of hair side by side, uint8 [256, columns * 32, 4]: grey streaks (tinted by the renderer), alpha between
+    hairs."""
     height, lock = 256, 32
     width = columns * lock
     y = np.linspace(0, 1, height, dtype=np.float32)[:, None]

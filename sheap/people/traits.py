@@ -1,4 +1,5 @@
-"""What makes one person look unlike another, drawn from a seed. Plain numbers and names, so people.json can hold them."""
+"""What makes one person look unlike another, drawn from a seed. Plain numbers and names, so people.json can hold
+them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sheap.head.model import IRIS_RADIUS
 
 HAIR_STYLES = ("bald", "receding", "buzz", "short", "quiff", "fringe", "curly", "afro", "medium", "long", "tied")
 BEARDS = ("none", "stubble", "moustache", "goatee", "full")
@@ -16,8 +19,8 @@ NECKLINES = ("crew", "v", "shirt", "turtleneck", "scoop")
 class Traits:
     """Colours are sRGB [3] in 0..1; unnamed numbers run 0..1.
 
-    melanin: skin from fair to dark; undertone: -1 yellowish .. 1 pinkish; blood: redness of cheeks and nose; age: lines and
-    uneven colour; brow_*: in metres or shares; iris_radius in metres.
+    melanin: skin from fair to dark; undertone: -1 yellowish .. 1 pinkish; blood: redness of cheeks and nose; age:
+    lines and uneven colour; brow_*: in metres or shares; iris_radius in metres.
     """
 
     melanin: float
@@ -105,7 +108,7 @@ def sample_traits(rng: np.random.Generator) -> Traits:
         beard=str(rng.choice(BEARDS, p=[0.28, 0.28, 0.1, 0.12, 0.22])) if masculine > 0.5 else "none",
         iris_color=_color(iris),
         iris_ring=float(rng.uniform(0.3, 1.0)),
-        iris_radius=float(rng.uniform(0.0057, 0.0063)),
+        iris_radius=float(rng.normal(IRIS_RADIUS, 0.0001)),
         pupil=float(rng.uniform(0.28, 0.5)),
         neckline=str(rng.choice(NECKLINES, p=[0.35, 0.18, 0.2, 0.12, 0.15])),
         cloth_color=_random_color(rng),
@@ -135,7 +138,16 @@ def _hair_style(rng: np.random.Generator, masculine: float, melanin: float, age:
         weights |= {"short": 3, "quiff": 2, "buzz": 1.5, "medium": 0.5, "long": 0.3, "tied": 0.3}
         weights |= {"receding": 0.3 + 2 * age, "bald": 0.4 + age}
     else:
-        weights |= {"bald": 0.05, "receding": 0, "buzz": 0.25, "short": 0.8, "quiff": 0.3, "long": 3, "medium": 3, "tied": 2}
+        weights |= {
+            "bald": 0.05,
+            "receding": 0,
+            "buzz": 0.25,
+            "short": 0.8,
+            "quiff": 0.3,
+            "long": 3,
+            "medium": 3,
+            "tied": 2,
+        }
     weights["afro"] = 1.5 if melanin > 0.6 else 0.15
     names = list(weights)
     shares = np.array([weights[name] for name in names])

@@ -1,7 +1,7 @@
 """Where each texel of the head's skin lies in space, so that skin can be painted by place ("red near the cheeks").
 
-The head's UV layout gives the face few texels, so the atlas is cut into patches of different density: the face is fine, the
-rest coarse. A patch's texture is a picture of a rectangle of the UV plane.
+The head's UV layout gives the face few texels, so the atlas is cut into patches of different density: the face is
+fine, the rest coarse. A patch's texture is a picture of a rectangle of the UV plane.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PAINTED_REGIONS = ("lips", "ears", "eyelids", "eye_sockets", "mouth_interior", "
 
 @dataclass(frozen=True)
 class UvPatch:
-    """One rectangle of the UV plane. faces [P]: the head's faces it textures; corner_uv [P, 3, 2]: their UVs inside the patch
-    (0..1, origin top-left); box (u0, v0, u1, v1) in the head's UVs (origin bottom-left).
+    """One rectangle of the UV plane. faces [P]: the head's faces it textures; corner_uv [P, 3, 2]: their UVs inside
+    the patch (0..1, origin top-left); box (u0, v0, u1, v1) in the head's UVs (origin bottom-left).
     positions [H, W, 3]: the mean head's surface, metres; regions: soft weights [H, W] by name."""
 
     name: str
@@ -75,7 +75,9 @@ def bake_patches(head: HeadModel) -> list[UvPatch]:
         regions = {region: baked[..., 3 + k] for k, region in enumerate(PAINTED_REGIONS)}
         patches.append(UvPatch(name, ids, corner_uv.astype(np.float32), box, baked[..., :3], regions))
     if left.any():
-        raise ValueError(f"head: {int(left.sum())} skin faces lie outside the known UV layout; people need the open head")
+        raise ValueError(
+            f"head: {int(left.sum())} skin faces lie outside the known UV layout; people need the open head"
+        )
     return patches
 
 

@@ -20,7 +20,8 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: in
     count = 0
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = None
-        for count, frame in enumerate(frames, 1):
+        for frame in frames:
+            count += 1
             if stream is None:
                 stream = container.add_stream("libx264", rate=Fraction(fps))
                 stream.height, stream.width = frame.shape[:2]
