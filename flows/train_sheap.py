@@ -7,6 +7,7 @@ the current folder: the checkout for `make demo`, the deployment's working direc
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import traceback
@@ -38,7 +39,7 @@ class FlowParams(StageParams):
 
 def checked_corpus(folder: str | Path) -> Path:
     """The absolute path of a folder of videos. Raises StageError when it is not one that can be trained on."""
-    path = Path(folder).expanduser().absolute()
+    path = Path(os.path.normpath(Path(folder).expanduser().absolute()))
     if not path.exists():
         raise StageError(f"corpus: {path}: no such folder")
     if not path.is_dir():

@@ -102,6 +102,9 @@ def test_checked_corpus_refuses_files_and_folders_without_videos(tmp_path: Path)
         checked_corpus(tmp_path)
     with pytest.raises(StageError, match="not a folder"):
         checked_corpus(tmp_path / "notes.txt")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/talk.MKV").write_bytes(b"x")
+    assert checked_corpus(f"{tmp_path}/deep/../deep") == tmp_path / "deep", "found in subfolders; no .. in params.yaml"
 
 
 def test_one_line_error_when_dvc_itself_refuses() -> None:
