@@ -10,6 +10,7 @@ from torch import Tensor
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH
+from sheap.head.recipe.landmarks import FACE_OVAL
 from sheap.head.recipe.topology import border_vertices
 
 FLIP_X = torch.tensor([-1.0, 1.0, 1.0])
@@ -180,6 +181,16 @@ def test_landmarks(head: HeadModel) -> None:
     # Upwards: chin, lower lip, upper lip, nose tip, between the eyes, forehead.
     assert (points[[152, 17, 0, 1, 168, 10], 1].diff() > 0).all()
     assert points[:, 2].argmax() in (1, 4), "the nose tip is foremost"
+
+
+def test_the_face_oval_runs_around_the_face(head: HeadModel) -> None:
+    """The outline wanders from view to view, so chance can place its points anywhere; neighbours give that away."""
+    oval = head.landmarks(head.template)[list(FACE_OVAL)]
+    steps = (oval.roll(-1, dims=0) - oval).norm(dim=1)
+    assert steps.min() > 0.005 and steps.max() < 0.025
+    angles = torch.atan2(oval[:, 0], oval[:, 1] - oval[:, 1].mean())
+    turns = (angles.roll(-1) - angles + torch.pi) % (2 * torch.pi) - torch.pi
+    assert (turns > 0).all(), "one round towards the person's left, from the forehead"
 
 
 def test_irises_lie_around_the_gaze(head: HeadModel) -> None:

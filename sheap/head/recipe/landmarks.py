@@ -51,7 +51,8 @@ class LandmarkSettings:
     identity_scale: float = 0.8
     seed: int = 0
     min_cosine: float = 0.3
-    outlier_mm: float = 6.0
+    coarse_cap_mm: float = 20.0
+    fine_cap_mm: float = 6.0
     min_seen_share: float = 0.1
     oval_weight: float = 0.25
 
@@ -66,7 +67,9 @@ def find_landmarks(head: HeadModel, detect: Detect, settings: LandmarkSettings) 
     corners = np.eye(3)
     _, first = np.unique(head.faces.numpy()[allowed].reshape(-1), return_index=True)
     face_ids, barycentrics = allowed[first // 3], corners[first % 3]
-    costs = _costs(head, sights, face_ids, barycentrics, np.arange(NUM_SKIN_LANDMARKS), settings)
+    # A high cap first: the outline's points wander by centimetres from view to view, and must not be outbid by chance.
+    all_skin = np.arange(NUM_SKIN_LANDMARKS)
+    costs = _costs(head, sights, face_ids, barycentrics, all_skin, settings, settings.coarse_cap_mm)
     best = costs.argmin(axis=0)
 
     face_ids, barycentrics = face_ids[best].copy(), barycentrics[best].copy()
@@ -76,7 +79,8 @@ def find_landmarks(head: HeadModel, detect: Detect, settings: LandmarkSettings) 
     for landmark in range(NUM_SKIN_LANDMARKS):
         near = allowed[np.argsort(np.linalg.norm(centres - positions[landmark], axis=1))[:24]]
         fine_faces, fine_bary = np.repeat(near, len(grid)), np.tile(grid, (len(near), 1))
-        cost = _costs(head, sights, fine_faces, fine_bary, np.array([landmark]), settings)[:, 0]
+        one = np.array([landmark])
+        cost = _costs(head, sights, fine_faces, fine_bary, one, settings, settings.fine_cap_mm)[:, 0]
         face_ids[landmark], barycentrics[landmark] = fine_faces[cost.argmin()], fine_bary[cost.argmin()]
 
     face_ids, barycentrics = _symmetrise(head, face_ids, barycentrics, allowed)
@@ -170,6 +174,7 @@ def _costs(
     barycentrics: Array,
     landmarks: NDArray[np.int64],
     settings: LandmarkSettings,
+    cap_mm: float,
 ) -> Array:
     """Mean capped distance [P, L] (mm) between candidates' projections and detections, over the pictures that see them.
 
@@ -183,9 +188,9 @@ def _costs(
         seen = share[picture] > 0
         offset = pixels[picture, seen, None] - sights.detected[picture, landmarks]
         distance = np.hypot(offset[..., 0], offset[..., 1]) * sights.mm_per_px[picture]
-        total[seen] += share[picture, seen, None] * np.minimum(distance, settings.outlier_mm)
+        total[seen] += share[picture, seen, None] * np.minimum(distance, cap_mm)
     enough = settings.min_seen_share * len(pixels)
-    return (total + settings.outlier_mm * (enough - weight).clip(0)[:, None]) / np.maximum(weight, enough)[:, None]
+    return (total + cap_mm * (enough - weight).clip(0)[:, None]) / np.maximum(weight, enough)[:, None]
 
 
 def _spread(
@@ -197,7 +202,7 @@ def _spread(
     distance = np.hypot(offset[..., 0], offset[..., 1]) * sights.mm_per_px[:, None]
     distance = np.where(cosine > settings.min_cosine, distance, np.nan)
     # A point that no picture sees squarely keeps a spread so large that its weight vanishes.
-    distance[:, np.isnan(distance).all(axis=0)] = 10 * settings.outlier_mm
+    distance[:, np.isnan(distance).all(axis=0)] = 10 * settings.fine_cap_mm
     return np.nanmedian(distance, axis=0)
 
 
