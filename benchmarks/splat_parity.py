@@ -40,16 +40,28 @@ class Disagreement:
 
 
 def disagreement(
-    splats: Splats, cameras: Cameras, background: Tensor, *, backend: str, device: str = "cpu", seed: int = 0
+    splats: Splats,
+    cameras: Cameras,
+    background: Tensor,
+    *,
+    backend: str,
+    device: str = "cpu",
+    seed: int = 0,
+    instead: Splats | None = None,
 ) -> Disagreement:
-    """Compare a backend, in float32, with the reference in float64 on float32 splats [B, G, ...]."""
+    """Compare a backend, in float32, with the reference in float64 on float32 splats [B, G, ...].
+
+    instead: give the backend these splats, to see what a mistake would look like. "reference" is compared in float64.
+    """
     settled = settled_pixels(splats, cameras)
     generator = torch.Generator().manual_seed(seed)
     num_colors = splats.colors.shape[-1]
     upstream = torch.randn(*settled.shape, num_colors + 5, generator=generator, dtype=torch.float64)
     upstream = upstream * settled[..., None]
     truth, wanted = _run(splats.to(torch.float64), cameras.to(torch.float64), background, upstream, "reference")
-    found, got = _run(splats.to(device), cameras.to(device), background.to(device), upstream.to(device), backend)
+    given = splats if instead is None else instead
+    kind = (device, torch.float64) if backend == "reference" else (device, torch.float32)
+    found, got = _run(given.to(*kind), cameras.to(*kind), background.to(device), upstream.to(device), backend)
     forward = {}
     for name in IMAGES:
         difference = (getattr(found, name).detach().cpu().double() - getattr(truth, name).detach()).abs()
