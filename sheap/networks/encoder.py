@@ -36,6 +36,8 @@ class TokenEncoder(nn.Module):
             )
         else:
             self.patch_embedding = ConvolutionalStem(config.patch_size, config.stem_width, config.hidden_size)
+            # Where things lie, handed to the tokens at once: reading it off by attention takes far longer to learn.
+            self.summary = nn.Linear(grid * grid * config.hidden_size, config.hidden_size)
         self.class_embedding = nn.Parameter(torch.randn(config.hidden_size) * 0.02)
         self.position_embedding = nn.Parameter(torch.randn(1 + grid * grid, config.hidden_size) * 0.02)
         self.tokens = nn.Parameter(torch.randn(len(TOKEN_NAMES), config.hidden_size) * 0.02)
@@ -65,7 +67,10 @@ class TokenEncoder(nn.Module):
         batch = patches.shape[0]
         known = torch.cat([self.class_embedding.expand(batch, 1, -1).to(patches.dtype), patches], 1)
         known = self.pre_norm(known + self.position_embedding)
-        sequence = torch.cat([known, self.tokens.expand(batch, -1, -1).to(known.dtype)], 1)
+        tokens = self.tokens.expand(batch, -1, -1).to(known.dtype)
+        if self.config.stem == "convolutional":
+            tokens = tokens + self.summary(known[:, 1:].flatten(1))[:, None]
+        sequence = torch.cat([known, tokens], 1)
         return self.layers(inputs_embeds=sequence).last_hidden_state[:, -len(TOKEN_NAMES) :]
 
 
@@ -81,12 +86,18 @@ class ConvolutionalStem(nn.Module):
         layers: list[nn.Module] = []
         channels = 3
         for level in range(halvings):
-            layers += [nn.Conv2d(channels, width << level, 3, stride=2, padding=1), nn.ReLU(inplace=True)]
+            layers.append(nn.Conv2d(channels, width << level, 3, stride=2, padding=1))
             channels = width << level
+            layers += [nn.GroupNorm(max(1, channels // 16), channels), nn.ReLU(inplace=True)]
             if level >= halvings - 2:
                 layers.append(ResidualBlock(channels))
         layers.append(nn.Conv2d(channels, out_channels, 1))
         self.layers = nn.Sequential(*layers)
+        # torch's default lets the signal shrink by 1/sqrt(3) a layer, until the biases outweigh the picture.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] -> cells [B, out_channels, H / patch, W / patch]."""

@@ -30,9 +30,7 @@ def load_encoder_weights(encoder: TokenEncoder, path: Path) -> int:
     Raises ValueError naming the file and the first tensor that is missing or misshapen; OSError when unreadable.
     """
     if encoder.config.stem != "patches":
-        raise ValueError(
-            f"{path}: encoder weights fit the `patches` stem alone (the published preset)"
-        )
+        raise ValueError(f"{path}: encoder weights fit the `patches` stem alone (the published preset)")
     converted = _convert(_read_tensors(path), path)
     own = {name: tensor for name, tensor in encoder.state_dict().items() if name != "tokens"}
     for name, tensor in own.items():

@@ -18,6 +18,7 @@ from sheap.networks.encoder import TOKEN_NAMES, TokenEncoder, TokenHead
 from sheap.networks.gaussian_regressor import GaussianRegressor
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.illumination import IlluminationPrior, shade
+from sheap.networks.landmark_calibration import LandmarkCalibration
 from sheap.render.types import Splats
 
 ROTATION_UNIT = 0.5
@@ -45,7 +46,7 @@ class GaussianHead:
 
 
 class SheapNetwork(nn.Module):
-    """Encoder with its heads, Gaussians regressor and illumination prior (method.md, 2-7).
+    """Encoder with its heads, Gaussians regressor, illumination prior and landmark calibration (method.md, 2-7).
 
     head: the head model; it moves with the network and is no part of its weights.
     start_translation: [3] metres, where the head is put before anything is learnt; `start_translation_for` gives the place
@@ -85,6 +86,8 @@ class SheapNetwork(nn.Module):
         # Features have no meaning of their own to start from; zero would leave the generator nothing to work on.
         nn.init.normal_(self.heads["features"].out.weight, std=config.encoder.head_size**-0.5)
         self.illumination = IlluminationPrior(config.lighting_components, illumination_prior)
+        num_landmarks = 0 if head.landmark_faces is None else len(head.landmark_faces)
+        self.landmark_calibration = LandmarkCalibration(num_landmarks)
         self.regressor = GaussianRegressor(config.regressor, head, image_feature_size)
         weights = uv_tangent_weights(head.uv_coords, head.uv_faces)
         self.register_buffer("tangent_weights", weights[self.regressor.faces], persistent=False)

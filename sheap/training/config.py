@@ -13,6 +13,7 @@ class LossWeights(_Config):
     """What each term counts; 0 leaves it out. Units and formulas: sheap/losses, one file a term."""
 
     landmarks: float = Field(20.0, ge=0)
+    calibration: float = Field(0.05, ge=0)
     photometric: float = Field(1.0, ge=0)
     ssim: float = Field(0.2, ge=0)
     lpips: float = Field(0.1, ge=0)
@@ -20,9 +21,9 @@ class LossWeights(_Config):
     normals: float = Field(0.05, ge=0)
     depth: float = Field(2.0, ge=0)
     alpha: float = Field(0.5, ge=0)
-    shape_prior: float = Field(0.01, ge=0)
-    expression_prior: float = Field(0.01, ge=0)
-    pose_prior: float = Field(0.02, ge=0)
+    shape_prior: float = Field(1.0, ge=0)
+    expression_prior: float = Field(1.0, ge=0)
+    pose_prior: float = Field(0.1, ge=0)
     eyelid_prior: float = Field(0.01, ge=0)
     lighting_prior: float = Field(0.002, ge=0)
     offset: float = Field(0.01, ge=0)

@@ -18,6 +18,7 @@ def build_optimizer(network: SheapNetwork, config: OptimizerConfig) -> torch.opt
         "encoder": (network.encoder, config.encoder_lr),
         "heads": (network.heads, config.heads_lr),
         "regressor": (network.regressor, config.regressor_lr),
+        "landmark_calibration": (network.landmark_calibration, config.heads_lr),
     }
     groups = []
     for name, (module, rate) in parts.items():

@@ -32,7 +32,8 @@ def draw_panel(models: Models, network: SheapNetwork, batch: PairBatch) -> NDArr
     cameras, head = models.cameras, network.head
     images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2)
     codes = reenact(*network.encode(images).split([len(pairs.source)] * 2))
-    vertices = head(codes.head_params()).vertices
+    params = codes.head_params()
+    vertices = head(params).vertices
     image_features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
     plain = torch.full_like(pairs.background, 1.0)
     splats = network.gaussians(codes, vertices, image_features).splats()
@@ -40,7 +41,10 @@ def draw_panel(models: Models, network: SheapNetwork, batch: PairBatch) -> NDArr
 
     overlay = _shaded_mesh(vertices, head.faces, pairs.target.images, models)
     _draw_points(overlay, pairs.target.landmarks, DETECTED)
-    _draw_points(overlay, project(head.landmarks(vertices), cameras)[0][:, 0], PREDICTED)
+    landmark_faces = head.faces[head.landmark_faces]
+    turn = params.root_rotvec + params.neck_rotvec
+    points = network.landmark_calibration(head.landmarks(vertices), vertices, landmark_faces, turn)
+    _draw_points(overlay, project(points, cameras)[0][:, 0], PREDICTED)
     normals = (views.normal[:, 0] * 0.5 + 0.5) * views.alpha[:, 0] + 1 - views.alpha[:, 0]
     columns = [pairs.source.images, pairs.target.images, views.color[:, 0], overlay, normals]
     rows = torch.cat([column.float().cpu() for column in columns], dim=2).flatten(0, 1)

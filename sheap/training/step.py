@@ -69,12 +69,17 @@ def landmark_terms(
     cases: list[tuple[HeadCodes, Frames]] = [(reenact(source, target), pairs.target)]
     if both_ways:
         cases += [(reenact(target, source), pairs.source), (source, pairs.source), (target, pairs.target)]
-    head = models.landmark_head
-    vertices = head(HeadCodes.concatenate([codes for codes, _ in cases]).head_params()).vertices
-    predicted, _ = project(head.landmarks(vertices), models.cameras)
+    head, calibration = models.landmark_head, models.network.landmark_calibration
+    params = HeadCodes.concatenate([codes for codes, _ in cases]).head_params()
+    vertices = head(params).vertices
+    points = calibration(head.landmarks(vertices), vertices, head.faces, params.root_rotvec + params.neck_rotvec)
+    predicted, _ = project(points, models.cameras)
     detected = torch.cat([frames.landmarks for _, frames in cases])
     weights = head.landmark_weights * visibility_weights(vertices[:, head.faces], camera_center(models.cameras))
-    return {"landmarks": landmark_loss(predicted[:, 0], detected, weights, models.cameras.height)}
+    return {
+        "landmarks": landmark_loss(predicted[:, 0], detected, weights, models.cameras.height),
+        "calibration": calibration.size(),
+    }
 
 
 def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:

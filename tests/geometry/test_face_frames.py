@@ -79,7 +79,11 @@ def test_gaussians_move_rigidly_with_their_mesh() -> None:
     faces = torch.arange(30).view(10, 3)
     weights = uv_tangent_weights(uv, faces)
     barycentrics = torch.full((10, 3), 1 / 3)
-    local = torch.randn(10, 3, generator=generator), torch.rand(10, 2, generator=generator), torch.randn(10, 4, generator=generator)
+    local = (
+        torch.randn(10, 3, generator=generator),
+        torch.rand(10, 2, generator=generator),
+        torch.randn(10, 4, generator=generator),
+    )
     rotation, shift = rotvec_to_matrix(torch.tensor([0.4, -1.1, 0.7])), torch.tensor([0.1, -0.3, 2.0])
     still = rig_gaussians(face_frames(vertices, faces, weights), barycentrics, *local)
     moved = rig_gaussians(face_frames(vertices @ rotation.T + shift, faces, weights), barycentrics, *local)

@@ -39,7 +39,9 @@ def test_landmarks_that_all_count_nothing_cost_nothing() -> None:
     assert float(landmark_loss(rand(1, 3, 2), rand(1, 3, 2, seed=1), torch.zeros(1, 3), 10)) == 0.0
 
 
-@pytest.mark.parametrize(("turn_deg", "expected"), [(0, 1.0), (60, 1.0), (85, None), (90, HIDDEN_WEIGHT), (150, HIDDEN_WEIGHT)])
+@pytest.mark.parametrize(
+    ("turn_deg", "expected"), [(0, 1.0), (60, 1.0), (85, None), (90, HIDDEN_WEIGHT), (150, HIDDEN_WEIGHT)]
+)
 def test_visibility_falls_as_a_face_turns_away(turn_deg: float, expected: float | None) -> None:
     angle = math.radians(turn_deg)
     side = torch.tensor([math.cos(angle), 0.0, -math.sin(angle)]) * 0.01
@@ -97,7 +99,10 @@ def test_normals_cost_one_minus_the_cosine_weighted() -> None:
 
 
 def test_depth_counts_where_both_were_seen_and_pulls_on_both() -> None:
-    gaussian, mesh = torch.tensor([[1.0], [1.2], [9.0]], requires_grad=True), torch.tensor([[1.1], [1.0], [0.0]], requires_grad=True)
+    gaussian, mesh = (
+        torch.tensor([[1.0], [1.2], [9.0]], requires_grad=True),
+        torch.tensor([[1.1], [1.0], [0.0]], requires_grad=True),
+    )
     loss = depth_consistency(gaussian, mesh, torch.tensor([[1.0], [0.5], [0.0]]))
     assert loss.item() == pytest.approx((0.1 + 0.5 * 0.2) / 1.5, rel=1e-5)
     loss.backward()
@@ -129,7 +134,12 @@ def test_priors_have_their_least_at_rest() -> None:
     still = torch.zeros(1, 3)
     opening, closing, sideways = (torch.tensor([[v, s, 0.0]]) for v, s in ((0.2, 0.0), (-0.2, 0.0), (0.0, 0.2)))
     costs = [float(pose_prior(still, jaw, still)) for jaw in (still, opening, closing, sideways)]
-    assert costs[0] == 0 and costs[1] == pytest.approx(0.04) and costs[2] == pytest.approx(0.44) and costs[3] == pytest.approx(0.4)
+    assert (
+        costs[0] == 0
+        and costs[1] == pytest.approx(0.04)
+        and costs[2] == pytest.approx(0.44)
+        and costs[3] == pytest.approx(0.4)
+    )
 
 
 def test_regularisers_leave_what_is_allowed_alone() -> None:
@@ -156,7 +166,10 @@ def lpips_files(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
     for k, number in enumerate(numbers):
         weight = torch.randn(widths[k + 1], widths[k], 3, 3, generator=generator) * (2 / (9 * widths[k])) ** 0.5
         backbone[f"features.{number}.weight"], backbone[f"features.{number}.bias"] = weight, torch.zeros(widths[k + 1])
-    linear = {f"lin{k}.model.1.weight": torch.rand(1, c, 1, 1, generator=generator) for k, c in enumerate((64, 128, 256, 512, 512))}
+    linear = {
+        f"lin{k}.model.1.weight": torch.rand(1, c, 1, 1, generator=generator)
+        for k, c in enumerate((64, 128, 256, 512, 512))
+    }
     save_file(backbone, folder / "vgg16.safetensors")
     torch.save(linear, folder / "vgg.pth")
     return folder, backbone, linear
@@ -168,7 +181,9 @@ def test_lpips_against_its_definition(lpips_files) -> None:  # noqa: ANN001
 
     def stages(image: torch.Tensor) -> list[torch.Tensor]:
         h = image.permute(0, 3, 1, 2) * 2 - 1
-        h = (h - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)) / torch.tensor([0.458, 0.448, 0.450]).view(3, 1, 1)
+        h = (h - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)) / torch.tensor([0.458, 0.448, 0.450]).view(
+            3, 1, 1
+        )
         out = []
         for stage in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
             if stage[0]:
@@ -179,7 +194,8 @@ def test_lpips_against_its_definition(lpips_files) -> None:  # noqa: ANN001
         return out
 
     expected = sum(
-        (((a - b) ** 2) * linear[f"lin{k}.model.1.weight"]).sum(1).mean() for k, (a, b) in enumerate(zip(stages(x), stages(y), strict=True))
+        (((a - b) ** 2) * linear[f"lin{k}.model.1.weight"]).sum(1).mean()
+        for k, (a, b) in enumerate(zip(stages(x), stages(y), strict=True))
     )
     lpips = Lpips(folder / "vgg16.safetensors", folder / "vgg.pth")
     rendered = x.clone().requires_grad_()

@@ -45,7 +45,11 @@ def test_an_image_of_another_size_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"image_size": 33}, "image_size 33"), ({"num_heads": 5}, "hidden_size 24"), ({"patch_size": 16, "image_size": 30}, "30")],
+    [
+        ({"image_size": 33}, "image_size 33"),
+        ({"num_heads": 5}, "hidden_size 24"),
+        ({"patch_size": 16, "image_size": 30}, "30"),
+    ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, int], named: str) -> None:
     with pytest.raises(ValueError, match=named):
@@ -62,8 +66,13 @@ def clip() -> CLIPVisionModel:
     torch.manual_seed(3)
     model = CLIPVisionModel(
         CLIPVisionConfig(
-            hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=3, image_size=32,
-            patch_size=8, hidden_act="quick_gelu",
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            image_size=32,
+            patch_size=8,
+            hidden_act="quick_gelu",
         )  # fmt: skip
     ).eval()
     with torch.no_grad():

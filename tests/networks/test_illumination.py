@@ -25,7 +25,10 @@ def irradiance_over_pi(light: torch.Tensor) -> torch.Tensor:
 def test_mean_light_comes_from_above_and_the_front_and_shows_a_face_well_lit() -> None:
     light = IlluminationPrior(9)(torch.zeros(1, 9))
     toward = {"front": [0, 0, 1.0], "top": [0, 1.0, 0], "below": [0, -1.0, 0], "back": [0, 0, -1.0]}
-    seen = {name: float((sh_irradiance(torch.tensor([[d]]), light[:, None]) / torch.pi).mean()) for name, d in toward.items()}
+    seen = {
+        name: float((sh_irradiance(torch.tensor([[d]]), light[:, None]) / torch.pi).mean())
+        for name, d in toward.items()
+    }
     assert 0.8 < seen["front"] < 1.6 and seen["top"] > seen["below"] and seen["front"] > seen["back"]
     assert float(irradiance_over_pi(light).min()) > 0
 

@@ -134,7 +134,11 @@ def test_features_and_embeddings_reach_the_colours(head: HeadModel) -> None:
     colors = network.gaussians(codes, vertices).colors
     assert float((colors[0] - colors[1]).abs().mean()) > 1e-4, "two images' heads differ"
     colors.sum().backward()
-    moved = {name.split(".")[0] for name, p in network.regressor.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    moved = {
+        name.split(".")[0]
+        for name, p in network.regressor.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert {"uv_generator", "prototypes", "inward", "blocks", "outward"} <= moved
     assert network.encoder.tokens.grad.abs().max() > 0
 

@@ -79,7 +79,13 @@ class MadePairs(Dataset[PairSample]):
             image[y : y + 16, x : x + 16] += 180
             mask = np.zeros((SIZE, SIZE), np.uint8)
             mask[y : y + 16, x : x + 16] = 255
-            return Frame(image, mask, np.concatenate([rng.uniform(-3, 3, (478, 2)) + [x + 8, y + 8], np.zeros((478, 1))], 1).astype(np.float32))
+            return Frame(
+                image,
+                mask,
+                np.concatenate([rng.uniform(-3, 3, (478, 2)) + [x + 8, y + 8], np.zeros((478, 1))], 1).astype(
+                    np.float32
+                ),
+            )
 
         return PairSample(frame(), frame(), f"clip-{index}")
 
@@ -171,7 +177,9 @@ def test_landmark_training_finds_where_heads_are(head: HeadModel) -> None:
         landmark_phase={"steps": 60, "batch_size": 8, "rendered_pairs": 0},
         rendered_phase={"steps": 0, "batch_size": 1, "rendered_pairs": 0},
     )
-    config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"heads_lr": 5e-3, "encoder_lr": 5e-3})})
+    config = config.model_copy(
+        update={"optimizer": config.optimizer.model_copy(update={"heads_lr": 5e-3, "encoder_lr": 5e-3})}
+    )
     notes = Notes()
     train(head, config, notes)
     terms = [r["landmarks"] for r in notes.records]
