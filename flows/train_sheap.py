@@ -29,6 +29,10 @@ PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
 """A stage's exit code for a user's mistake (pipeline.stage.stage_main): trying again cannot help."""
 
+DVC_HINTS = ("Generating lock file", "Updating lock file", "To track the changes", "git add", "To enable auto staging",
+             "dvc config core.autostage", "Use `dvc push`")  # fmt: skip
+"""What DVC advises after every stage; nine times the same in one log hides what the stages say."""
+
 
 class FlowParams(StageParams):
     """The `flow` section of params.yaml."""
@@ -90,6 +94,8 @@ def run_stage(stage: str) -> State[Any]:
     tail: list[str] = []
 
     def on_line(line: str) -> None:
+        if line.lstrip().startswith(DVC_HINTS):
+            return
         logger.info("%s", line)
         tail.append(line)
         del tail[:-200]
