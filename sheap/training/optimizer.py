@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from sheap.networks.sheap_network import SheapNetwork
-from sheap.training.config import OptimizerConfig
+from sheap.training.config import OptimizerConfig, TrainingConfig
 
 
 def build_optimizer(network: SheapNetwork, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -42,8 +43,14 @@ def learning_rate_factor(step: int, total_steps: int, config: OptimizerConfig) -
     return config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def build_scheduler(
-    optimizer: torch.optim.Optimizer, total_steps: int, config: OptimizerConfig
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """`learning_rate_factor` for every group."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, total_steps, config))
+def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> torch.optim.lr_scheduler.LambdaLR:
+    """`learning_rate_factor` over the whole run; for the regressor, which only the rendered phase trains, over that phase."""
+
+    def factor_from(first: int) -> Callable[[int], float]:
+        num_steps = config.total_steps - first
+        return lambda step: learning_rate_factor(max(0, step - first), num_steps, config.optimizer)
+
+    starts = [
+        config.landmark_phase.steps if group["name"].startswith("regressor.") else 0 for group in optimizer.param_groups
+    ]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor_from(first) for first in starts])

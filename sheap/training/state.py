@@ -35,7 +35,7 @@ class TrainingState:
     def start(cls, network: SheapNetwork, config: TrainingConfig) -> TrainingState:
         """Before the first step."""
         optimizer = build_optimizer(network, config.optimizer)
-        scheduler = build_scheduler(optimizer, config.total_steps, config.optimizer)
+        scheduler = build_scheduler(optimizer, config)
         return cls(network, WeightAverage(network, config.optimizer.ema_decay), optimizer, scheduler)
 
     def to_document(self) -> dict[str, Any]:
