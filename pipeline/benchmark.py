@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline.stage import StageParams, atomic_directory, cpu_count, stage_main
 from sheap.people.cast import cast_member
+from sheap.people.makehuman import shared_assets
 from sheap.people.now_layout import CHALLENGES, NowWriter
 from sheap.people.photo_session import photograph_person
 from sheap.people.scans import ScanSettings, make_scan
@@ -52,6 +53,7 @@ class BenchmarkParams(StageParams):
 
 def run(params: BenchmarkParams) -> None:
     """Renders all subjects in as many processes as there are cores."""
+    shared_assets(params.assets)  # A wrong folder is told before anything is rendered.
     begin = time.monotonic()
     with atomic_directory(OUTPUT) as folder:
         with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -72,7 +74,9 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     photos = []
     counts = {challenge: getattr(params, challenge) for challenge in CHALLENGES}
     lines = []
-    for photo in photograph_person(stage, member, counts, params.image_size):
+    assets = shared_assets(params.assets)
+    looks = assets.choose(member.traits, member.rng(901)) if assets else None
+    for photo in photograph_person(stage, member, counts, params.image_size, looks):
         lines.append(writer.add_image(member.name, photo.challenge, photo.name, photo.picture, photo.box))
         photos.append({"image": lines[-1], "accessory": photo.accessory})
     settings = ScanSettings(params.scan_subdivisions, params.scan_noise_mm, params.scan_pick_mm, params.scan_holes)
@@ -83,6 +87,7 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
         "seed": list(member.seed_path),
         "shape": [round(float(value), 6) for value in member.shape],
         "traits": asdict(member.traits),
+        "assets": looks.names if looks else {},
         "scan": {"vertices": len(scan.vertices), "faces": len(scan.faces)},
         "photos": photos,
         "lines": lines,

@@ -20,6 +20,7 @@ from pydantic import Field
 from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, stage_main
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
+from sheap.people.makehuman import shared_assets
 from sheap.people.person import Person
 from sheap.people.stage_set import StageSet, shared_stage
 from sheap.people.video_file import write_mp4
@@ -46,6 +47,8 @@ class PeopleParams(StageParams):
     yaw_range_deg: float = Field(40.0, ge=0, le=90)
     # Speed and size of all movement.
     liveliness: float = Field(1.0, gt=0, le=3)
+    # Share of people who wear glasses.
+    glasses_share: float = Field(0.12, ge=0, le=1)
     # x264 quality of the files, from fine to coarse.
     crf: tuple[int, int] = (18, 27)
     # Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); empty: everything is procedural.
@@ -63,6 +66,7 @@ def run(params: PeopleParams) -> None:
         for index in range(count)
         for clip in range(params.clips_per_person)
     ]
+    shared_assets(params.assets)  # A wrong folder is told before anything is rendered.
     begin = time.monotonic()
     with atomic_directory(OUTPUT) as folder:
         (folder / "clips").mkdir()
@@ -83,7 +87,11 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     stage: StageSet = shared_stage()
     member = cast_member(params.seed, role, index, stage.head.num_shape)
     settings = ClipSettings(params.frames, params.fps, params.sizes, params.yaw_range_deg, params.liveliness)
-    person = Person(stage, member.shape, member.traits, member.looks_seed)
+    assets = shared_assets(params.assets)
+    # Chosen by the person, not by the clip: someone looks the same in all of theirs.
+    looks = assets.choose(member.traits, member.rng(901)) if assets else None
+    worn = ("glasses",) if member.rng(902).random() < params.glasses_share else ()
+    person = Person(stage, member.shape, member.traits, member.looks_seed, worn, looks)
     clip = plan_clip(stage, member, number, settings)
     name = f"{member.name}-{number:02d}"
     labels = []
@@ -109,6 +117,8 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
         "frames": params.frames,
         "crf": crf,
         "traits": asdict(member.traits),
+        "accessories": list(worn),
+        "assets": looks.names if looks else {},
     }
 
 

@@ -10,13 +10,14 @@ procedural without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.people.stage_set import shared_stage
 from sheap.people.traits import Traits
 
 Array = NDArray[np.float32]
@@ -120,7 +121,8 @@ class MakeHumanAssets:
         dark = [path for path in self.skins if "african" in path.stem]
         light = [path for path in self.skins if "african" not in path.stem]
         skin = pick("skin", dark if traits.melanin > 0.55 else light, 0.7)
-        iris = pick("iris", self.irises, 0.5)
+        brown = [path for path in self.irises if "brown" in path.stem]
+        iris = pick("iris", brown if traits.melanin > 0.45 else self.irises, 0.5)
         fitting = [path for path in self.hair if path.stem in _HAIR_FOR.get(traits.hair_style, ())]
         hair = pick("hair", fitting, 0.7)
         brows = pick("brows", self.brows, 0.6)
@@ -138,6 +140,16 @@ class MakeHumanAssets:
         if path not in self._meshes:
             self._meshes[path] = _read_bound_mesh(path, self._local)
         return self._meshes[path]
+
+
+@cache
+def shared_assets(folder: str) -> MakeHumanAssets | None:
+    """The assets of a folder for the open head, read at most once a process; None for an empty name."""
+    if not folder:
+        return None
+    head = shared_stage().head
+    ids = np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()])
+    return MakeHumanAssets(Path(folder), ids)
 
 
 def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from sheap.head.model import HeadModel
 from sheap.head.params import HeadParams
@@ -133,6 +134,8 @@ def sample_motion(
     lids = _blinks(rng, times) + eyelid_follow(gaze) + rng.uniform(-0.05, 0.12)
     eyelids = np.clip(np.stack([lids, lids], -1), -0.15, 1.0)
     actions = _feelings(rng, head, times, liveliness) + _speech(rng, head, times, liveliness)
+    # Faces have mass: nothing in them changes faster than within about a tenth of a second.
+    actions = gaussian_filter1d(actions, 0.04 * fps, axis=0, mode="nearest")
     actions[:, head.action_names.index("jawOpen")] = np.minimum(actions[:, head.action_names.index("jawOpen")], 0.95)
     return params_from_actions(head, shape, np.clip(actions, 0, 1.1), eyelids, root, neck, gaze, translation)
 

@@ -17,6 +17,7 @@ from sheap.people.cast import CastMember
 from sheap.people.filming import sample_shot
 from sheap.people.lens import photograph, sample_lens
 from sheap.people.lighting import sample_lighting
+from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import action_weights, eyelid_follow, feeling_actions, params_from_actions
 from sheap.people.now_layout import CHALLENGES
 from sheap.people.person import Person
@@ -42,10 +43,14 @@ class Photo:
 
 
 def photograph_person(
-    stage: StageSet, member: CastMember, counts: dict[str, int], size: tuple[int, int]
+    stage: StageSet,
+    member: CastMember,
+    counts: dict[str, int],
+    size: tuple[int, int],
+    assets: AssetLooks | None = None,
 ) -> Iterator[Photo]:
     """All photos of one person, `counts` by challenge, height x width px, each in its own light and place."""
-    bare = Person(stage, member.shape, member.traits, member.looks_seed)
+    bare = Person(stage, member.shape, member.traits, member.looks_seed, assets=assets)
     number = 0
     for challenge in CHALLENGES:
         kinds = member.rng(500).permutation(list(KINDS))
@@ -55,7 +60,7 @@ def photograph_person(
             accessory = str(kinds[view % len(kinds)]) if challenge == "multiview_occlusions" else ""
             person = bare
             if accessory:
-                person = Person(stage, member.shape, member.traits, member.looks_seed, (accessory,))
+                person = Person(stage, member.shape, member.traits, member.looks_seed, (accessory,), assets)
             yield _photo(stage, member, person, challenge, view, counts[challenge], accessory, size, rng)
 
 
