@@ -52,6 +52,7 @@ def cumulative_chart(lines: Sequence[Line], markers: Mapping[str, tuple[float, s
     """Percent of scan vertices within an error. markers: name -> (median in mm, colour), drawn as vertical lines."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(6.4, 4.0)
+        figure.subplots_adjust(left=0.1, right=0.98, top=0.97, bottom=0.13)
         for line in lines:
             axes.plot(line.x, line.y, color=line.color, linestyle="--" if line.is_dashed else "-", label=line.name)
         for position, color in markers.values():
@@ -65,6 +66,8 @@ def history_chart(title: str, lines: Sequence[Line], phase_end: float | None, *,
     """One quantity over the training steps. phase_end: where the landmark phase gave way to the rendered one."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(3.2, 2.1)
+        # Fixed margins: measuring them would draw each of some twenty charts twice.
+        figure.subplots_adjust(left=0.18, right=0.98, top=0.88, bottom=0.13)
         axes.set_title(title, loc="left")
         for line in lines:
             marker = "o" if len(line.x) == 1 else None
@@ -87,7 +90,7 @@ def history_chart(title: str, lines: Sequence[Line], phase_end: float | None, *,
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)
