@@ -20,6 +20,7 @@ from sheap.people.lighting import Lighting, sample_lighting
 from sheap.people.motion import sample_motion
 from sheap.people.person import Person
 from sheap.people.rasterizer import Rendered
+from sheap.people.skin import skin_tone
 from sheap.people.stage_set import StageSet
 
 Array = NDArray[np.float32]
@@ -66,7 +67,7 @@ def plan_clip(stage: StageSet, member: CastMember, number: int, settings: ClipSe
     lighting = sample_lighting(rng)
     margin = int(np.ceil(np.abs(shot.shake_px).max())) + 2
     background = sample_background(rng, shot.height + 2 * margin, shot.width + 2 * margin)
-    lens = sample_lens(rng, float(np.hypot(shot.height, shot.width)))
+    lens = sample_lens(rng, float(np.hypot(shot.height, shot.width)), skin_tone(member.traits))
     params = sample_motion(
         rng, stage.head, member.shape, settings.frames, settings.fps, yaw_range_deg=settings.yaw_range_deg,
         liveliness=settings.liveliness,

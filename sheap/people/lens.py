@@ -25,10 +25,12 @@ class Lens:
     saturation: float
 
 
-def sample_lens(rng: np.random.Generator, diagonal_px: float) -> Lens:
-    """A camera between a good phone and an old webcam."""
+def sample_lens(rng: np.random.Generator, diagonal_px: float, skin: NDArray[np.float32]) -> Lens:
+    """A camera between a good phone and an old webcam, pointed at a face of plain colour `skin` (linear RGB [3])."""
+    # Cameras meter the face: darker skin is exposed longer, though never all the way.
+    metering = np.clip((0.35 / float(skin.mean())) ** 0.35, 0.8, 1.6)
     return Lens(
-        exposure=float(rng.uniform(0.8, 1.2)),
+        exposure=float(rng.uniform(0.8, 1.2) * metering),
         noise=float(rng.choice([rng.uniform(0.002, 0.008), rng.uniform(0.01, 0.03)], p=[0.75, 0.25])),
         softness_px=float(rng.uniform(0.2, 0.75) * diagonal_px / 450),
         vignette=float(rng.uniform(0, 0.25)),

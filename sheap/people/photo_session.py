@@ -21,6 +21,7 @@ from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import action_weights, eyelid_follow, feeling_actions, params_from_actions
 from sheap.people.now_layout import CHALLENGES
 from sheap.people.person import Person
+from sheap.people.skin import skin_tone
 from sheap.people.stage_set import StageSet
 
 Array = NDArray[np.float32]
@@ -84,7 +85,7 @@ def _photo(
     params = _pose(stage, member, challenge, view, views, rng)
     lighting = sample_lighting(rng)
     background = sample_background(rng, shot.height, shot.width)
-    lens = sample_lens(rng, float(np.hypot(*size)))
+    lens = sample_lens(rng, float(np.hypot(*size)), skin_tone(member.traits))
     rendered = person.render(params, shot.world_to_cam[0], shot.K, shot.height, shot.width, lighting)
     picture = photograph(rendered.color + background * (1 - rendered.alpha[..., None]), lens, rng)
     with torch.inference_mode():

@@ -128,7 +128,7 @@ def _hair_color(rng: np.random.Generator, melanin: float, age: float) -> tuple[f
         name = str(rng.choice(names, p=[0.16, 0.22, 0.2, 0.14, 0.1, 0.1, 0.05, 0.03]))
     color = np.array(_HAIR_COLORS[name]) * rng.uniform(0.8, 1.2) * rng.uniform(0.92, 1.08, 3)
     if name == "dyed":
-        color = rng.dirichlet([1, 1, 1]) * rng.uniform(0.6, 1.4)
+        color = rng.dirichlet([3, 3, 3]) * rng.uniform(0.3, 1.0)
     return _color(np.clip(color, 0.02, 0.9))
 
 
