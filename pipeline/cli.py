@@ -22,6 +22,8 @@ app.add_typer(shards_app, name="shards")
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
 Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
+HeadFile = Annotated[Path | None, typer.Option(help="The head model it was trained with, where not the shipped one.")]
+LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the installed one.")]
 DEFAULT_MODEL = Path("data/model")
 
 
@@ -29,13 +31,17 @@ DEFAULT_MODEL = Path("data/model")
 def predict_images(
     images: Annotated[list[Path], typer.Argument(help="Pictures, each with a face.")],
     model: Model = DEFAULT_MODEL,
-    out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path("outputs/predictions"),
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
+        "outputs/predictions"
+    ),
 ) -> None:
     """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
     from pipeline.predict_files import predict_picture, read_picture
     from sheap.predictor import SheapPredictor
 
-    predictor = SheapPredictor.load(model)
+    predictor = SheapPredictor.load(model, head_model=head_model, landmark_model=landmark_model)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
@@ -54,6 +60,8 @@ def predict_images(
 def predict_now(
     dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
     model: Model = DEFAULT_MODEL,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
     image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
 ) -> None:
@@ -62,9 +70,11 @@ def predict_now(
     from sheap.evaluation.now_prediction import predict_now_folder
     from sheap.evaluation.now_submission import check_submission
     from sheap.predictor import SheapPredictor
+    from sheap.video.face_landmarker import FaceLandmarker
 
     opened = NowDataset.open(dataset, image_set)
-    summary = predict_now_folder(opened, SheapPredictor.load(model), out)
+    predictor = SheapPredictor.load(model, head_model=head_model)
+    summary = predict_now_folder(opened, predictor, out, face_finder=FaceLandmarker(landmark_model))
     check = check_submission(out, opened)
     for image, problems in check.problems.items():
         print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
@@ -94,6 +104,14 @@ def evaluate_now(
     Console().print(table)
     for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
+
+
+@app.command("promote")
+def promote() -> None:
+    """Tag the registered model as the champion, if it beats the present one on the same benchmark (git, DVC, gto)."""
+    from pipeline.promote import main as promote_main
+
+    raise typer.Exit(promote_main())
 
 
 @shards_app.command("verify")

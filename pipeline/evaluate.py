@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.trained_model import trained_head_model
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
@@ -41,6 +42,8 @@ class EvaluateParams(StageParams):
     """Pictures a forward pass."""
     num_workers: int = Field(0, ge=0)
     """Processes that measure; 0 takes every core."""
+    landmark_model: Path | None = None
+    """MediaPipe's face landmark bundle, as in section `ingest`; null takes the installed one."""
 
 
 def run(params: EvaluateParams) -> None:
@@ -69,9 +72,14 @@ def predict(params: EvaluateParams, dataset: NowDataset, folder: Path) -> tuple[
     from sheap.evaluation.now_prediction import predict_now_folder, write_mean_head
     from sheap.evaluation.rendered_truth import read_true_shapes, true_errors
     from sheap.predictor import SheapPredictor
+    from sheap.video.face_landmarker import FaceLandmarker
 
-    predictor = SheapPredictor.load(MODEL_DIR)
-    summary = predict_now_folder(dataset, predictor, folder / "predictions", batch_size=params.batch_size)
+    head_model = trained_head_model(MODEL_DIR)
+    predictor = SheapPredictor.load(MODEL_DIR, head_model=head_model, landmark_model=params.landmark_model)
+    finder = FaceLandmarker(params.landmark_model)
+    summary = predict_now_folder(
+        dataset, predictor, folder / "predictions", face_finder=finder, batch_size=params.batch_size
+    )
     if not summary.predicted:
         raise StageError(f"{params.now_dir}: no face found in any of {len(dataset.images)} pictures, no boxes given")
     write_mean_head(sorted(summary.predicted), predictor.head, folder / "mean_head")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sheap.evaluation.now_prediction import neutral_meshes
 from sheap.evaluation.now_results import DistanceStatistics
 from sheap.evaluation.now_submission import check_submission, read_prediction
 from sheap.head import HeadModel
+from sheap.head.data import OPEN_HEAD_PATH, read_head, write_head
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
@@ -144,6 +146,59 @@ def test_real_people_have_no_true_error(project: Path, monkeypatch: pytest.Monke
     finally:
         (tmp_path / "kept.json").rename(project / "data/benchmark/benchmark.json")
     assert true_errors is None
+
+
+@pytest.fixture
+def other_head(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose model was trained with another head model (here: a tenth larger); returns that file."""
+    data = read_head(OPEN_HEAD_PATH)
+    write_head(dataclasses.replace(data, template=1.1 * data.template), tmp_path / "other.safetensors")
+    head = HeadModel.load(tmp_path / "other.safetensors")
+    size = PRESETS["tiny"].encoder.image_size
+    config = BundleConfig(
+        network=PRESETS["tiny"],
+        image_feature_size=None,
+        head_model=HeadReference.of(tmp_path / "other.safetensors"),
+        preprocessing=Preprocessing(image_size=size, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM),
+    )
+    (tmp_path / "data/model").mkdir(parents=True)
+    save_bundle(tmp_path / "data/model", SheapNetwork(PRESETS["tiny"], head, image_feature_size=None), config)
+    trained = {"params": {"weight_files": {"head_model": "other.safetensors"}}}
+    (tmp_path / "data/model/train.json").write_text(json.dumps(trained))
+    (tmp_path / "data/benchmark").symlink_to(project / "data/benchmark")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "other.safetensors"
+
+
+def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
+    dataset = NowDataset.open(Path("data/benchmark"))
+    _, true_errors = evaluate.predict(EvaluateParams(), dataset, Path("out"))
+    # The truth is of the open head, so it says nothing about a mesh of another head.
+    assert true_errors is None
+    template = HeadModel.load(other_head).template.double().numpy()
+    mean_head = read_prediction(Path("out/mean_head"), dataset.images[0]).mesh.vertices
+    np.testing.assert_allclose(mean_head, 1000 * template, atol=1e-3)
+
+
+def test_a_head_model_that_is_gone_or_altered_is_named(other_head: Path) -> None:
+    dataset = NowDataset.open(Path("data/benchmark"))
+    write_head(read_head(OPEN_HEAD_PATH), other_head)
+    with pytest.raises(ValueError, match="trained with another head model"):
+        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+    other_head.unlink()
+    with pytest.raises(ValueError, match=r"train\.json: the head model .*other\.safetensors.* not there"):
+        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+    Path("data/model/train.json").unlink()
+    with pytest.raises(ValueError, match=r"train\.json: missing"):
+        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+
+
+def test_a_landmark_model_that_is_not_there_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    with pytest.raises(FileNotFoundError, match=r"none\.task"):
+        evaluate.predict(
+            EvaluateParams(landmark_model=Path("none.task")), NowDataset.open(Path("data/benchmark")), Path("out")
+        )
 
 
 def test_improvement_is_negative_when_the_model_is_worse() -> None:

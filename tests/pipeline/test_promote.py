@@ -102,9 +102,7 @@ def test_champions_follow_one_another_only_when_better_on_the_same_benchmark(rep
     demanding = promote(PromoteParams(least_gain_mm=0.2))
     assert not demanding.is_promoted and "by the 0.2 mm asked for" in demanding.reason
     better = promote(PromoteParams())
-    assert better == Decision(
-        True, "sheap@v0.0.2 is the new champion: median 1.100 mm, champion v0.0.1 1.200 mm"
-    )
+    assert better == Decision(True, "sheap@v0.0.2 is the new champion: median 1.100 mm, champion v0.0.1 1.200 mm")
     assert "sheap#champion#2" in tags(repo)
     got = repo.parent / "champion"
     call(repo, sys.executable, "-m", "dvc", "artifacts", "get", ".", "sheap", "--stage", "champion", "-o", str(got))
@@ -169,3 +167,16 @@ def test_a_champion_whose_figures_are_gone_is_named(repo: Path) -> None:
         dvc_repo.gc(workspace=True, force=True)
     with pytest.raises(StageError, match=r"sheap@v0\.0\.1: its metrics\.json is neither in the DVC cache"):
         promote(PromoteParams())
+
+
+def test_the_command_line_says_what_was_decided(repo: Path) -> None:
+    commit(repo)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    assert asked.returncode == 2 and "section 'promote' is missing" in asked.stderr
+    with (repo / "params.yaml").open() as file:
+        params = json.load(file)
+    (repo / "params.yaml").write_text(json.dumps({**params, "promote": {"stage": "champion", "least_gain_mm": 0.1}}))
+    commit(repo)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("promote: sheap@v0.0.1 is the new champion: first version; median 1.200 mm")
