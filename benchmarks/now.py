@@ -11,6 +11,7 @@ import gc
 import json
 import multiprocessing
 import platform
+import resource
 import time
 import warnings
 from collections.abc import Iterator
@@ -125,6 +126,8 @@ def main() -> None:
         pairs = [rendered_pair()]
     time_pair(pairs[0], 1)  # compiles
     print(f"machine: {_processor()}, {multiprocessing.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}")
+    if pairs[0].official_wall_s is not None:
+        print(f"official: best of three as recorded in {OFFICIAL_DIR.name}/*.json (machine not recorded there)")
     columns = (("wall s", 9), ("cpu s", 9), ("official wall", 15), ("cpu", 8), ("faster (wall)", 15), ("(cpu)", 8))
     print(f"\n{'pair':28s}" + "".join(f"{name:>{width}s}" for name, width in columns))
     for pair in pairs:
@@ -136,7 +139,7 @@ def main() -> None:
         print(line, flush=True)
 
     smallest = min(pairs, key=lambda pair: len(pair.scan.mesh.vertices))
-    count = 40
+    count = 80
     one, two = (evaluations_per_second(smallest, number, count) for number in (1, 2))
     print(f"\n{smallest.name}: {one:.1f} evaluations/s in one process, {two:.1f} in two ({two / one:.2f} times)")
 
@@ -144,6 +147,12 @@ def main() -> None:
     begin = time.perf_counter()
     for done, mebibytes in stream(smallest, arguments.predictions):
         print(f"{done:8d} predictions {mebibytes:8.1f} MiB {time.perf_counter() - begin:8.1f} s", flush=True)
+    num_vertices = len(evaluate_prediction(smallest.scan, smallest.prediction).distances)
+    kept = 8 * num_vertices * arguments.predictions / 2**20
+    print(
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.1f} MiB. The figures of a whole benchmark are "
+        f"over all vertices of\nall images, so an evaluation keeps the distances besides: {kept:.1f} MiB for these."
+    )
 
 
 def _processor() -> str:

@@ -100,10 +100,14 @@ def evaluate_pair(
         landmark_fit = procrustes(scan_landmarks, predicted_landmarks)
     except ValueError:
         raise ValueError("predicted_landmarks: all seven coincide") from None
-    fitted = landmark_fit.apply(predicted_landmarks.astype(np.float64))
-    landmark_rms = float(np.sqrt(((fitted - scan_landmarks) ** 2).sum(axis=1).mean()))
+    landmark_rms = _rms(landmark_fit, scan_landmarks, predicted_landmarks)
     if landmark_fit.is_reflection:
-        remarks.append("the landmarks fit best mirrored: are left and right exchanged in one set?")
+        unmirrored = procrustes(scan_landmarks, predicted_landmarks, allow_reflection=False)
+        remarks.append(
+            f"alignment residual abnormal: the landmarks fit best mirrored, and lie "
+            f"{_rms(unmirrored, scan_landmarks, predicted_landmarks):.1f} mm (RMS) apart otherwise; are left and right "
+            "exchanged in one set?"
+        )
     if landmark_rms > WARN_LANDMARK_RMS * crop.radius:
         remarks.append(
             f"alignment residual abnormal: landmarks are {landmark_rms:.1f} mm (RMS) apart after alignment; are they "
@@ -164,6 +168,12 @@ def _landmarks(landmarks: NDArray[np.floating], name: str) -> NDArray[np.floatin
     if not np.isfinite(landmarks).all():
         raise ValueError(f"{name}: NaN or infinite coordinates")
     return landmarks
+
+
+def _rms(fit: Similarity, target: NDArray[np.floating], source: NDArray[np.floating]) -> float:
+    """Root of the mean squared distance of fitted landmarks."""
+    apart = fit.apply(source.astype(np.float64)) - target
+    return float(np.sqrt((apart**2).sum(axis=1).mean()))
 
 
 def _metrical_start(landmark_fit: Similarity, unit: str) -> Similarity:
