@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 MAX_PIXELS = 8192 * 8192
 """A frame larger than this is refused before it is decoded: a header can promise more than memory holds."""
 
+_MISSING_SHARE = 0.02
+"""Share of the promised frames that may fail to come (edit lists hide some) before the file counts as cut short."""
+
 
 class VideoProblem(Exception):
     """Why a video cannot be used: `reason` is a short name to count by, `detail` one line for a person."""
@@ -113,6 +116,7 @@ class VideoReader:
             try:
                 packet = next(packets)
             except StopIteration:
+                self._note_missing_frames()
                 return
             except (OSError, ValueError, RuntimeError) as error:
                 self.damage = f"after {self.num_decoded} frames: {_one_line(error)}"
@@ -125,6 +129,12 @@ class VideoReader:
             for frame in decoded:
                 self.num_decoded += 1
                 yield frame
+
+    def _note_missing_frames(self) -> None:
+        """A file that was cut off often ends without any error; only its header knows better."""
+        promised = self._stream.frames  # 0 where the container does not say
+        if self.damage is None and promised - self.num_decoded > _MISSING_SHARE * promised:
+            self.damage = f"holds {self.num_decoded} of the {promised} frames that its header promises"
 
     def _time(self, frame: av.VideoFrame) -> float:
         if frame.time is not None:

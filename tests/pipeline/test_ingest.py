@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,9 +18,17 @@ from pipeline.corpus import CorpusParams
 from pipeline.ingest import IngestParams
 from pipeline.shards import ShardsParams
 from pipeline.stage import StageError
+from sheap.data.clip_folder import encode_jpeg
 from sheap.data.manifest import verify_shards
 from sheap.data.reader import ShardReader
-from tests.video.made_videos import carphone_frames, noise_frames, turn_in_header, write_audio, write_video
+from tests.video.made_videos import (
+    carphone_frames,
+    crossing_people,
+    noise_frames,
+    turn_in_header,
+    write_audio,
+    write_video,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 PARAMS = IngestParams(image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
@@ -29,25 +38,39 @@ def make_hostile_corpus(folder: Path) -> None:
     """Good and bad files as people really have them."""
     folder.mkdir(parents=True)
     talking = carphone_frames(9, step=3)
+    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in talking]
     write_video(folder / "plain talk.mp4", talking)
-    write_video(folder / "gesicht 顔\n.mp4", [np.ascontiguousarray(image[:, ::-1]) for image in talking[:5]])
+    write_video(folder / "gesicht 顔\n.mp4", mirrored[:5])
     turned = [np.ascontiguousarray(np.rot90(image)) for image in talking[3:8]]
     turn_in_header(write_video(folder / "turned.mp4", turned), 1)
     write_video(folder / "ten bit.mkv", talking[4:9], codec="ffv1", pix_fmt="yuv420p10le")
     write_video(folder / "uneven.mp4", talking[2:8], times=[0, 1, 2, 9, 10, 30])
+    write_video(folder / "huge.mp4", [cv2.resize(image, (3840, 2160)) for image in talking[:3]])
+    write_video(folder / "two crossing.mp4", crossing_people(12, step=24))
+    write_video(folder / "hard cuts.mp4", [*talking[:3], *mirrored[:3], *noise_frames(2, 144, 176), *talking[6:9]])
+    write_video(folder / "black in between.mp4", [*talking[1:5], *[np.zeros_like(talking[0])] * 3])
     write_video(folder / "one frame.mp4", talking[:1])
     write_video(folder / "nobody.mp4", noise_frames(5))
     write_video(folder / "black.mp4", [np.zeros((64, 96, 3), np.uint8)] * 5)
     write_audio(folder / "sound only.mp4")
     whole = (folder / "plain talk.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    streamed = write_video(folder / "cut late.mp4", talking[::-1], options={"movflags": "faststart"})
+    streamed.write_bytes(streamed.read_bytes()[: streamed.stat().st_size * 2 // 3])
+    (folder / "wrong extension.avi").write_bytes(write_video(folder / "x.mp4", mirrored[4:9]).read_bytes())
+    (folder / "x.mp4").unlink()
     (folder / "zero.mp4").write_bytes(b"")
     (folder / "letter.mp4").write_text("Dear all,\n")
+    (folder / "a picture.mp4").write_bytes(encode_jpeg(talking[0], 90))
     (folder / "twin.mp4").write_bytes(whole)
     (folder / "readme.txt").write_text("not a video")
+    (folder / "gone.mp4").symlink_to("nowhere.mp4")
 
 
-KEPT = {"plain talk.mp4", "gesicht 顔\n.mp4", "turned.mp4", "ten bit.mkv", "uneven.mp4"}
+KEPT = {
+    "plain talk.mp4", "gesicht 顔\n.mp4", "turned.mp4", "ten bit.mkv", "uneven.mp4", "huge.mp4", "two crossing.mp4",
+    "hard cuts.mp4", "black in between.mp4", "cut late.mp4", "wrong extension.avi",
+}  # fmt: skip
 DROPPED = {
     "one frame.mp4": "short_clip",
     "nobody.mp4": "no_face",
@@ -56,6 +79,7 @@ DROPPED = {
     "cut.mp4": "unreadable",
     "zero.mp4": "empty_file",
     "letter.mp4": "unreadable",
+    "a picture.mp4": "short_clip",
 }
 
 
@@ -77,7 +101,7 @@ def finished(tmp_path_factory) -> Path:
 
 def copy_of(project: Path, to: Path, monkeypatch) -> Path:
     """The same videos in a fresh project, entered."""
-    shutil.copytree(project / "videos", to / "videos")
+    shutil.copytree(project / "videos", to / "videos", symlinks=True)
     monkeypatch.chdir(to)
     corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
     return to
@@ -102,7 +126,23 @@ def test_every_file_ends_as_kept_or_under_a_named_reason(finished):
     assert {i["name"]: i["reason"] for i in listed["skipped"]} == {
         "twin.mp4": "duplicate",
         "readme.txt": "not_a_video_name",
+        "gone.mp4": "unreadable",
     }
+    everything = {str(p.relative_to(finished / "videos")) for p in (finished / "videos").iterdir()}
+    assert everything == set(status) | {item["name"] for item in listed["skipped"]}
+    assert {v["video"] for v in document["videos"] if v["damage"]} == {"cut late.mp4"}
+
+
+def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may read every file")
+    (tmp_path / "videos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "videos/open.mp4", carphone_frames(4))
+    write_video(tmp_path / "videos/closed.mp4", carphone_frames(4, start=9)).chmod(0)
+    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    listed = json.loads(Path("data/corpus/corpus.json").read_text())
+    assert {i["name"]: i["reason"] for i in listed["skipped"]} == {"closed.mp4": "unreadable"}
 
 
 def test_the_shards_verify_and_keep_people_apart(finished):

@@ -9,7 +9,7 @@ from sheap.video.foreground import load_mask_backend
 from sheap.video.head_pose import fit_head_pose
 from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
 from sheap.video.quality import FrameFilter
-from tests.video.made_videos import carphone_frames, noise_frames, write_audio, write_video
+from tests.video.made_videos import carphone_frames, crossing_people, noise_frames, write_audio, write_video
 
 CUT = CutSettings(image_size=64, min_frames=4, max_frames=10)
 SETTINGS = IngestSettings(cut=CUT, filter=FrameFilter(min_head_px=40))
@@ -98,6 +98,21 @@ def test_two_people_are_two_clips(tmp_path, models, talking):
     assert len({record.track for record, _ in clips}) == 2
     centres = sorted(record.boxes_px[0][0] for record, _ in clips)
     assert centres[0] < 176 < centres[1]
+
+
+def test_two_people_who_cross_never_share_a_clip(tmp_path, models):
+    """One is reddish and one bluish: every clip is of one colour, before and after they meet."""
+    report, clips = ingest(write_video(tmp_path / "v.mp4", crossing_people(26, step=11)), models)
+    check_books(report, clips)
+    colours = []
+    for _, clip in clips:
+        redness = [
+            np.sign(int(image[m > 200][:, 0].mean()) - int(image[m > 200][:, 2].mean()))
+            for image, m in zip(clip.images, clip.masks)
+        ]
+        assert len(set(redness)) == 1
+        colours.append(redness[0])
+    assert set(colours) == {-1, 1} and report.tracks >= 3
 
 
 def test_frames_are_dropped_by_reason(tmp_path, models, talking):
