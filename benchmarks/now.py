@@ -150,8 +150,8 @@ def main() -> None:
     num_vertices = len(evaluate_prediction(smallest.scan, smallest.prediction).distances)
     kept = 8 * num_vertices * arguments.predictions / 2**20
     print(
-        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.1f} MiB. The figures of a whole benchmark are "
-        f"over all vertices of\nall images, so an evaluation keeps the distances besides: {kept:.1f} MiB for these."
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.1f} MiB. Figures are over all vertices of all "
+        f"images,\nso the evaluation of a whole benchmark keeps the distances besides: {kept:.1f} MiB for these."
     )
 
 
