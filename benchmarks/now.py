@@ -149,10 +149,9 @@ def main() -> None:
         print(f"{done:8d} predictions {mebibytes:8.1f} MiB {time.perf_counter() - begin:8.1f} s", flush=True)
     num_vertices = len(evaluate_prediction(smallest.scan, smallest.prediction).distances)
     kept = 8 * num_vertices * arguments.predictions / 2**20
-    print(
-        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.1f} MiB. Figures are over all vertices of all "
-        f"images,\nso the evaluation of a whole benchmark keeps the distances besides: {kept:.1f} MiB for these."
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(f"peak {peak:.1f} MiB. Figures are over all vertices of all images, so the evaluation of a whole benchmark")
+    print(f"keeps the distances besides: {kept:.1f} MiB for these.")
 
 
 def _processor() -> str:
