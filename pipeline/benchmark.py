@@ -1,5 +1,7 @@
 """Stage `benchmark`: renders held-out people in the folder layout of the NoW challenge (see sheap.people.now_layout).
 
+Their photos with an expression lie in `expressions/` once more, each with the true face of its moment, in the layout of
+sheap.evaluation.expression_dataset.
 Their identities come from another role than the training clips' people, so no seed can make them meet.
 """
 
@@ -17,6 +19,8 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline.stage import StageParams, atomic_directory, cpu_count, stage_main
+from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
+from sheap.evaluation.rendered_expressions import scan_expression
 from sheap.people.cast import cast_member
 from sheap.people.makehuman import shared_assets
 from sheap.people.now_layout import CHALLENGES, NowWriter
@@ -25,6 +29,7 @@ from sheap.people.scans import ScanSettings, make_scan
 from sheap.people.stage_set import shared_stage
 
 OUTPUT = Path("data/benchmark")
+EXPRESSIONS = "expressions"
 LICENCE = "CC0-1.0"
 
 log = logging.getLogger(__name__)
@@ -61,6 +66,8 @@ def run(params: BenchmarkParams) -> None:
             subjects = [future.result() for future in futures]
         lines = [line for subject in subjects for line in subject.pop("lines")]
         NowWriter(folder).write_image_list(lines)
+        moments = [moment for subject in subjects for moment in subject.pop("moments")]
+        ExpressionWriter(folder / EXPRESSIONS).write_list(moments)
         document = {"licence": LICENCE, "origin": "rendered by this project", "subjects": subjects}
         (folder / "benchmark.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     log.info("%d photos of %d subjects, %.0f s", len(lines), len(subjects), time.monotonic() - begin)
@@ -70,8 +77,9 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     """Photos and scan of one subject; returns its entry for benchmark.json. Runs in a worker process."""
     stage = shared_stage()
     member = cast_member(params.seed, "benchmark", index, stage.head.num_shape)
-    writer = NowWriter(folder)
-    photos = []
+    writer, expression_writer = NowWriter(folder), ExpressionWriter(folder / EXPRESSIONS)
+    photos: list[dict[str, str]] = []
+    moments: list[ExpressionImage] = []
     counts = {challenge: getattr(params, challenge) for challenge in CHALLENGES}
     lines = []
     assets = shared_assets(params.assets)
@@ -79,6 +87,11 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     for photo in photograph_person(stage, member, counts, params.image_size, looks):
         lines.append(writer.add_image(member.name, photo.challenge, photo.name, photo.picture, photo.box))
         photos.append({"image": lines[-1], "accessory": photo.accessory})
+        if photo.challenge == "multiview_expressions":
+            moment = ExpressionImage(member.name, "feelings", f"{photo.name}.jpg")
+            truth = scan_expression(stage.head, photo.params, params.scan_noise_mm, member.rng(950 + len(moments)))
+            expression_writer.add(moment, photo.picture, *truth)
+            moments.append(moment)
     settings = ScanSettings(params.scan_subdivisions, params.scan_noise_mm, params.scan_pick_mm, params.scan_holes)
     scan = make_scan(stage, member.shape, settings, member.rng(900))
     writer.add_scan(member.name, scan.vertices, scan.faces, scan.landmarks)
@@ -91,6 +104,7 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
         "scan": {"vertices": len(scan.vertices), "faces": len(scan.faces)},
         "photos": photos,
         "lines": lines,
+        "moments": moments,
     }
 
 

@@ -106,6 +106,52 @@ def evaluate_now(
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
 
 
+@predict_app.command("expressions")
+def predict_expressions(
+    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
+    model: Model = DEFAULT_MODEL,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
+) -> None:
+    """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
+    from sheap.evaluation.expression_dataset import ExpressionDataset
+    from sheap.evaluation.now_prediction import expressive_meshes, predict_folders
+    from sheap.predictor import SheapPredictor
+    from sheap.video.face_landmarker import FaceLandmarker
+
+    predictor = SheapPredictor.load(model, head_model=head_model)
+    finder = FaceLandmarker(landmark_model)
+    opened = ExpressionDataset.open(dataset)
+    summary = predict_folders(opened, predictor, {out: expressive_meshes}, face_finder=finder)
+    print(f"{out}: {len(summary.predicted)} of {len(opened.images)} predicted ({summary})")
+    if summary.without_face:
+        raise typer.Exit(2)
+
+
+@evaluate_app.command("expressions")
+def evaluate_expressions(
+    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
+    predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+) -> None:
+    """Errors of faces with an expression, by region."""
+    from sheap.evaluation.expression_dataset import ExpressionDataset
+    from sheap.evaluation.expression_error import evaluate_expressions as evaluate
+
+    opened = ExpressionDataset.open(dataset)
+    figures = evaluate(opened, {"": predictions}, opened.images)[""]
+    missing = figures.pop("missing")
+    table = Table("region", "median mm", "mean mm", "std mm")
+    for name, values in figures.items():
+        table.add_row(name, *(f"{values[field]:.3f}" for field in ("median_mm", "mean_mm", "std_mm")))
+    Console().print(table)
+    for image in missing:
+        print(f"not evaluated: {image}: no prediction", file=sys.stderr)
+    if out is not None:
+        out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+
+
 @app.command("promote")
 def promote() -> None:
     """Tag the registered model as the champion, if it beats the present one on the same benchmark (git, DVC, gto)."""

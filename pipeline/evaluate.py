@@ -1,7 +1,8 @@
 """Stage `evaluate`: the NoW protocol for the trained model and for the mean head; writes data/evaluation.
 
 The benchmark may be a real NoW download (params field `now_dir`). Written are predictions/ and mean_head/ in NoW's
-submission format, metrics.json, errors.npz (every distance, for curves) and cumulative.json.
+submission format, metrics.json, errors.npz (every distance, for curves) and cumulative.json. The further measures that
+the settings name (faces with an expression) join metrics.json.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +23,9 @@ from pipeline.trained_model import trained_head_model
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
+
+if TYPE_CHECKING:
+    from sheap.predictor import SheapPredictor
 
 MODEL_DIR = Path("data/model")
 OUTPUT_DIR = Path("data/evaluation")
@@ -44,6 +48,8 @@ class EvaluateParams(StageParams):
     """Processes that measure; 0 takes every core."""
     landmark_model: Path | None = None
     """MediaPipe's face landmark bundle, as in section `ingest`; null takes the installed one."""
+    expressions_dir: Path | None = None
+    """A benchmark of faces with an expression (sheap.evaluation.expression_dataset); null leaves it out."""
 
 
 def run(params: EvaluateParams) -> None:
@@ -55,10 +61,12 @@ def run(params: EvaluateParams) -> None:
     dataset = NowDataset.open(params.now_dir, params.image_set)
     begin = time.monotonic()
     with atomic_directory(OUTPUT_DIR) as folder:
-        counts, true_errors = predict(params, dataset, folder)
+        predictor = load_predictor(params)
+        counts, true_errors = predict(params, predictor, dataset, folder)
         log.info("predicted %d images in %.0f s", counts["predicted"], time.monotonic() - begin)
         evaluations = measure(dataset, folder, params.num_workers or cpu_count())
-        write_results(folder, params, dataset, counts, evaluations, true_errors)
+        further = measure_further(params, predictor)
+        write_results(folder, params, dataset, counts, evaluations, true_errors, further)
     overall = {name: evaluation.statistics()["overall"].median_mm for name, evaluation in evaluations.items()}
     log.info(
         "median %.3f mm, mean head %.3f mm, %d images, %.0f s",
@@ -66,16 +74,24 @@ def run(params: EvaluateParams) -> None:
     )  # fmt: skip
 
 
-def predict(params: EvaluateParams, dataset: NowDataset, folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def load_predictor(params: EvaluateParams) -> SheapPredictor:
+    """The trained model, with the head model it was trained with."""
+    # Imported here, as elsewhere in this file: measuring starts worker processes that import it and need no torch.
+    from sheap.predictor import SheapPredictor
+
+    return SheapPredictor.load(
+        MODEL_DIR, head_model=trained_head_model(MODEL_DIR), landmark_model=params.landmark_model
+    )
+
+
+def predict(
+    params: EvaluateParams, predictor: SheapPredictor, dataset: NowDataset, folder: Path
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Writes both sets of predictions; returns what was counted, and the true errors where the truth is known."""
-    # Imported here: measuring starts worker processes that import this module, and they need no torch.
     from sheap.evaluation.now_prediction import predict_now_folder, write_mean_head
     from sheap.evaluation.rendered_truth import read_true_shapes, true_errors
-    from sheap.predictor import SheapPredictor
     from sheap.video.face_landmarker import FaceLandmarker
 
-    head_model = trained_head_model(MODEL_DIR)
-    predictor = SheapPredictor.load(MODEL_DIR, head_model=head_model, landmark_model=params.landmark_model)
     finder = FaceLandmarker(params.landmark_model)
     summary = predict_now_folder(
         dataset, predictor, folder / "predictions", face_finder=finder, batch_size=params.batch_size
@@ -110,6 +126,23 @@ def measure(dataset: NowDataset, folder: Path, num_workers: int) -> dict[str, No
     return evaluations
 
 
+def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[str, Any]:
+    """What the settings name beside NoW, as sections of metrics.json."""
+    from pipeline.evaluate_expressions import evaluate_on_expressions
+    from sheap.video.face_landmarker import FaceLandmarker
+
+    sections: dict[str, Any] = {}
+    finder = FaceLandmarker(params.landmark_model)
+    if params.expressions_dir is not None:
+        if not params.expressions_dir.is_dir():
+            raise StageError(
+                f"{params.expressions_dir}: missing; run the 'benchmark' stage first (dvc repro benchmark), or set "
+                "evaluate.expressions_dir to null"
+            )
+        sections["expressions"] = evaluate_on_expressions(params.expressions_dir, predictor, finder, params.batch_size)
+    return sections
+
+
 def write_results(
     folder: Path,
     params: EvaluateParams,
@@ -117,6 +150,7 @@ def write_results(
     counts: dict[str, Any],
     evaluations: dict[str, NowEvaluation],
     true_errors: dict[str, Any] | None,
+    further: dict[str, Any],
 ) -> None:
     """metrics.json (read by pipeline.metrics), errors.npz and cumulative.json."""
     model, mean_head = evaluations["model"], evaluations["mean_head"]
@@ -135,6 +169,7 @@ def write_results(
         },
         "subjects": subject_table(model, mean_head),
         "counts": counts | {"missing": model.num_missing_files, "warned": _warned(model)},
+        **further,
     }
     if true_errors is not None:
         metrics["true_error"] = true_errors

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import check_mesh
+from sheap.evaluation.closest_point import check_mesh, check_points
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,7 @@ def read_mesh(path: Path) -> TriangleMesh:
     Raises OSError when it cannot be read, ValueError naming the file when it is no mesh (unknown kind, no faces, NaN,
     indices out of range).
     """
-    kind = path.suffix.lower()
-    if kind == ".obj":
-        mesh = _read_obj(path)
-    elif kind == ".ply":
-        mesh = _read_ply(path)
-    else:
-        raise ValueError(f"{path}: expected a mesh ending in .obj or .ply")
+    mesh = _read(path)
     try:
         check_mesh(mesh.vertices, mesh.faces)
     except ValueError as error:
@@ -39,11 +33,38 @@ def read_mesh(path: Path) -> TriangleMesh:
     return mesh
 
 
+def read_points(path: Path) -> NDArray[np.float64]:
+    """Vertices [N,3] of an .obj or .ply file, which may be a mesh or a point cloud. Raises as read_mesh does."""
+    points = _read(path).vertices
+    try:
+        check_points(points, "points")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return points
+
+
 def write_obj(path: Path, mesh: TriangleMesh) -> None:
     """Writes vertices with six decimals (a nanometre where the unit is millimetres) and 1-based faces."""
-    vertices = ("v %.6f %.6f %.6f\n" * len(mesh.vertices)) % tuple(mesh.vertices.ravel().tolist())
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())
-    path.write_text(vertices + faces, encoding="ascii")
+    path.write_text(_vertex_lines(mesh.vertices) + faces, encoding="ascii")
+
+
+def write_points(path: Path, points: NDArray[np.float64]) -> None:
+    """A point cloud [N,3] as an OBJ file without faces."""
+    path.write_text(_vertex_lines(points), encoding="ascii")
+
+
+def _vertex_lines(vertices: NDArray[np.float64]) -> str:
+    return ("v %.6f %.6f %.6f\n" * len(vertices)) % tuple(vertices.ravel().tolist())
+
+
+def _read(path: Path) -> TriangleMesh:
+    kind = path.suffix.lower()
+    if kind == ".obj":
+        return _read_obj(path)
+    if kind == ".ply":
+        return _read_ply(path)
+    raise ValueError(f"{path}: expected a mesh ending in .obj or .ply")
 
 
 def _read_obj(path: Path) -> TriangleMesh:
@@ -80,7 +101,9 @@ def _faces(lines: list[bytes], num_vertices: int) -> NDArray[np.int64]:
     """Vertex indices from 0; `v/vt/vn` keeps v, negative ones count from the end, polygons become fans."""
     if not lines:
         return np.zeros((0, 3), dtype=np.int64)
-    corners = [[part.split(b"/", 1)[0] for part in line.split()] for line in lines]
+    corners = [line.split() for line in lines]
+    if any(b"/" in line for line in lines):
+        corners = [[part.split(b"/", 1)[0] for part in face] for face in corners]
     sizes = {len(face) for face in corners}
     if min(sizes) < 3:
         raise ValueError("a face has fewer than three corners")
@@ -99,8 +122,7 @@ def _read_ply(path: Path) -> TriangleMesh:
     with path.open("rb") as file:
         try:
             loaded = trimesh.load(file, file_type="ply", process=False, maintain_order=True, skip_materials=True)
-            if not isinstance(loaded, trimesh.Trimesh):
-                raise ValueError("it holds no faces")
-            return TriangleMesh(np.array(loaded.vertices, dtype=np.float64), np.array(loaded.faces, dtype=np.int64))
+            faces = loaded.faces if isinstance(loaded, trimesh.Trimesh) else np.zeros((0, 3))
+            return TriangleMesh(np.array(loaded.vertices, dtype=np.float64), np.array(faces, dtype=np.int64))
         except Exception as error:  # the parser raises whatever the broken byte leads to
             raise ValueError(f"{path}: not a readable PLY file ({type(error).__name__}: {error})") from None

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree, check_mesh
+from sheap.evaluation.closest_point import TriangleTree, check_mesh, check_points
 from sheap.evaluation.now_crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
 from sheap.evaluation.now_refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes
@@ -68,7 +68,7 @@ class NowResult:
 
 def evaluate_pair(
     scan_vertices: NDArray[np.floating],
-    scan_faces: NDArray[np.integer],
+    scan_faces: NDArray[np.integer] | None,
     scan_landmarks: NDArray[np.floating],
     predicted_vertices: NDArray[np.floating],
     predicted_faces: NDArray[np.integer],
@@ -82,7 +82,7 @@ def evaluate_pair(
     scan_vertices [N,3], scan_faces [F,3], scan_landmarks [7,3] in mm, landmarks in the order of LANDMARK_NAMES (they
     are rounded to float32, as the official tool reads them); predicted_* likewise in any unit. With `metrical_unit`,
     the prediction's unit, the scale is fixed (NoW's metrical variant). The scan's faces only have to be sound: the
-    metric does not use them.
+    metric does not use them, and a point cloud has none.
 
     Raises ValueError naming the field for malformed arrays, an empty crop, a scan that is not in millimetres, or a
     metrical unit that contradicts the prediction's size. Warns (NowWarning, and in the result) when landmarks do not
@@ -140,10 +140,13 @@ def evaluate_pair(
 
 
 def check_scan(
-    scan_vertices: NDArray[np.floating], scan_faces: NDArray[np.integer], scan_landmarks: NDArray[np.floating]
+    scan_vertices: NDArray[np.floating], scan_faces: NDArray[np.integer] | None, scan_landmarks: NDArray[np.floating]
 ) -> tuple[FaceCrop, NDArray[np.int64]]:
     """The face crop of a scan (mm) and the indices of its vertices in it. Raises ValueError as evaluate_pair does."""
-    check_mesh(scan_vertices, scan_faces, "scan")
+    if scan_faces is None:
+        check_points(scan_vertices, "scan vertices")
+    else:
+        check_mesh(scan_vertices, scan_faces, "scan")
     crop = face_crop(_landmarks(scan_landmarks, "scan_landmarks").astype(np.float32), RADIUS_FACTOR)
     if not PLAUSIBLE_RADIUS_MM[0] <= crop.radius <= PLAUSIBLE_RADIUS_MM[1]:
         raise ValueError(

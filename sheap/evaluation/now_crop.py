@@ -20,6 +20,19 @@ LANDMARK_NAMES = (
 )
 """Order of the seven landmarks of scans and predictions (the person's own right and left)."""
 
+CANONICAL_LANDMARKS_MM = np.array(
+    [
+        [-44.6, -1.6, 71.4],
+        [-17.0, -3.8, 74.8],
+        [17.0, -3.8, 74.8],
+        [44.6, -1.6, 71.4],
+        [0.0, -51.6, 93.8],
+        [-25.1, -73.8, 81.2],
+        [25.1, -73.8, 81.2],
+    ]
+)
+"""The open head's mean landmarks: what the order, handedness and place of others are measured by."""
+
 RADIUS_FACTOR = 1.4
 """Radius of the crop over the mean of eye width and nose height."""
 

@@ -1,8 +1,8 @@
-"""A predictor's submission for the NoW benchmark: every listed picture to a neutral mesh (mm) with 7 landmarks."""
+"""A predictor's submission for a benchmark: every listed picture to a mesh (mm) with 7 landmarks, neutral for NoW."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +16,16 @@ from torch import Tensor
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_submission import write_prediction
+from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now_submission import ListedImage, write_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
 from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 
 MM_PER_METRE = 1000.0
+
+MeshesOf = Callable[[HeadModel, HeadParams], tuple[list[TriangleMesh], NDArray[np.float64]]]
+"""What is written for predicted heads: meshes and landmarks [B,7,3], both in mm."""
 
 
 class Predictor(Protocol):
@@ -43,16 +46,27 @@ class FaceFinder(Protocol):
     def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
 
 
+class ImageFolder(Protocol):
+    """A benchmark's pictures: NowDataset and ExpressionDataset are some."""
+
+    @property
+    def images(self) -> Sequence[ListedImage]: ...
+
+    def image_path(self, image: ListedImage) -> Path: ...
+
+    def face_box(self, image: ListedImage) -> FaceBox | None: ...
+
+
 @dataclass(frozen=True)
 class PredictionSummary:
     """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted."""
 
-    by_landmarks: tuple[NowImage, ...]
-    by_box: tuple[NowImage, ...]
-    without_face: tuple[NowImage, ...]
+    by_landmarks: tuple[ListedImage, ...]
+    by_box: tuple[ListedImage, ...]
+    without_face: tuple[ListedImage, ...]
 
     @property
-    def predicted(self) -> frozenset[NowImage]:
+    def predicted(self) -> frozenset[ListedImage]:
         return frozenset(self.by_landmarks + self.by_box)
 
     def __str__(self) -> str:
@@ -71,18 +85,38 @@ def predict_now_folder(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictionSummary:
-    """Writes a submission folder for every picture of the list.
+    """Writes a NoW submission folder (neutral meshes) for every picture of the list; see predict_folders."""
+    return predict_folders(
+        dataset,
+        predictor,
+        {output: lambda head, params: neutral_meshes(head, params.shape)},
+        face_finder=face_finder,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def predict_folders(
+    dataset: ImageFolder,
+    predictor: Predictor,
+    outputs: Mapping[Path, MeshesOf],
+    *,
+    face_finder: FaceFinder | None = None,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictionSummary:
+    """Predicts every picture of the list once, and writes the meshes that each of `outputs` asks for into its folder.
 
     Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
     as it is on the pictures where both are known. `progress(done, total)` is called after every batch. Raises OSError
     or ValueError naming a missing or unreadable picture or box.
     """
     finder = FaceLandmarker() if face_finder is None else face_finder
-    writer = _SubmissionWriter(predictor, output, batch_size, progress, len(dataset.images))
+    writer = _SubmissionWriter(predictor, outputs, batch_size, progress, len(dataset.images))
     known: list[tuple[FaceBox, CropBox]] = []
-    by_landmarks: list[NowImage] = []
-    unfound: list[tuple[NowImage, FaceBox]] = []
-    without_face: list[NowImage] = []
+    by_landmarks: list[ListedImage] = []
+    unfound: list[tuple[ListedImage, FaceBox]] = []
+    without_face: list[ListedImage] = []
     for image in dataset.images:
         picture, box = _read_picture(dataset.image_path(image)), dataset.face_box(image)
         crop = crop_by_landmarks(finder.process(picture), box)
@@ -103,7 +137,7 @@ def predict_now_folder(
     return PredictionSummary(tuple(by_landmarks), tuple(image for image, _ in unfound), tuple(without_face))
 
 
-def write_mean_head(images: Iterable[NowImage], head: HeadModel, output: Path) -> None:
+def write_mean_head(images: Iterable[ListedImage], head: HeadModel, output: Path) -> None:
     """The same submission from a predictor that always answers with the mean head: the figure to beat."""
     mesh, landmarks = neutral_meshes(head, torch.zeros(1, head.num_shape))
     for image in images:
@@ -113,11 +147,21 @@ def write_mean_head(images: Iterable[NowImage], head: HeadModel, output: Path) -
 def neutral_meshes(head: HeadModel, shape: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
     """Neutral meshes and landmarks [B,7,3], both in mm, of identity coefficients [B,S]."""
     with torch.inference_mode():
-        vertices = head.neutral(shape.to(head.template))
-        landmarks = head.now_landmarks(vertices)
+        return _in_mm(head, head.neutral(shape.to(head.template)))
+
+
+def expressive_meshes(head: HeadModel, params: HeadParams) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
+    """Meshes and landmarks [B,7,3], both in mm, with expression, jaw, lids and gaze, the head itself at rest."""
+    with torch.inference_mode():
+        still = torch.zeros_like(params.translation)
+        at_rest = params.replace(root_rotvec=still, neck_rotvec=still, translation=still)
+        return _in_mm(head, head(at_rest).vertices)
+
+
+def _in_mm(head: HeadModel, vertices: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
+    landmarks = MM_PER_METRE * head.now_landmarks(vertices).double().cpu().numpy()
     faces = head.faces.cpu().numpy()
-    in_mm = MM_PER_METRE * vertices.double().cpu().numpy()
-    return [TriangleMesh(one, faces) for one in in_mm], MM_PER_METRE * landmarks.double().cpu().numpy()
+    return [TriangleMesh(one, faces) for one in MM_PER_METRE * vertices.double().cpu().numpy()], landmarks
 
 
 class _SubmissionWriter:
@@ -126,16 +170,16 @@ class _SubmissionWriter:
     def __init__(
         self,
         predictor: Predictor,
-        output: Path,
+        outputs: Mapping[Path, MeshesOf],
         batch_size: int,
         progress: Callable[[int, int], None] | None,
         total: int,
     ) -> None:
-        self.predictor, self.output, self.batch_size = predictor, output, batch_size
+        self.predictor, self.outputs, self.batch_size = predictor, outputs, batch_size
         self.progress, self.total, self.done = progress, total, 0
-        self.waiting: list[tuple[NowImage, NDArray[np.uint8]]] = []
+        self.waiting: list[tuple[ListedImage, NDArray[np.uint8]]] = []
 
-    def add(self, image: NowImage, crop: NDArray[np.uint8]) -> None:
+    def add(self, image: ListedImage, crop: NDArray[np.uint8]) -> None:
         self.waiting.append((image, crop))
         if len(self.waiting) >= self.batch_size:
             self.flush()
@@ -143,12 +187,13 @@ class _SubmissionWriter:
     def flush(self) -> None:
         if not self.waiting:
             return
-        images: Sequence[NowImage] = [image for image, _ in self.waiting]
+        images: Sequence[ListedImage] = [image for image, _ in self.waiting]
         crops = torch.from_numpy(np.stack([crop for _, crop in self.waiting]))
-        shape = self.predictor.predict(crops.permute(0, 3, 1, 2).float() / 255).shape
-        meshes, landmarks = neutral_meshes(self.predictor.head, shape)
-        for image, mesh, points in zip(images, meshes, landmarks, strict=True):
-            write_prediction(self.output, image, mesh, points)
+        params = self.predictor.predict(crops.permute(0, 3, 1, 2).float() / 255)
+        for folder, meshes_of in self.outputs.items():
+            meshes, landmarks = meshes_of(self.predictor.head, params)
+            for image, mesh, points in zip(images, meshes, landmarks, strict=True):
+                write_prediction(folder, image, mesh, points)
         self.done += len(images)
         self.waiting.clear()
         if self.progress is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,28 +14,22 @@ from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.landmark_files import read_landmarks
 from sheap.evaluation.mesh_files import TriangleMesh, read_mesh, write_obj
 from sheap.evaluation.now import WARN_LANDMARK_RMS
-from sheap.evaluation.now_crop import face_crop
-from sheap.evaluation.now_dataset import NowDataset, NowImage
+from sheap.evaluation.now_crop import CANONICAL_LANDMARKS_MM, face_crop
+from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.similarity import procrustes
-
-CANONICAL_LANDMARKS_MM = np.array(
-    [
-        [-44.6, -1.6, 71.4],
-        [-17.0, -3.8, 74.8],
-        [17.0, -3.8, 74.8],
-        [44.6, -1.6, 71.4],
-        [0.0, -51.6, 93.8],
-        [-25.1, -73.8, 81.2],
-        [25.1, -73.8, 81.2],
-    ]
-)
-"""The open head's mean landmarks: what a submission's order and handedness are checked against."""
 
 EYE_WIDTH_RANGE_MM = (50.0, 150.0)
 """Outer eye corners of people are 80 to 110 mm apart; beyond this range the unit is wrong."""
 
 LANDMARK_TO_SURFACE_MM = 10.0
 """Landmarks lie on the mesh; farther away they belong to another one."""
+
+
+class ListedImage(Protocol):
+    """A picture of a benchmark: where its prediction lies in a submission, without the ending."""
+
+    @property
+    def stem(self) -> PurePosixPath: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class MissingPrediction(Exception):
     """A submission has no mesh or no landmarks for an image."""
 
 
-def write_prediction(folder: Path, image: NowImage, mesh: TriangleMesh, landmarks: NDArray[np.floating]) -> None:
+def write_prediction(folder: Path, image: ListedImage, mesh: TriangleMesh, landmarks: NDArray[np.floating]) -> None:
     """Writes one prediction (mm): IMAGE.obj and IMAGE.npy."""
     stem = folder / image.stem
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +52,7 @@ def write_prediction(folder: Path, image: NowImage, mesh: TriangleMesh, landmark
     np.save(stem.with_name(stem.name + ".npy"), np.asarray(landmarks, dtype=np.float64))
 
 
-def read_prediction(folder: Path, image: NowImage) -> NowPrediction:
+def read_prediction(folder: Path, image: ListedImage) -> NowPrediction:
     """One prediction, found as the official tool finds it: .obj before .ply, .npy before .txt.
 
     Raises MissingPrediction, or ValueError naming the malformed file.
@@ -118,7 +113,7 @@ def prediction_problems(prediction: NowPrediction) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _first(folder: Path, image: NowImage, endings: tuple[str, ...]) -> Path:
+def _first(folder: Path, image: ListedImage, endings: tuple[str, ...]) -> Path:
     stem = folder / image.stem
     for ending in endings:
         path = stem.with_name(stem.name + ending)

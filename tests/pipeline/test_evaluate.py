@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline import evaluate
-from pipeline.evaluate import EvaluateParams, improvement, run
+from pipeline.evaluate import EvaluateParams, improvement, load_predictor, run
 from pipeline.metrics import read_metrics
 from pipeline.stage import StageError
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
@@ -80,6 +80,11 @@ def evaluated(project: Path) -> Path:
     return project / "data/evaluation"
 
 
+def predict(params: EvaluateParams, folder: Path) -> tuple[dict, dict | None]:
+    """The stage's predictions in the current project."""
+    return evaluate.predict(params, load_predictor(params), NowDataset.open(params.now_dir), folder)
+
+
 def test_metrics_are_what_the_readers_expect(evaluated: Path) -> None:
     metrics = read_metrics(evaluated / "metrics.json")
     assert metrics.challenges == ["overall", "multiview_neutral", "selfie"]
@@ -142,7 +147,7 @@ def test_real_people_have_no_true_error(project: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(project)
     (project / "data/benchmark/benchmark.json").rename(tmp_path / "kept.json")
     try:
-        _, true_errors = evaluate.predict(EvaluateParams(), NowDataset.open(Path("data/benchmark")), tmp_path)
+        _, true_errors = predict(EvaluateParams(), tmp_path)
     finally:
         (tmp_path / "kept.json").rename(project / "data/benchmark/benchmark.json")
     assert true_errors is None
@@ -172,7 +177,7 @@ def other_head(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
     dataset = NowDataset.open(Path("data/benchmark"))
-    _, true_errors = evaluate.predict(EvaluateParams(), dataset, Path("out"))
+    _, true_errors = predict(EvaluateParams(), Path("out"))
     # The truth is of the open head, so it says nothing about a mesh of another head.
     assert true_errors is None
     template = HeadModel.load(other_head).template.double().numpy()
@@ -181,24 +186,23 @@ def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
 
 
 def test_a_head_model_that_is_gone_or_altered_is_named(other_head: Path) -> None:
-    dataset = NowDataset.open(Path("data/benchmark"))
     write_head(read_head(OPEN_HEAD_PATH), other_head)
     with pytest.raises(ValueError, match="trained with another head model"):
-        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+        load_predictor(EvaluateParams())
     other_head.unlink()
     with pytest.raises(ValueError, match=r"train\.json: the head model .*other\.safetensors.* not there"):
-        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+        load_predictor(EvaluateParams())
     Path("data/model/train.json").unlink()
     with pytest.raises(ValueError, match=r"train\.json: missing"):
-        evaluate.predict(EvaluateParams(), dataset, Path("out"))
+        load_predictor(EvaluateParams())
 
 
-def test_a_landmark_model_that_is_not_there_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_landmark_model_that_is_not_there_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
-        evaluate.predict(
-            EvaluateParams(landmark_model=Path("none.task")), NowDataset.open(Path("data/benchmark")), Path("out")
-        )
+        predict(EvaluateParams(landmark_model=Path("none.task")), tmp_path)
 
 
 def test_improvement_is_negative_when_the_model_is_worse() -> None:
