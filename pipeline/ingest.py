@@ -27,8 +27,8 @@ import sheap.video
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.worker_pool import Outcome, run_tasks
-from sheap.data import clip_folder, schema
-from sheap.data.clip_folder import write_clip_folder
+from sheap.data import clip_file, codecs, schema, tar_writer
+from sheap.data.clip_file import CLIP_SUFFIX, write_clip_file
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
 from sheap.video.clip_cutting import Clip, CutSettings
 from sheap.video.face_landmarker import FaceLandmarker
@@ -63,6 +63,8 @@ class MaskParams(StageParams):
     """selfie: MediaPipe's segmenter; grabcut: needs no weights; auto: selfie where its model is installed."""
     model: Path | None = None
     """A selfie_segmentation.tflite of your own."""
+    every_s: Annotated[float, Field(ge=0, le=2)] = 0.16
+    """Time between frames that are segmented; masks of those between are carried over. 0 segments every frame."""
 
 
 class IngestParams(StageParams):
@@ -89,7 +91,7 @@ class IngestParams(StageParams):
             fps=self.fps,
             max_side=self.max_side,
             cut_threshold=self.cut_threshold,
-            cut=CutSettings(self.image_size, self.smooth_s, self.min_frames, self.max_frames),
+            cut=CutSettings(self.image_size, self.smooth_s, self.min_frames, self.max_frames, self.mask.every_s),
             filter=FrameFilter(**self.filter.model_dump()),
         )
 
@@ -180,9 +182,8 @@ def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
         (temporary / "clips").mkdir(parents=True)
 
         def store(record: ClipRecord, clip: Clip) -> None:
-            write_clip_folder(
-                temporary / "clips" / record.clip_id, record, clip.images, clip.masks, clip.landmarks_array(),
-                params.jpeg_quality,
+            write_clip_file(
+                temporary / "clips", record, clip.images, clip.masks, clip.landmarks_array(), params.jpeg_quality
             )
 
         report = _changed_since_listing(task.source) or ingest_video(
@@ -240,7 +241,8 @@ def _write_output(
         clips.mkdir()
         for task, report in zip(tasks, reports, strict=True):
             for clip_id in report.clips:
-                shutil.copytree(task.work / "clips" / clip_id, clips / clip_id, copy_function=_link)
+                name = f"{clip_id}{CLIP_SUFFIX}"
+                _link(task.work / "clips" / name, clips / name)
         document = {"summary": summary, "videos": [report.to_dict() for report in reports]}
         (folder / "ingest.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     log.info(
@@ -250,7 +252,7 @@ def _write_output(
     )  # fmt: skip
 
 
-def _link(source: str, destination: str) -> None:
+def _link(source: Path, destination: Path) -> None:
     """The work folder's files are never changed, so a second name is as good as a copy and takes no room."""
     try:
         os.link(source, destination)
@@ -261,8 +263,10 @@ def _link(source: str, destination: str) -> None:
 def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:
     """Names everything that decides what clips look like: settings, code, models, libraries; not how many workers."""
     settings = params.model_dump(mode="json", exclude={"num_workers", "timeout_s", "landmark_model", "mask"})
-    code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py")), Path(clip_folder.__file__), Path(schema.__file__)]
-    digest = hashlib.sha256(json.dumps([settings, mask_backend], sort_keys=True).encode())
+    code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py"))]
+    code += [Path(module.__file__ or "") for module in (clip_file, codecs, schema, tar_writer)]
+    settings["mask"] = [mask_backend, params.mask.every_s]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in [*code, *model_files]:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     for package in ("ai-edge-litert", "av", "numpy", "opencv-python-headless", "scenedetect-headless"):

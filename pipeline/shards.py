@@ -11,9 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
-from sheap.data.clip_folder import read_clip_members, read_clip_record
+from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, read_clip_record
 from sheap.data.manifest import MANIFEST_NAME, Manifest, SplitInfo, verify_shards
-from sheap.data.schema import ClipRecord
 from sheap.data.shard_writer import ClipMembers, stored_order, write_split
 from sheap.data.split import plan_split
 
@@ -38,7 +37,7 @@ class ShardsParams(StageParams):
 def run(params: ShardsParams) -> None:
     """Reads data/ingest/clips, writes data/shards."""
     require_input(CLIPS_DIR, "ingest")
-    records = {folder.name: read_clip_record(folder) for folder in sorted(CLIPS_DIR.iterdir())}
+    records = {path.stem: read_clip_record(path) for path in sorted(CLIPS_DIR.iterdir())}
     if not records:
         raise StageError(f"{CLIPS_DIR}: no clips; data/ingest/ingest.json says why every video was dropped")
     sizes = sorted({record.image_size for record in records.values()})
@@ -54,7 +53,7 @@ def run(params: ShardsParams) -> None:
         for name, clip_ids in (("train", plan.train), ("val", plan.val)):
             if clip_ids:
                 splits[name] = write_split(
-                    folder / name, _load(clip_ids, records, params.seed), target_bytes=int(params.target_mb * 1e6)
+                    folder / name, _load(clip_ids, params.seed), target_bytes=int(params.target_mb * 1e6)
                 )
         manifest = Manifest(image_size=sizes[0], splits=splits, notes=plan.notes).sealed()  # type: ignore[arg-type]
         (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
@@ -70,9 +69,9 @@ def run(params: ShardsParams) -> None:
         log.warning("%s", note)
 
 
-def _load(clip_ids: list[str], records: dict[str, ClipRecord], seed: int) -> Iterator[ClipMembers]:
+def _load(clip_ids: list[str], seed: int) -> Iterator[ClipMembers]:
     for clip_id in stored_order(clip_ids, seed):
-        yield ClipMembers(records[clip_id], read_clip_members(CLIPS_DIR / clip_id, records[clip_id]))
+        yield ClipMembers(*read_clip_members(CLIPS_DIR / f"{clip_id}{CLIP_SUFFIX}"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.data.clip_folder import decode_image, decode_landmarks, decode_mask
+from sheap.data.codecs import decode_image, decode_landmarks, decode_mask
 from sheap.data.manifest import INDEX_NAME, Manifest, verify_split
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
 

@@ -1,24 +1,18 @@
-"""Clips into WebDataset tars: the same clips always give the same bytes.
-
-Reproducible tars need every header field fixed (time, owner, mode) and a fixed order; plain `.tar`, because a
-compressed one has no byte offsets to jump to.
-"""
+"""Clips into WebDataset tars: the same clips always give the same bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sheap.data.manifest import INDEX_NAME, ShardInfo, SplitInfo
 from sheap.data.schema import ClipRecord
-
-_BLOCK = tarfile.BLOCKSIZE
+from sheap.data.tar_writer import TarWriter, stored_size
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ def write_split(folder: Path, clips: Iterable[ClipMembers], *, target_bytes: int
         name = f"shard-{len(shards):05d}.tar"
         temporary = folder / f".{name}.tmp"
         with temporary.open("wb") as file:
-            writer = _TarWriter(file)
+            writer = TarWriter(file)
             for clip in group:
                 offsets = {
                     member: writer.add(f"{clip.record.clip_id}.{member}", content) for member, content in clip.members
@@ -80,7 +74,7 @@ def _groups(clips: Iterable[ClipMembers], target_bytes: int) -> Iterator[list[Cl
     group: list[ClipMembers] = []
     size = 0
     for clip in clips:
-        clip_size = sum(_BLOCK + _padded(len(content)) for _, content in clip.members)
+        clip_size = sum(stored_size(len(content)) for _, content in clip.members)
         if group and size + clip_size > target_bytes:
             yield group
             group, size = [], 0
@@ -88,38 +82,3 @@ def _groups(clips: Iterable[ClipMembers], target_bytes: int) -> Iterator[list[Cl
         size += clip_size
     if group:
         yield group
-
-
-class _TarWriter:
-    """Appends members with fixed headers and hashes what it writes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.num_bytes = 0
-
-    def add(self, name: str, content: bytes) -> tuple[int, int]:
-        """Offset and length of the stored content."""
-        header = tarfile.TarInfo(name)
-        header.size = len(content)
-        header.mode, header.mtime, header.uid, header.gid, header.uname, header.gname = 0o644, 0, 0, 0, "", ""
-        self._write(header.tobuf(tarfile.USTAR_FORMAT))
-        offset = self.num_bytes
-        self._write(content)
-        self._write(b"\0" * (_padded(len(content)) - len(content)))
-        return offset, len(content)
-
-    def finish(self) -> None:
-        """The two empty blocks that end an archive, padded to a full record as tar does."""
-        end = self.num_bytes + 2 * _BLOCK
-        self._write(b"\0" * (-(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE - self.num_bytes))
-        self.sha256 = self._hash.hexdigest()
-
-    def _write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._hash.update(content)
-        self.num_bytes += len(content)
-
-
-def _padded(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.video.crops import CropBox, crop_box, cut_crop, inside_picture, landmarks_to_crop
+from sheap.video.crops import CropBox, crop_box_of_pose, cut_crop, inside_picture, landmarks_to_crop
 from sheap.video.decoding import VideoFrame
 from sheap.video.face_landmarker import FaceLandmarks
-from sheap.video.foreground import MaskBackend, head_mask
-from sheap.video.head_pose import fit_head_pose
+from sheap.video.foreground import MaskBackend
+from sheap.video.head_pose import HeadPose, fit_head_pose
+from sheap.video.mask_sequence import MaskSequence
 from sheap.video.quality import FrameFilter, sharpness
 from sheap.video.smoothing import smooth_at
 
@@ -30,12 +31,17 @@ MAX_DEPARTURE = 0.02
 
 @dataclass(frozen=True)
 class CutSettings:
-    """How clips are cut. image_size: side of the crops, px. smooth_s: sigma of the boxes' smoothing."""
+    """How clips are cut.
+
+    image_size: side of the crops, px. smooth_s: sigma of the boxes' smoothing. mask_every_s: time between key frames of
+    the masks.
+    """
 
     image_size: int = 224
     smooth_s: float = 0.12
     min_frames: int = 8
     max_frames: int = 64
+    mask_every_s: float = 0.16
 
 
 @dataclass
@@ -60,6 +66,7 @@ class Clip:
 class _Seen:
     frame: VideoFrame
     face: FaceLandmarks
+    pose: HeadPose
     box: NDArray[np.float64]
     """Centre x, centre y, log of the side."""
 
@@ -79,17 +86,17 @@ class ClipCutter:
         self._emit, self._dropped = emit, dropped
         self._window: list[_Seen] = []
         self._next = 0
-        self._clip = Clip()
-        self._last_mask: NDArray[np.uint8] | None = None
+        self._start_clip()
 
     def add(self, frame: VideoFrame, face: FaceLandmarks) -> None:
         """The track's next frame."""
         try:
-            box = crop_box(face.points)
+            pose = fit_head_pose(face.points)
         except ValueError:
             self._dropped["doubtful_landmarks"] += 1
             return
-        self._window.append(_Seen(frame, face, np.array([box.center_x, box.center_y, math.log(box.side)])))
+        box = crop_box_of_pose(pose)
+        self._window.append(_Seen(frame, face, pose, np.array([box.center_x, box.center_y, math.log(box.side)])))
         reach = WINDOW_SIGMAS * self._settings.smooth_s
         while self._next < len(self._window) and self._window[self._next].frame.time_s + reach <= frame.time_s:
             self._finish_next()
@@ -123,21 +130,19 @@ class ClipCutter:
         height, width = seen.frame.image.shape[:2]
         landmarks = landmarks_to_crop(seen.face.points, box, size)
         crop = cut_crop(seen.frame.image, box, size)
-        inside = inside_picture(box, size, height, width)
-        pose_deg = fit_head_pose(seen.face.points).euler_deg()
+        rows, columns = inside_picture(box, size, height, width)
+        pose_deg = seen.pose.euler_deg()
         crispness = sharpness(crop, landmarks)
         reason = self._filter.reason_to_drop(
             head_px=box.side, sharpness=crispness, presence=seen.face.presence, pose_deg=pose_deg,
-            outside=1.0 - float(inside.mean()),
+            outside=1.0 - float(rows.mean() * columns.mean()),
         )
         if reason is not None:
             self._dropped[reason] += 1
-            self._last_mask = None
             return
-        self._last_mask = head_mask(self._mask_backend, crop, landmarks, inside, self._last_mask)
+        self._masks.add(crop, landmarks, (rows, columns), seen.frame.time_s)
         clip = self._clip
         clip.images.append(crop)
-        clip.masks.append(self._last_mask)
         clip.landmarks.append(landmarks)
         clip.times_s.append(round(seen.frame.time_s, 6))
         clip.boxes.append(box)
@@ -149,7 +154,12 @@ class ClipCutter:
 
     def _close_clip(self) -> None:
         if len(self._clip.images) >= self._settings.min_frames:
+            self._clip.masks = self._masks.finish()
             self._emit(self._clip)
         elif self._clip.images:
             self._dropped["short_clip"] += len(self._clip.images)
+        self._start_clip()
+
+    def _start_clip(self) -> None:
         self._clip = Clip()
+        self._masks = MaskSequence(self._mask_backend, self._settings.mask_every_s)

@@ -8,13 +8,14 @@ both are what the predicted translation is for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.video.head_pose import HEAD_ORIGIN_CM, fit_head_pose
+from sheap.video.head_pose import HEAD_ORIGIN_CM, HeadPose, fit_head_pose
 
 CROP_SIDE_CM = 30.0
 """Side of the crop at the head: 23 cm from chin to crown, hair, and some air."""
@@ -37,7 +38,11 @@ class CropBox:
 
 def crop_box(landmarks_px: NDArray[np.float32]) -> CropBox:
     """The head crop for landmarks [478, 3] px of the full picture. Raises ValueError when they span no face."""
-    pose = fit_head_pose(landmarks_px)
+    return crop_box_of_pose(fit_head_pose(landmarks_px))
+
+
+def crop_box_of_pose(pose: HeadPose) -> CropBox:
+    """The head crop where the head's pose in the full picture is known already."""
     x, y = pose.project(HEAD_ORIGIN_CM)
     return CropBox(float(x), float(y - CROP_RISE_CM * pose.px_per_cm), CROP_SIDE_CM * pose.px_per_cm)
 
@@ -56,18 +61,46 @@ def box_to_crop(box: CropBox, size: int) -> NDArray[np.float64]:
 def cut_crop(image: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.uint8]:
     """The crop [size, size, 3] of a uint8 picture [H, W, 3]; beyond the picture its border is repeated.
 
-    Shrinking averages pixels instead of skipping some: the square is cut at a multiple of `size` and area-averaged.
+    Shrinking averages pixels instead of skipping some: blocks of whole pixels first, then what is left linearly.
     """
     if size < 1:
         raise ValueError(f"size: expected at least 1 px, got {size}")
     factor = max(1, round(box.side / size))
-    fine = size * factor
-    to_picture = cv2.invertAffineTransform(box_to_crop(box, fine))
-    # OpenCV counts pixel centres at whole numbers
-    to_picture[:, 2] += 0.5 * (to_picture[:, 0] + to_picture[:, 1]) - 0.5
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(image, to_picture, (fine, fine), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return crop if factor == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    if factor > 1:
+        image, box = _shrunk(image, box, factor)
+    x_whole, x_part = _sample_places(box.center_x, box.side, size)
+    y_whole, y_part = _sample_places(box.center_y, box.side, size)
+    whole = np.empty((size, size, 2), np.int16)
+    whole[..., 0], whole[..., 1] = x_whole, y_whole[:, None]
+    parts = (y_part[:, None] * _PARTS + x_part).astype(np.uint16)
+    return cv2.remap(image, whole, parts, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+_PARTS = cv2.INTER_TAB_SIZE
+"""OpenCV's linear interpolation knows this many places between two pixels."""
+
+
+def _sample_places(centre: float, side: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a crop's pixels [size] lie along one axis: whole pixels, and parts of a pixel beyond them."""
+    at = centre + ((np.arange(size) + 0.5) / size - 0.5) * side - 0.5  # OpenCV: pixel centres at whole numbers
+    return np.divmod(np.rint(at * _PARTS).astype(np.int64), _PARTS)
+
+
+def _shrunk(image: NDArray[np.uint8], box: CropBox, factor: int) -> tuple[NDArray[np.uint8], CropBox]:
+    """What the box shows of a picture, `factor` times smaller by averaging, and the box there."""
+    starts, blocks = [], []
+    for centre, length in ((box.center_y, image.shape[0]), (box.center_x, image.shape[1])):
+        start = min(max(math.floor(centre - box.side / 2) - factor, 0), length - 1)
+        stop = max(min(math.ceil(centre + box.side / 2) + factor, length), start + 1)
+        starts.append(start)
+        blocks.append(math.ceil((stop - start) / factor))
+    (top, left), (rows, columns) = starts, blocks
+    part = image[top : top + rows * factor, left : left + columns * factor]
+    below, beside = rows * factor - part.shape[0], columns * factor - part.shape[1]
+    if below or beside:  # the last block reaches beyond the picture
+        part = cv2.copyMakeBorder(part, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+    small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    return small, CropBox((box.center_x - left) / factor, (box.center_y - top) / factor, box.side / factor)
 
 
 def landmarks_to_crop(landmarks_px: NDArray[np.float32], box: CropBox, size: int) -> NDArray[np.float32]:
@@ -78,8 +111,8 @@ def landmarks_to_crop(landmarks_px: NDArray[np.float32], box: CropBox, size: int
     return moved.astype(np.float32)
 
 
-def inside_picture(box: CropBox, size: int, height: int, width: int) -> NDArray[np.bool_]:
-    """Which pixels [size, size] of the crop lie in the height x width picture; the others are repeated border."""
+def inside_picture(box: CropBox, size: int, height: int, width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows [size] and columns [size] of the crop show the height x width picture, not its repeated border."""
     axis = (np.arange(size) + 0.5) / size - 0.5
     x, y = box.center_x + axis * box.side, box.center_y + axis * box.side
-    return ((y >= 0) & (y <= height))[:, None] & ((x >= 0) & (x <= width))[None]
+    return (y >= 0) & (y <= height), (x >= 0) & (x <= width)

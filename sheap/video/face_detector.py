@@ -115,9 +115,9 @@ def merge_overlapping(
 
 def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of one box [4] with boxes [n, 4], all (left, top, right, bottom): [n]."""
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    intersection = np.prod(np.clip(high - low, 0, None), axis=1)
-    area = np.prod(np.clip(box[2:] - box[:2], 0, None))
-    areas = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    common = np.maximum(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0)
+    intersection = common[:, 0] * common[:, 1]
+    area = max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    areas = sides[:, 0] * sides[:, 1]
     return intersection / np.maximum(area + areas - intersection, 1e-12)

@@ -73,9 +73,11 @@ def _joined_to_face(mask: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) 
     seeds = np.zeros_like(mask)
     hull = cv2.convexHull(np.ascontiguousarray(landmarks_px[:468, :2], dtype=np.float32))
     cv2.fillConvexPoly(seeds, hull.astype(np.int32), 1)
-    _, labels = cv2.connectedComponents((mask > _HANGING_TOGETHER).astype(np.uint8), connectivity=4)
-    face_labels = np.unique(labels[seeds > 0])
-    return np.isin(labels, face_labels[face_labels > 0])
+    count, labels = cv2.connectedComponents((mask > _HANGING_TOGETHER).astype(np.uint8), connectivity=4)
+    joined = np.zeros(count, bool)
+    joined[labels[seeds > 0]] = True
+    joined[0] = False
+    return joined[labels]
 
 
 def above_neck(landmarks_px: NDArray[np.float32], size: int) -> NDArray[np.bool_]:

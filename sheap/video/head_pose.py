@@ -26,6 +26,10 @@ _CANONICAL_CM = np.array(
 )  # fmt: skip
 """The rigid landmarks on MediaPipe's canonical face (Apache-2.0): x to the person's left, y up, z out of the face."""
 
+_MEAN_CM = _CANONICAL_CM.mean(0)
+_CENTRED_CM = _CANONICAL_CM - _MEAN_CM
+_SPREAD_CM2 = float((_CENTRED_CM**2).sum())
+
 EYE_LEVEL_CM = 2.6
 CHIN_CM = -9.4
 """Heights of the eyes' midpoint and of the chin on the canonical face."""
@@ -66,12 +70,11 @@ def fit_head_pose(landmarks_px: NDArray[np.float32]) -> HeadPose:
     Raises ValueError when the landmarks have no extent.
     """
     seen = landmarks_px[RIGID_LANDMARKS].astype(np.float64) * [1, -1, -1]
-    canonical_mean, seen_mean = _CANONICAL_CM.mean(0), seen.mean(0)
-    canonical, centred = _CANONICAL_CM - canonical_mean, seen - seen_mean
-    u, d, vt = np.linalg.svd(centred.T @ canonical)
-    sign = np.array([1.0, 1.0, math.copysign(1.0, np.linalg.det(u) * np.linalg.det(vt))])
+    seen_mean = seen.mean(0)
+    u, d, vt = np.linalg.svd((seen - seen_mean).T @ _CENTRED_CM)
+    sign = np.array([1.0, 1.0, math.copysign(1.0, np.linalg.det(u @ vt))])
     rotation = (u * sign) @ vt
-    px_per_cm = float((d * sign).sum() / (canonical**2).sum())
+    px_per_cm = float((d * sign).sum() / _SPREAD_CM2)
     if not np.isfinite(px_per_cm) or px_per_cm <= 0:
         raise ValueError("landmarks: they span no face")
-    return HeadPose(rotation, px_per_cm, seen_mean - px_per_cm * rotation @ canonical_mean)
+    return HeadPose(rotation, px_per_cm, seen_mean - px_per_cm * rotation @ _MEAN_CM)

@@ -48,6 +48,7 @@ def sharpness(crop: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> flo
     high = np.clip(np.ceil(landmarks_px[:, :2].max(0)), 0, crop.shape[0]).astype(int)
     if (high - low).min() < 4:
         return 0.0
-    grey = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY).astype(np.float32)
-    detail = cv2.Laplacian(grey, cv2.CV_32F)
-    return float((detail**2).mean() / (grey.var() + 1.0))
+    grey = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
+    detail = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L2SQR) / grey.size
+    _, spread = cv2.meanStdDev(grey)
+    return float(detail / (spread[0, 0] ** 2 + 1.0))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect import ContentDetector, FrameTimecode
 
-_THUMBNAIL = (160, 120)
+_THUMBNAIL = (80, 60)
 
 
 class ShotDetector:
@@ -24,8 +24,9 @@ class ShotDetector:
 
     def is_cut(self, image: NDArray[np.uint8]) -> bool:
         """Whether this uint8 RGB frame [H, W, 3] belongs to another shot than the one before."""
-        # one size for all: a stream may change its picture size, which is a cut by itself
-        thumbnail = cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA)
+        # one size for all: a stream may change its picture size, which is a cut by itself. Sampling is enough, since
+        # means over the thumbnail are compared; averaging the picture would cost more than the rest of the detector.
+        thumbnail = cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_LINEAR)
         bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
         was_resized = self._shape is not None and image.shape != self._shape
         self._shape = image.shape

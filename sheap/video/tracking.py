@@ -16,7 +16,7 @@ from sheap.video.face_landmarker import (
     roi_from_landmarks,
 )
 
-DETECT_EVERY = 5
+DETECT_EVERY = 10
 """Frames between searches for new faces while others are followed."""
 
 MIN_CONTINUITY = 0.25
@@ -74,6 +74,8 @@ class FaceTracker:
     def _start_new(self, image: NDArray[np.uint8], closely: bool) -> None:
         known = [face_box(track.face.points) for track in self._tracks]
         for detection in search_faces(self._landmarker, image, closely=closely and not known):
+            if known and overlap(detection.box, np.stack(known)).max() > MIN_CONTINUITY:
+                continue  # followed already: the costly landmarks need not say so
             face = self._landmarker.landmarks(image, roi_from_detection(detection))
             if face.presence < MIN_PRESENCE:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheap.data.clip_folder import encode_jpeg, encode_landmarks, encode_png
+from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_png
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
 from sheap.data.shard_writer import ClipMembers
 

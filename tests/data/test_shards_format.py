@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import webdataset
 
-from sheap.data.clip_folder import read_clip_members, read_clip_record, write_clip_folder
+from sheap.data.clip_file import read_clip_members, read_clip_record, write_clip_file
+from sheap.data.codecs import decode_landmarks, decode_mask
 from sheap.data.manifest import MANIFEST_NAME, Manifest, verify_shards
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord, check_clip_id, member_names
@@ -135,20 +136,24 @@ def test_a_split_that_does_not_exist_is_named(shard_folder):
         ShardReader(shard_folder() / "val")
 
 
-def test_a_clip_folder_round_trips_and_is_checked(tmp_path):
+def test_a_clip_file_round_trips_and_is_checked(tmp_path):
     record = make_record("abc", 2)
     images = [np.full((SIZE, SIZE, 3), v, np.uint8) for v in (10, 200)]
     masks = [np.full((SIZE, SIZE), v, np.uint8) for v in (0, 255)]
     landmarks = np.random.default_rng(0).normal(size=(2, 478, 3)).astype(np.float32)
-    write_clip_folder(tmp_path / "abc", record, images, masks, landmarks)
-    assert read_clip_record(tmp_path / "abc") == record
-    assert [name for name, _ in read_clip_members(tmp_path / "abc", record)] == member_names(2)
-    (tmp_path / "abc" / "001.mask.png").rename(tmp_path / "abc" / "stray.png")
-    with pytest.raises(ValueError, match=r"001.mask.png.*stray.png"):
-        read_clip_members(tmp_path / "abc", record)
-    (tmp_path / "abc").rename(tmp_path / "other")
+    path = write_clip_file(tmp_path, record, images, masks, landmarks)
+    assert path == tmp_path / "abc.tar" and read_clip_record(path) == record
+    again, members = read_clip_members(path)
+    assert again == record and [name for name, _ in members] == member_names(2)
+    content = dict(members)
+    assert np.array_equal(decode_mask(content["001.mask.png"], "here"), masks[1])
+    assert np.array_equal(decode_landmarks(content["landmarks.npy"], 2, "here"), landmarks)
+    path.write_bytes(path.read_bytes().replace(b"001.mask.png", b"001.misk.png"))
+    with pytest.raises(ValueError, match=r"abc\.tar"):
+        read_clip_members(path)
+    path.rename(tmp_path / "other.tar")
     with pytest.raises(ValueError, match="clip_id is 'abc'"):
-        read_clip_record(tmp_path / "other")
+        read_clip_record(tmp_path / "other.tar")
 
 
 def test_a_record_with_too_few_entries_is_refused():

@@ -18,7 +18,7 @@ from pipeline.corpus import CorpusParams
 from pipeline.ingest import IngestParams
 from pipeline.shards import ShardsParams
 from pipeline.stage import StageError
-from sheap.data.clip_folder import encode_jpeg
+from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import verify_shards
 from sheap.data.reader import ShardReader
 from tests.video.made_videos import (
@@ -119,7 +119,7 @@ def test_every_file_ends_as_kept_or_under_a_named_reason(finished):
     summary = document["summary"]
     assert summary["videos"] == len(KEPT) + len(DROPPED) and summary["videos_kept"] == len(KEPT)
     assert sum(summary["dropped_videos"].values()) == len(DROPPED)
-    clips = sorted(p.name for p in (finished / "data/ingest/clips").iterdir())
+    clips = sorted(p.stem for p in (finished / "data/ingest/clips").iterdir())
     assert clips == sorted(clip for v in document["videos"] for clip in v["clips"])
     assert summary["clips"] == len(clips) and summary["frames_kept"] > 20
     listed = json.loads((finished / "data/corpus/corpus.json").read_text())

@@ -19,7 +19,7 @@ from pipeline.report_charts import MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
 from pipeline.report_panels import PanelPainter, choose_pairs
 from pipeline.stage import StageError
-from sheap.data.clip_folder import write_clip_folder
+from sheap.data.clip_file import write_clip_file
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord
 from tests.pipeline.model_folders import write_corpus, write_json, write_metrics, write_model
@@ -51,7 +51,8 @@ def add_clip(number: int, video: str, sha256: str, identity: str, split: str, nu
     images = [rng.integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8) for _ in range(num_frames)]
     masks = [np.full((SIZE, SIZE), 255, np.uint8)] * num_frames
     landmarks = rng.uniform(0, SIZE, (num_frames, 478, 3)).astype(np.float32)
-    write_clip_folder(pipeline.shards.CLIPS_DIR / record.clip_id, record, images, masks, landmarks)
+    pipeline.shards.CLIPS_DIR.mkdir(parents=True, exist_ok=True)
+    write_clip_file(pipeline.shards.CLIPS_DIR, record, images, masks, landmarks)
 
 
 def write_ingest() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, run
 from pipeline.stage import StageError
-from sheap.data.clip_folder import write_clip_folder
+from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
 from sheap.data.split import plan_split
+from sheap.data.tar_writer import TarWriter
 from tests.data.made_clips import SIZE, make_record
 
 
@@ -19,7 +20,22 @@ def add_clip(clip_id: str, identity: str, split: str | None = None, num_frames: 
     record = make_record(clip_id, num_frames, identity, split)
     images = [np.full((SIZE, SIZE, 3), 10 * t, np.uint8) for t in range(num_frames)]
     masks = [image[..., 0] for image in images]
-    write_clip_folder(CLIPS_DIR / clip_id, record, images, masks, np.zeros((num_frames, 478, 3), np.float32))
+    CLIPS_DIR.mkdir(parents=True, exist_ok=True)
+    write_clip_file(CLIPS_DIR, record, images, masks, np.zeros((num_frames, 478, 3), np.float32))
+
+
+def edit_clip(clip_id: str, without: str = "", **changes: object) -> None:
+    """Rewrites a clip file, less one member, with other facts in its record."""
+    path = CLIPS_DIR / f"{clip_id}{CLIP_SUFFIX}"
+    _, members = read_clip_members(path)
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for name, content in members:
+            if name == "clip.json":
+                content = json.dumps(json.loads(content) | changes).encode()
+            if name != without:
+                writer.add(name, content)
+        writer.finish()
 
 
 @pytest.fixture(autouse=True)
@@ -87,21 +103,26 @@ def test_a_broken_clip_is_named_and_the_old_shards_stay():
     run(ShardsParams())
     before = (SHARDS_DIR / "manifest.json").read_bytes()
     add_clip("b", "ben")
-    (CLIPS_DIR / "b" / "001.jpg").unlink()
-    with pytest.raises(ValueError, match=r"clips/b: missing \['001.jpg'\]"):
+    whole = (CLIPS_DIR / "b.tar").read_bytes()
+    edit_clip("b", without="001.jpg")
+    with pytest.raises(ValueError, match=r"clips/b\.tar: missing \['001.jpg'\]"):
         run(ShardsParams())
     assert (SHARDS_DIR / "manifest.json").read_bytes() == before
-    record = json.loads((CLIPS_DIR / "b" / "clip.json").read_text())
-    (CLIPS_DIR / "b" / "clip.json").write_text(json.dumps(record | {"licence": 7}))
-    with pytest.raises(ValueError, match=r"b/clip\.json: licence"):
+    (CLIPS_DIR / "b.tar").write_bytes(whole)
+    edit_clip("b", licence=7)
+    with pytest.raises(ValueError, match=r"b\.tar: clip\.json: licence"):
         run(ShardsParams())
+    for cut in (0, 100, 700, len(whole) // 2):
+        (CLIPS_DIR / "b.tar").write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"clips/b\.tar"):
+            run(ShardsParams())
+    assert (SHARDS_DIR / "manifest.json").read_bytes() == before
 
 
 def test_clips_of_two_sizes_are_refused():
     add_clip("a", "anna")
     add_clip("b", "ben")
-    record = json.loads((CLIPS_DIR / "b" / "clip.json").read_text())
-    (CLIPS_DIR / "b" / "clip.json").write_text(json.dumps(record | {"image_size": 64}))
+    edit_clip("b", image_size=64)
     with pytest.raises(StageError, match=r"different sizes \[32, 64\]"):
         run(ShardsParams())
 

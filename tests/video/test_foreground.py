@@ -34,8 +34,8 @@ def selfie() -> SelfieMask:
 def head_crop(landmarker: FaceLandmarker, image: np.ndarray):
     (face,) = landmarker.process(image)
     box = crop_box(face.points)
-    inside = inside_picture(box, SIZE, *image.shape[:2])
-    return cut_crop(image, box, SIZE), landmarks_to_crop(face.points, box, SIZE), inside
+    rows, columns = inside_picture(box, SIZE, *image.shape[:2])
+    return cut_crop(image, box, SIZE), landmarks_to_crop(face.points, box, SIZE), rows[:, None] & columns
 
 
 def overlap_of(a: np.ndarray, b: np.ndarray) -> float:

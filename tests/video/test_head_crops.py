@@ -101,8 +101,8 @@ def test_the_border_is_repeated_and_known():
     image = np.full((40, 40, 3), 77, np.uint8)
     box = CropBox(0, 20, 40)
     assert (cut_crop(image, box, 20) == 77).all()
-    inside = inside_picture(box, 20, 40, 40)
-    assert inside[:, 10:].all() and not inside[:, :10].any()
+    rows, columns = inside_picture(box, 20, 40, 40)
+    assert rows.all() and columns[10:].all() and not columns[:10].any()
 
 
 def test_a_real_head_lies_inside_its_crop():
