@@ -108,7 +108,8 @@ def forward_tiles(
                     counts = counts & (before > ZERO)
                     after = before * (ONE - alpha)
                     adds = counts & (after > MIN_TRANSMITTANCE)
-                    store8(pixels, at, select8(adds, after, select8(counts, ZERO - before, before)))
+                    # By a factor, not by selecting `after`: see max8.
+                    store8(pixels, at, before * select8(adds, ONE - alpha, select8(counts, -ONE, ONE)))
                     store8(pixels, at + PLANE, max8(load8(pixels, at + PLANE), select8(adds, np.float32(place), -ONE)))
                     weight = select8(adds, alpha * before, ZERO)
                     total_weight = total_weight + weight
