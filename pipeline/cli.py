@@ -38,7 +38,7 @@ def predict_images(
     ),
 ) -> None:
     """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
-    from pipeline.predict_files import predict_picture, read_picture
+    from pipeline.predict_files import predict_picture
     from sheap.predictor import SheapPredictor
 
     predictor = SheapPredictor.load(model, head_model=head_model, landmark_model=landmark_model)
@@ -46,10 +46,10 @@ def predict_images(
     failed = 0
     for path in images:
         try:
-            predict_picture(predictor, read_picture(path), out / path.stem)
-        except ValueError as error:
+            predict_picture(predictor, path, out / path.stem)
+        except (ValueError, OSError) as error:
             failed += 1
-            print(f"sheap: {path}: {error}", file=sys.stderr)
+            print(f"sheap: {error}", file=sys.stderr)
         else:
             print(f"{path} -> {out / path.stem}.obj")
     if failed:

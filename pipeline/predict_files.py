@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
+from sheap.evaluation.pictures import read_picture
 from sheap.predictor import SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.video.crops import cut_crop
@@ -19,21 +18,16 @@ from sheap.video.crops import cut_crop
 OVERLAY_SIZE = 512
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture file as uint8 RGB [H, W, 3]. Raises ValueError when it is no picture, OSError when it cannot be read."""
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image is None:
-        raise ValueError("not a picture that OpenCV can read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def predict_picture(predictor: SheapPredictor, image: NDArray[np.uint8], stem: Path) -> None:
+def predict_picture(predictor: SheapPredictor, path: Path, stem: Path) -> None:
     """Writes STEM.obj (posed mesh, metres), STEM.json (parameters and the crop) and STEM_overlay.png.
 
-    Raises ValueError when no face is found.
+    Raises ValueError naming the picture when it is none or shows no face, OSError when it cannot be read.
     """
-    found = predictor.predict_image(image)
+    image = read_picture(path)
+    try:
+        found = predictor.predict_image(image)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     vertices = predictor.mesh(found.params).vertices
     faces = predictor.head.faces
     write_obj(stem.with_name(f"{stem.name}.obj"), TriangleMesh(vertices[0].double().numpy(), faces.numpy()))

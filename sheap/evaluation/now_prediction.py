@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_submission import ListedImage, write_prediction
+from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
 from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
@@ -118,7 +118,7 @@ def predict_folders(
     unfound: list[tuple[ListedImage, FaceBox]] = []
     without_face: list[ListedImage] = []
     for image in dataset.images:
-        picture, box = _read_picture(dataset.image_path(image)), dataset.face_box(image)
+        picture, box = read_picture(dataset.image_path(image)), dataset.face_box(image)
         crop = crop_by_landmarks(finder.process(picture), box)
         if crop is not None:
             by_landmarks.append(image)
@@ -131,7 +131,7 @@ def predict_folders(
             without_face.append(image)
     box_to_crop = BoxToCrop.fit(known)
     for image, box in unfound:
-        picture = _read_picture(dataset.image_path(image))
+        picture = read_picture(dataset.image_path(image))
         writer.add(image, cut_crop(picture, box_to_crop.crop(box), predictor.image_size))
     writer.flush()
     return PredictionSummary(tuple(by_landmarks), tuple(image for image, _ in unfound), tuple(without_face))
@@ -198,12 +198,3 @@ class _SubmissionWriter:
         self.waiting.clear()
         if self.progress is not None:
             self.progress(self.done, self.total)
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """uint8 RGB [H,W,3]. Raises ValueError naming the file when it is no picture."""
-    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-    if picture is None:
-        raise ValueError(f"{path}: not a readable picture")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -114,7 +114,7 @@ def test_pictures_without_face_and_box_are_counted(pictures, head, face, tmp_pat
 def test_broken_pictures_are_named(pictures, head, face, tmp_path) -> None:
     path = pictures.image_path(pictures.images[1])
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"IMG_2\.jpg: not a readable picture"):
+    with pytest.raises(ValueError, match=r"IMG_2\.jpg: not a picture that OpenCV can read"):
         predict_now_folder(pictures, Predictor(head), tmp_path / "out", face_finder=Finder(face))
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"IMG_2\.jpg: missing"):
