@@ -3,10 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -30,7 +26,6 @@ from tests.video.made_videos import (
     write_video,
 )
 
-REPOSITORY = Path(__file__).parents[2]
 PARAMS = IngestParams(image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
 
 
@@ -223,27 +218,3 @@ def test_missing_inputs_and_models_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(StageError, match="no clips"):
         shards.run(ShardsParams())
     assert not Path("data/shards").exists()
-
-
-def test_a_killed_ingest_continues_and_ends_the_same(finished, tmp_path, monkeypatch):
-    """kill -9 of the stage's whole process group at two moments; what is at a final path is always complete."""
-    project = copy_of(finished, tmp_path, monkeypatch)
-    (project / "params.yaml").write_text(json.dumps({"ingest": PARAMS.model_dump(mode="json")}))
-    command = [sys.executable, "-m", "pipeline.ingest"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    for finished_videos in (2, 7):
-        process = subprocess.Popen(
-            command, cwd=project, env=environment, start_new_session=True, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            done = [p for p in (project / ".sheap").glob("ingest/*/*") if p.suffix != ".tmp"]
-            if len(done) >= finished_videos:
-                break
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (project / "data/ingest").exists() or process.returncode == 0
-    ingest.run(PARAMS)
-    assert tree(project / "data/ingest") == tree(finished / "data/ingest")
-    assert not list((project / ".sheap").glob("ingest/*/*.tmp"))
