@@ -1,0 +1,48 @@
+"""The rasteriser as a node of torch's graph."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.splat_scenes import nasty_scene
+from sheap.render import rasterize_splats
+from tests.render.made_splats import leaves, loss
+
+
+def test_only_what_requires_a_gradient_gets_one(backend: str):
+    splats, cameras, background = nasty_scene("cloud", seed=16)
+    colored = splats.replace(colors=splats.colors.clone().requires_grad_())
+    views = rasterize_splats(colored, cameras, background=background, backend=backend)
+    loss(views).backward()
+    assert colored.colors.grad is not None and splats.means.grad is None
+    assert (views.splat_positional_gradients != 0).any()
+    with torch.no_grad():
+        assert not rasterize_splats(colored, cameras, background=background, backend=backend).color.requires_grad
+
+
+def test_backward_twice_gives_the_same(backend: str):
+    splats, cameras, background = nasty_scene("cloud", seed=17)
+    fresh = leaves(splats)
+    value = loss(rasterize_splats(fresh, cameras, background=background, backend=backend))
+    first = torch.autograd.grad(value, fresh.means, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(value, fresh.means)[0])
+
+
+def test_changing_an_input_before_backward_is_an_error():
+    splats, cameras, background = nasty_scene("cloud", seed=18)
+    fresh = leaves(splats)
+    value = loss(rasterize_splats(fresh, cameras, background=background, backend="cpu"))
+    with torch.no_grad():
+        fresh.means.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+
+
+def test_second_derivatives_are_refused_not_wrong():
+    splats, cameras, background = nasty_scene("cloud", seed=19)
+    fresh = leaves(splats)
+    value = loss(rasterize_splats(fresh, cameras, background=background, backend="cpu"))
+    (gradient,) = torch.autograd.grad(value, fresh.means, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
