@@ -51,6 +51,18 @@ def decode_mask(content: bytes, where: str) -> NDArray[np.uint8]:
     return mask
 
 
+NPY_HEADER_BYTES = 128
+"""What numpy puts before the numbers of a landmarks file."""
+FRAME_LANDMARKS_BYTES = NUM_LANDMARKS * 3 * 4
+
+
+def decode_frame_landmarks(content: bytes, where: str) -> NDArray[np.float32]:
+    """The numbers of one frame, cut out of a landmarks file, as float32 [478, 3]. Raises ValueError naming `where`."""
+    if len(content) != FRAME_LANDMARKS_BYTES:
+        raise ValueError(f"{where}: expected {FRAME_LANDMARKS_BYTES} bytes of landmarks, got {len(content)}")
+    return np.frombuffer(content, "<f4").reshape(NUM_LANDMARKS, 3).astype(np.float32)
+
+
 def decode_landmarks(content: bytes, num_frames: int, where: str) -> NDArray[np.float32]:
     """An .npy file as float32 [num_frames, 478, 3]; never unpickles. Raises ValueError naming `where`."""
     try:

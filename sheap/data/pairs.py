@@ -119,7 +119,7 @@ class PairDataset(Dataset[PairSample]):
         source, target = self._augmenter(
             self._cache.frame(source_clip, source_frame), self._cache.frame(target_clip, target_frame), rng
         )
-        return PairSample(source, target, self._reader.record(source_clip).clip_id)
+        return PairSample(source, target, self._reader.clip_id(source_clip))
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Source clip and frame, target clip and frame of a sample."""
@@ -127,12 +127,12 @@ class PairDataset(Dataset[PairSample]):
         if self._epoch[0] != epoch:
             self._epoch = (epoch, epoch_order(len(self._reader), self._seed, epoch))
         clip = int(self._epoch[1][place])
-        num_frames = self._reader.record(clip).num_frames
+        num_frames = self._reader.num_frames(clip)
         if self._across_clips > 0 and rng.random() < self._across_clips:
             others = [n for n in self._clips_of_identity[self._reader.record(clip).identity] if n != clip]
             if others:
                 other = int(rng.choice(others))
-                num_others = self._reader.record(other).num_frames
+                num_others = self._reader.num_frames(other)
                 return clip, int(rng.integers(num_frames)), other, int(rng.integers(num_others))
         source, target = _draw_frames(num_frames, self._gap, rng)
         return clip, source, clip, target
@@ -161,8 +161,8 @@ class _FrameCache:
             image, mask = self._reader.image(clip, frame), self._reader.mask(clip, frame)
             size = image.nbytes + mask.nbytes
             if size > self._free:
-                return Frame(image, mask, self._reader.landmarks(clip)[frame])
+                return Frame(image, mask, self._reader.frame_landmarks(clip, frame))
             self._frames[key] = (image, mask)
             self._free -= size
         image, mask = self._frames[key]
-        return Frame(image, mask, self._reader.landmarks(clip)[frame])
+        return Frame(image, mask, self._reader.frame_landmarks(clip, frame))

