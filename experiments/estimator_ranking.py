@@ -203,9 +203,7 @@ def rank(arguments: argparse.Namespace) -> int:
     dataset = NowDataset.open(arguments.benchmark)
     shapes = read_true_shapes(arguments.benchmark)
     if shapes is None:
-        raise ValueError(
-            f"{arguments.benchmark}: not a rendered benchmark: no truth to rank by"
-        )
+        raise ValueError(f"{arguments.benchmark}: not a rendered benchmark: no truth to rank by")
     names = dataset.subjects[: arguments.subjects]
     subjects = [Subject(name, shapes[name], neutral_mm(shapes[name]), seed) for seed, name in enumerate(names)]
     predictions = {subject.name: {name: make(subject) for name, make in PREDICTORS.items()} for subject in subjects}

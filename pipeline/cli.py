@@ -152,6 +152,30 @@ def evaluate_expressions(
         out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
 
 
+@evaluate_app.command("emotions")
+def evaluate_emotions(
+    dataset: Annotated[Path, typer.Option(help="A folder in AffectNet's layout.")],
+    model: Model = DEFAULT_MODEL,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+) -> None:
+    """What a small MLP reads from the frozen predictor's expression and jaw: valence, arousal and the emotion."""
+    from pipeline.evaluate_emotions import evaluate_on_emotions
+    from sheap.predictor import SheapPredictor
+    from sheap.video.face_landmarker import FaceLandmarker
+
+    predictor = SheapPredictor.load(model, head_model=head_model)
+    figures = evaluate_on_emotions(dataset, predictor, FaceLandmarker(landmark_model), batch_size=16)
+    table = Table("", "PCC", "CCC", "RMSE", "SAGR")
+    for name in ("valence", "arousal"):
+        table.add_row(name, *(f"{figures[name][field]:.3f}" for field in ("pcc", "ccc", "rmse", "sagr")))
+    Console().print(table)
+    print(f"emotion accuracy {figures['emotion_accuracy']:.3f} on {figures['pictures']} pictures")
+    if out is not None:
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
 @app.command("promote")
 def promote() -> None:
     """Tag the registered model as the champion, if it beats the present one on the same benchmark (git, DVC, gto)."""

@@ -2,7 +2,7 @@
 
 The benchmark may be a real NoW download (params field `now_dir`). Written are predictions/ and mean_head/ in NoW's
 submission format, metrics.json, errors.npz (every distance, for curves) and cumulative.json. The further measures that
-the settings name (faces with an expression, real footage) join metrics.json.
+the settings name (expressions, footage, emotions) join metrics.json.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class EvaluateParams(StageParams):
     """A folder of real videos and pictures for the same; null: none."""
     footage_frames: int = Field(60, ge=8)
     """At most so many frames of each video."""
+    emotions_dir: Path | None = None
+    """A folder in AffectNet's layout (sheap.evaluation.affectnet); null leaves the emotions out."""
 
 
 def run(params: EvaluateParams) -> None:
@@ -134,6 +136,7 @@ def measure(dataset: NowDataset, folder: Path, num_workers: int) -> dict[str, No
 
 def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[str, Any]:
     """What the settings name beside NoW, as sections of metrics.json."""
+    from pipeline.evaluate_emotions import evaluate_on_emotions
     from pipeline.evaluate_expressions import evaluate_on_expressions
     from pipeline.evaluate_footage import evaluate_on_footage
     from sheap.video.face_landmarker import FaceLandmarker
@@ -151,6 +154,8 @@ def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[s
         sections["footage"] = evaluate_on_footage(
             params.footage_dir, params.carphone, predictor, finder, params.footage_frames
         )
+    if params.emotions_dir is not None:
+        sections["emotions"] = evaluate_on_emotions(params.emotions_dir, predictor, finder, params.batch_size)
     return sections
 
 
