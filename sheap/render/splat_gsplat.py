@@ -72,11 +72,13 @@ def _call(
     is_zero = scenes.quats_wxyz.norm(dim=-1, keepdim=True) <= 1e-12
     identity = scenes.quats_wxyz.new_tensor([1.0, 0.0, 0.0, 0.0])
     quats = torch.where(is_zero, identity, scenes.quats_wxyz)
-    sums, alpha, normal, _, _, _, seen = rasterization_2dgs(
-        means=scenes.means, quats=quats, scales=scales, opacities=scenes.opacities, colors=features,
-        viewmats=world_to_cam, Ks=K, width=width, height=height,
-        near_plane=rules.NEAR_PLANE, far_plane=rules.FAR_PLANE, tile_size=rules.TILE, packed=False, render_mode="RGB",
-    )  # fmt: skip
+    # gsplat makes one of its tensors on the current CUDA device, whichever ours are on.
+    with torch.cuda.device_of(scenes.means):
+        sums, alpha, normal, _, _, _, seen = rasterization_2dgs(
+            means=scenes.means, quats=quats, scales=scales, opacities=scenes.opacities, colors=features,
+            viewmats=world_to_cam, Ks=K, width=width, height=height, near_plane=rules.NEAR_PLANE,
+            far_plane=rules.FAR_PLANE, tile_size=rules.TILE, packed=False, render_mode="RGB",
+        )  # fmt: skip
     return sums[..., :num_features], alpha, normal, seen
 
 

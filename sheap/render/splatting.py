@@ -42,7 +42,8 @@ def rasterize_splats(
     "reference" (plain torch, slow, any device), or "auto": gsplat for CUDA tensors where it compiles, else the CPU
     kernel, and one log line that says which and why.
     check_finite: a debug switch, which costs a pass over the inputs: NaN or infinity raises ValueError. Without it
-    a splat with a non-finite mean, rotation, scale or opacity is not drawn; a non-finite colour shows in the image.
+    a splat with a non-finite mean, rotation, scale or opacity is not drawn and has no gradient; a non-finite colour
+    shows in the image.
 
     Raises ValueError that names the field for wrong shapes, dtypes, devices, or (see above) values.
     """
@@ -60,12 +61,12 @@ def rasterize_splats(
         own = tensor.shape[tensor.dim() - own_dims :]
         return tensor.to(dtype).expand(*batch, *own).reshape(num_scenes, *own)
 
-    opacities = flat(splats.opacities, 1)
-    # A splat that covers NaN of a pixel would be drawn by some backends and not by others.
-    opacities = torch.where(opacities.isfinite(), opacities, torch.zeros_like(opacities))
-    scenes = Splats(
-        flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2), opacities, flat(splats.colors, 2)
-    )
+    scenes = _hide_non_finite(
+        Splats(
+            flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2), flat(splats.opacities, 1),
+            flat(splats.colors, 2),
+        )
+    )  # fmt: skip
     device = splats.means.device
     world_to_cam, K = flat(cameras.world_to_cam.to(device), 3), flat(cameras.K.to(device), 3)
     wants_gradients = torch.is_grad_enabled() and any(getattr(splats, f.name).requires_grad for f in fields(splats))
@@ -91,6 +92,24 @@ def rasterize_splats(
         normal=summed.normal.reshape(*views, height, width, 3),
         get_contribution=lambda: drawn.get_contribution().reshape(*views, num_splats),
         get_positional_gradients=lambda: _reshape(drawn.get_positional_gradients(), (*views, num_splats, 2)),
+    )
+
+
+def _hide_non_finite(scenes: Splats) -> Splats:
+    """Scenes in which a splat with a non-finite mean, rotation, scale or opacity is an invisible one at the origin.
+
+    Here and not in the backends, as what comparisons make of NaN is their own: gsplat's would draw some of these.
+    """
+    places = {"means": scenes.means, "quats_wxyz": scenes.quats_wxyz, "scales": scenes.scales}
+    # A sum is finite only if every part is: the usual case in one cheap pass.
+    if bool(torch.stack([tensor.detach().sum() for tensor in (*places.values(), scenes.opacities)]).isfinite().all()):
+        return scenes
+    is_finite = scenes.opacities.isfinite()
+    for tensor in places.values():
+        is_finite = is_finite & tensor.isfinite().all(-1)
+    return scenes.replace(
+        opacities=scenes.opacities.where(is_finite, torch.zeros_like(scenes.opacities)),
+        **{name: tensor.where(is_finite[..., None], torch.zeros_like(tensor)) for name, tensor in places.items()},
     )
 
 

@@ -7,6 +7,9 @@ takes and computes with our reference, then tests everything around the call.
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import gsplat
 import pytest
 import torch
@@ -15,7 +18,8 @@ from torch import Tensor
 
 from benchmarks.splat_parity import PARAMETERS
 from benchmarks.splat_scenes import NASTY_KINDS, nasty_scene
-from sheap.render import Splats, splat_gsplat, splat_reference
+from sheap.geometry.cameras import Cameras
+from sheap.render import Splats, rasterize_splats, splat_gsplat, splat_reference, splatting
 from sheap.render import splat_rules as rules
 
 
@@ -84,6 +88,34 @@ def stand_in_rasterization(
             images.append(splat_reference._composite(one, opacities[b], features, height, width)[0])
     color, alpha, normal = torch.stack(images).unflatten(0, (B, V)).split([colors.shape[-1], 1, 3], -1)
     return color, alpha, normal, None, None, None, seen
+
+
+def test_the_call_fits_the_installed_gsplat(monkeypatch: pytest.MonkeyPatch):
+    """Every argument by a name that `rasterization_2dgs` has, and all images of a batch in one call."""
+    signature = inspect.signature(gsplat.rasterization_2dgs)
+    calls = []
+
+    def recorded(**arguments: Any) -> Any:
+        calls.append(signature.bind(**arguments).arguments)
+        return stand_in_rasterization(**arguments)
+
+    monkeypatch.setattr(gsplat, "rasterization_2dgs", recorded)
+    monkeypatch.setattr(splatting, "_choose", lambda backend, device: backend)
+    splats, cameras, background = nasty_scene(
+        "odd_quats", seed=64, batch=4, num_views=3, num_splats=30, height=20, width=24
+    )
+    grid = Splats(*(getattr(splats, name).unflatten(0, (2, 2)).requires_grad_() for name in PARAMETERS))
+    views_of_grid = [tensor.unflatten(0, (2, 2)) for tensor in (cameras.world_to_cam, cameras.K)]
+    cameras_of_grid = Cameras(*views_of_grid, 20, 24)
+    found = rasterize_splats(grid, cameras_of_grid, background=background.unflatten(0, (2, 2)), backend="gsplat")
+    found.color.square().sum().backward()
+    assert len(calls) == 1 and calls[0]["viewmats"].shape == (4, 3, 4, 4)
+    assert found.contribution.shape == (2, 2, 3, 30) and len(calls) == 2
+    wanted = rasterize_splats(grid, cameras_of_grid, background=background.unflatten(0, (2, 2)), backend="reference")
+    wanted.color.square().sum().backward()
+    for name in ("color", "alpha", "depth", "normal", "contribution", "splat_positional_gradients"):
+        a, b = getattr(found, name).detach(), getattr(wanted, name).detach()
+        assert a.shape == b.shape and float((a - b).abs().max()) <= 1e-5 * max(1.0, float(b.abs().max())), name
 
 
 @pytest.mark.parametrize("kind", ["cloud", "tiny", "odd_quats"])

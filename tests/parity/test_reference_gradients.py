@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.splat_parity import IMAGES, PARAMETERS, settled_pixels
-from benchmarks.splat_scenes import nasty_scene
+from benchmarks.splat_scenes import NASTY_KINDS, nasty_scene
 from sheap.render import Splats, rasterize_splats
 
 
-@pytest.mark.parametrize("kind", ["cloud", "tiny", "huge", "grazing", "coincident", "opaque", "odd_quats"])
+@pytest.mark.parametrize("kind", NASTY_KINDS)
 def test_finite_differences(kind: str):
-    splats, cameras, background = nasty_scene(kind, seed=40, num_splats=8, height=18, width=10, num_colors=2)
+    # Of these kinds few splats are seen.
+    num_splats = 60 if kind in ("behind", "faint", "points") else 8
+    splats, cameras, background = nasty_scene(kind, seed=40, num_splats=num_splats, height=18, width=10, num_colors=2)
     if kind == "coincident":
         # Equal depths stay equal only while no mean is moved: their own derivative does not exist.
         splats = splats.replace(
@@ -32,13 +34,15 @@ def test_finite_differences(kind: str):
         views = rasterize_splats(Splats(*values), cameras, background=background, backend="reference")
         return torch.cat([getattr(views, name) for name in IMAGES], -1) * settled
 
-    assert float(images(*leaves)[..., 2].detach().max()) > 0.1, "the scene must be visible"
+    assert float(images(*leaves)[..., 2].detach().max()) > (0.015 if kind == "faint" else 0.1), "it must be seen"
     generator = torch.Generator().manual_seed(1)
     weights = torch.randn(images(*leaves).shape, generator=generator, dtype=torch.float64)
     exact = torch.autograd.grad((images(*leaves) * weights).sum(), leaves)
     step = 1e-6
     for index, (name, gradient) in enumerate(zip(PARAMETERS, exact, strict=True)):
         assert float(gradient.abs().max()) > 0, name
+        if kind == "points" and name == "scales":
+            continue  # no ray meets a splat of no width: at a scale of exactly 0 the image jumps
         for _ in range(4):
             direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
             ends = []

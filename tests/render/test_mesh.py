@@ -141,7 +141,7 @@ def test_face_across_the_camera_plane_is_drawn_where_it_is_in_front():
     assert not behind.mask.any()
 
 
-def test_gradients_of_depth_and_attributes():
+def test_gradients_of_depth_attributes_and_normals():
     generator = torch.Generator().manual_seed(1)
     vertices = (0.05 * torch.randn(2, 9, 3, generator=generator, dtype=torch.float64)).requires_grad_()
     attributes = torch.randn(2, 9, 2, generator=generator, dtype=torch.float64).requires_grad_()
@@ -153,7 +153,12 @@ def test_gradients_of_depth_and_attributes():
     def images(vertices: torch.Tensor, attributes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         fragments = rasterize_mesh(vertices, faces, cameras)
         assert torch.equal(fragments.face_ids, face_ids), "the finite difference crossed an edge: another seed"
-        return mesh_depth(vertices, faces, cameras, fragments), interpolate(attributes, faces, fragments)
+        return (
+            mesh_depth(vertices, faces, cameras, fragments),
+            interpolate(attributes, faces, fragments),
+            mesh_normals(vertices, faces, fragments),
+            mesh_normals(vertices, faces, fragments, smooth=False),
+        )
 
     assert torch.autograd.gradcheck(images, (vertices, attributes), eps=1e-7, atol=1e-5)
 

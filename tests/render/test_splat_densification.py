@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.splat_scenes import nasty_scene
+from benchmarks.splat_scenes import NASTY_KINDS, nasty_scene
 from sheap.render import rasterize_splats
 from tests.render.made_splats import BLACK, camera, leaves, loss, splat
 
@@ -41,3 +41,16 @@ def test_positional_gradient_is_the_slope_of_moving_a_splat_on_the_image():
     (views.alpha * weights).sum().backward()
     assert float(views.splat_positional_gradients[0, 0, 0]) == pytest.approx(float(slope), rel=1e-3)
     assert abs(float(views.splat_positional_gradients[0, 0, 1])) < 1e-5
+
+
+@pytest.mark.parametrize("kind", NASTY_KINDS)
+def test_contribution_is_the_image_s_gradient_to_a_splat_s_brightness(backend: str, kind: str):
+    """Each splat's weights summed over the pixels, whichever way they are asked for."""
+    splats, cameras, _ = nasty_scene(kind, seed=80, num_views=2, num_colors=1)
+    shining = leaves(splats)
+    views = rasterize_splats(shining, cameras, background=torch.zeros(1), backend=backend)
+    views.color.sum().backward()
+    total = views.contribution.sum(-2)
+    assert not views.contribution.requires_grad and (views.contribution >= 0).all() and (total > 0).any()
+    # Measured: 1e-6 of the largest.
+    assert float((total - shining.colors.grad[..., 0]).abs().max()) < 1e-5 * float(total.max())

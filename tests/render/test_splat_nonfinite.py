@@ -8,21 +8,29 @@ import torch
 from benchmarks.splat_scenes import nasty_scene
 from sheap.geometry.cameras import Cameras
 from sheap.render import Splats, rasterize_splats
-from tests.render.made_splats import FIELDS, leaves
+from tests.render.made_splats import FIELDS, leaves, loss
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("field", ["means", "quats_wxyz", "scales", "opacities"])
 def test_a_non_finite_splat_is_not_drawn(backend: str, field: str, bad: float):
     splats, cameras, background = nasty_scene("cloud", seed=11)
-    spoilt = getattr(splats, field).clone()
-    spoilt[0, 7] = bad
-    views = rasterize_splats(splats.replace(**{field: spoilt}), cameras, background=background, backend=backend)
+    value = getattr(splats, field).clone()
+    value[0, 7] = bad
+    spoilt = leaves(splats.replace(**{field: value}))
+    views = rasterize_splats(spoilt, cameras, background=background, backend=backend)
     rest = torch.arange(60) != 7
-    without = Splats(*(getattr(splats, name)[:, rest] for name in FIELDS))
+    without = leaves(Splats(*(getattr(splats, name)[:, rest] for name in FIELDS)))
     expected = rasterize_splats(without, cameras, background=background, backend=backend)
     for name in ("color", "alpha", "depth", "normal"):
         assert torch.equal(getattr(views, name), getattr(expected, name)), name
+    loss(views).backward()
+    loss(expected).backward()
+    for name in FIELDS:
+        gradient, wanted = getattr(spoilt, name).grad, getattr(without, name).grad
+        assert (gradient[0, 7] == 0).all(), name
+        # Autograd's sums may run in another order.
+        assert torch.allclose(gradient[:, rest], wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max())), name
 
 
 def test_check_finite_names_the_field():
