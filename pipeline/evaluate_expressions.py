@@ -42,6 +42,8 @@ def evaluate_on_expressions(root: Path, predictor: Predictor, finder: FaceFinder
         predicted = sorted(summary.predicted, key=str)
         write_mean_head(predicted, predictor.head, mean_head)
         figures = evaluate_expressions(dataset, submissions, predicted)
+    for values in figures.values():
+        assert not values.pop("missing"), "only predicted images are measured"
     medians = {name: f"{values['overall']['median_mm']:.3f}" for name, values in figures.items()}
     log.info("expressions, median mm on %d images: %s", len(predicted), medians)
     return {

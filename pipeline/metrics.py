@@ -49,6 +49,39 @@ class PredictionCounts(_Record):
     without_face: list[str]
 
 
+class ExpressionFigures(_Record):
+    """Faces with an expression: errors by method ("model", "identity_alone", "mean_head") and region."""
+
+    folder: str
+    num_images: int
+    methods: dict[str, dict[str, ErrorSummary]]
+
+
+class FootageFiles(_Record):
+    """Figures of each file by name, and their means (sheap.evaluation.footage)."""
+
+    mean: dict[str, float]
+    files: dict[str, dict[str, float]]
+
+
+class FootageFigures(_Record):
+    """Real videos and pictures: steadiness and agreement with landmarks; no ground truth."""
+
+    videos: FootageFiles
+    pictures: FootageFiles
+    unusable: dict[str, str]
+
+
+class EmotionFigures(_Record):
+    """What a small MLP reads from the predicted expression."""
+
+    folder: str
+    valence: dict[str, float]
+    arousal: dict[str, float]
+    emotion_accuracy: float
+    pictures: int
+
+
 class Metrics(_Record):
     """Errors by challenge ("overall", "multiview_neutral", ...), of the trained model and of the mean head."""
 
@@ -58,6 +91,10 @@ class Metrics(_Record):
     true_error: dict[str, dict[str, ErrorSummary]] | None = None
     """By method and challenge: distances of corresponding vertices, where the true head is known (rendered people)."""
     counts: PredictionCounts | None = None
+    expressions: ExpressionFigures | None = None
+    footage: FootageFigures | None = None
+    emotions: EmotionFigures | None = None
+    """None where the settings left them out."""
 
     @property
     def challenges(self) -> list[str]:

@@ -143,6 +143,40 @@ def test_the_page_is_complete_and_loads_nothing(project: Path) -> None:
     assert "Not available" not in page.text
 
 
+def write_further() -> None:
+    """What an evaluate stage with everything switched on adds to metrics.json."""
+    path = Path("data/evaluation/metrics.json")
+    summary = {"mean_mm": 1.0, "std_mm": 1.0, "images": 2, "vertices": 10}
+    medians = {"model": 0.711, "identity_alone": 0.822, "mean_head": 0.933}
+    methods = {
+        name: {region: {"median_mm": value, **summary} for region in ("overall", "mouth")}
+        for name, value in medians.items()
+    }
+    video = {"frames": 60, "reprojection": 0.0777, "landmark_jitter": 0.01, "detected_jitter": 0.012}
+    videos = {EVIL: video | {"expression_jitter_mm": 0.123, "identity_spread_mm": 0.456}}
+    footage = {
+        "videos": {"mean": videos[EVIL], "files": videos},
+        "pictures": {"mean": {"reprojection": 0.05}, "files": {"a.png": {"reprojection": 0.05}}},
+        "unusable": {"b.mp4": "no face there"},
+    }
+    affect = {"pcc": 0.5, "ccc": 0.4321, "rmse": 0.3, "sagr": 0.8}
+    emotions = {"folder": "faces", "valence": affect, "arousal": affect, "emotion_accuracy": 0.625, "pictures": 40}
+    expressions = {"folder": "shouts", "num_images": 2, "methods": methods}
+    sections = {"expressions": expressions, "footage": footage, "emotions": emotions}
+    write_json(path, json.loads(path.read_text()) | sections)
+
+
+def test_further_measures_have_their_tables(project: Path) -> None:
+    run(ReportParams(panel_rows=0))
+    assert "Faces with an expression" not in read_page().text
+    write_further()
+    run(ReportParams(panel_rows=0))
+    text = " ".join(read_page().text.split())
+    for words in ("0.711", "0.822", "0.933", "7.77 %", "1.20 %", "0.46 mm", "62.5 %", "0.432", "b.mp4: no face there"):
+        assert words in text, words
+    assert EVIL in text and "<script" not in PAGE.read_text(encoding="utf-8")
+
+
 def test_names_cannot_become_markup(project: Path) -> None:
     run(SMALL)
     content, page = PAGE.read_text(encoding="utf-8"), read_page()
