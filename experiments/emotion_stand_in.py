@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.affectnet import EMOTIONS, FOLDERS
+from sheap.head import HeadModel
 from sheap.people.backgrounds import sample_background
 from sheap.people.cast import CastMember, cast_member
 from sheap.people.filming import sample_shot
@@ -65,9 +66,9 @@ PROTOTYPES: dict[str, Prototype] = {
 }
 
 
-def emotion_actions(stage: StageSet, emotion: str, intensity: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def emotion_actions(head: HeadModel, emotion: str, intensity: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Weights [A] of the head's actions; no two faces show a prototype quite alike."""
-    weights = action_weights(stage.head, PROTOTYPES[emotion].actions, intensity)
+    weights = action_weights(head, PROTOTYPES[emotion].actions, intensity)
     return np.clip(weights * rng.uniform(0.75, 1.25, len(weights)), 0, 1).astype(np.float32)
 
 
@@ -99,7 +100,7 @@ def photograph_emotion(
         rng, np.zeros(1, np.float32), [SIZE], distance=(0.6, 1.4), fill=(0.6, 0.8), elevation_deg=6.0, shake=0.0,
         off_centre=0.03,
     )  # fmt: skip
-    actions = emotion_actions(stage, emotion, intensity, rng)
+    actions = emotion_actions(stage.head, emotion, intensity, rng)
     gaze = rng.normal(0, 0.06, (1, 2)).astype(np.float32)
     lids = eyelid_follow(gaze) + rng.uniform(-0.05, 0.08)
     root, neck = rng.normal(0, (0.08, 0.2, 0.05), (1, 3)), rng.normal(0, (0.05, 0.1, 0.04), (1, 3))

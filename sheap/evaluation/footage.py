@@ -61,7 +61,7 @@ def measure_footage(
             else:
                 videos[path.name] = measure_video(path, predictor, landmarker, fps=fps, max_frames=max_frames)
         except (ValueError, VideoProblem) as error:
-            unusable[path.name] = str(error)
+            unusable[path.name] = str(error).removeprefix(f"{path}: ")
     return {
         "videos": {"mean": _means(videos), "files": videos},
         "pictures": {"mean": _means(pictures), "files": pictures},
