@@ -51,27 +51,42 @@ def rasterize_mesh(vertices: Tensor, faces: Tensor, cameras: Cameras) -> MeshFra
     vertices = _as_float(vertices).expand(*batch, *vertices.shape[-2:])
 
     in_cam = _to_camera(vertices, cameras).flatten(0, -3)  # [B*V, N, 3]
-    inverse_K = torch.linalg.inv(cameras.K.double()).to(in_cam.dtype)
-    inverse_K = inverse_K.expand(*batch, num_views, 3, 3).reshape(-1, 3, 3)
-    zbuffer = zbuffer_numba if in_cam.device.type == "cpu" else zbuffer_torch
     K = cameras.K.expand(*batch, num_views, 3, 3).reshape(-1, 3, 3)
+    zbuffer = zbuffer_numba if in_cam.device.type == "cpu" else zbuffer_torch
     face_ids = zbuffer(in_cam.detach(), faces, K.detach(), height, width)
-
-    image_ids, rows, columns = torch.nonzero(face_ids >= 0, as_tuple=True)
-    corner_ids = faces[face_ids[image_ids, rows, columns]] + (image_ids * in_cam.shape[1])[:, None]  # [P, 3]
-    corners = in_cam.flatten(0, 1).index_select(0, corner_ids.flatten()).unflatten(0, (-1, 3))  # [P, 3, 3]
-    pixels = torch.stack([columns + 0.5, rows + 0.5, torch.ones_like(rows)], -1).to(in_cam.dtype)
-    rays = torch.einsum("pij,pj->pi", inverse_K[image_ids], pixels)  # [P, 3], z = 1
-    # Corners seen from the ray: all three slide along their depth into one small plane, so nothing large cancels.
-    offsets = corners[..., :2] - corners[..., 2:] * rays[:, None, :2]
-    a, b, c = offsets.unbind(-2)
-    weights = torch.stack([_cross2(b, c), _cross2(c, a), _cross2(a, b)], -1)
-    weights = weights / weights.sum(-1, keepdim=True)
-    barycentrics = torch.zeros(*face_ids.shape, 3, dtype=in_cam.dtype, device=in_cam.device)
-    barycentrics = barycentrics.index_put((image_ids, rows, columns), weights)
+    barycentrics = _barycentrics(in_cam, faces, torch.linalg.inv(K.double()).to(in_cam), face_ids)
 
     shape = (*batch, num_views, height, width)
     return MeshFragments(face_ids.view(shape), barycentrics.view(*shape, 3))
+
+
+def _barycentrics(in_cam: Tensor, faces: Tensor, inverse_K: Tensor, face_ids: Tensor) -> Tensor:
+    """Where each pixel's ray meets its face: [I, H, W, 3] for vertices in camera axes [I, N, 3], face_ids [I, H, W]."""
+    num_images, height, width = face_ids.shape
+    pixel_ids = torch.nonzero(face_ids.flatten() >= 0).squeeze(-1)  # [P]
+    image_ids = pixel_ids // (height * width)
+    rows, columns = (torch.arange(side, device=in_cam.device) + 0.5 for side in (height, width))
+    rows, columns = rows.to(in_cam.dtype)[:, None], columns.to(in_cam.dtype)
+
+    def pick(values: Tensor, ids: Tensor) -> Tensor:
+        return values.flatten().index_select(0, ids.flatten()).view(ids.shape)
+
+    # Coordinates apart, pixels last: vectors as long as they can be, for every step and its gradient.
+    def ray_at_depth_1(row: Tensor) -> Tensor:
+        of_column, of_row, constant = row[..., None, None].unbind(-3)  # [I, 1, 1] each
+        return pick(of_column * columns + of_row * rows + constant, pixel_ids)
+
+    ray_x, ray_y = ray_at_depth_1(inverse_K[:, 0]), ray_at_depth_1(inverse_K[:, 1])  # [P] each
+    seen = pick(face_ids, pixel_ids)
+    corner_ids = torch.stack([pick(corner, seen) for corner in faces.unbind(-1)])  # [3, P]
+    corner_ids = corner_ids + image_ids * in_cam.shape[1]
+    x, y, z = (pick(axis, corner_ids) for axis in in_cam.unbind(-1))  # [3, P] each
+    # Corners seen from the ray: all three slide along their depth into one small plane, so nothing large cancels.
+    x, y = x - z * ray_x, y - z * ray_y
+    weights = torch.stack([x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]])
+    weights = (weights / weights.sum(0)).T
+    barycentrics = in_cam.new_zeros(face_ids.numel(), 3).index_copy(0, pixel_ids, weights)
+    return barycentrics.view(num_images, height, width, 3)
 
 
 def interpolate(attributes: Tensor, faces: Tensor, fragments: MeshFragments) -> Tensor:
@@ -88,10 +103,14 @@ def interpolate(attributes: Tensor, faces: Tensor, fragments: MeshFragments) -> 
     face_ids = fragments.face_ids.reshape(-1)
     pixel_ids = torch.nonzero(face_ids >= 0).squeeze(-1)
     scene_ids = pixel_ids // (num_views * height * width)
-    corner_ids = faces.to(face_ids.device, torch.int64)[face_ids[pixel_ids]] + (scene_ids * num_rows)[:, None]
-    values = attributes.reshape(-1, num_channels).index_select(0, corner_ids.flatten()).unflatten(0, (-1, 3))
-    weights = fragments.barycentrics.reshape(-1, 3).index_select(0, pixel_ids).to(values.dtype)
-    seen = (values * weights[..., None]).sum(-2)
+    seen_ids = face_ids.index_select(0, pixel_ids)
+    weights = fragments.barycentrics.reshape(-1, 3).index_select(0, pixel_ids).to(attributes.dtype)
+    rows = attributes.reshape(-1, num_channels)
+    # Corner by corner: a third of the memory, and contiguous.
+    seen = torch.zeros_like(rows[:1])
+    for corner, weight in zip(faces.to(face_ids.device, torch.int64).unbind(-1), weights.split(1, -1)):
+        row_ids = corner.index_select(0, seen_ids) + scene_ids * num_rows
+        seen = seen + rows.index_select(0, row_ids) * weight
     image = torch.zeros(face_ids.shape[0], num_channels, dtype=seen.dtype, device=seen.device)
     return image.index_copy(0, pixel_ids, seen).view(*batch, num_views, height, width, num_channels)
 
@@ -140,11 +159,10 @@ def _to_camera(vertices: Tensor, cameras: Cameras) -> Tensor:
     world_to_cam = cameras.world_to_cam.to(vertices)
     rotation, translation = world_to_cam[..., :3, :3], world_to_cam[..., :3, 3]
     with torch.autocast(vertices.device.type, enabled=False):
-        return vertices[..., None, :, :] @ rotation.transpose(-1, -2) + translation[..., None, :]
-
-
-def _cross2(a: Tensor, b: Tensor) -> Tensor:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+        x, y, z = vertices[..., None, :, :].split(1, -1)  # [..., 1, N, 1] each
+        to_x, to_y, to_z = rotation.transpose(-1, -2).split(1, -2)  # [..., V, 1, 3] each
+        # Written out: a batched matrix product of three columns is several times slower.
+        return x * to_x + y * to_y + z * to_z + translation[..., None, :]
 
 
 def _as_float(tensor: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ from sheap.render.threads import for_each_range
 NEAR_PLANE = 0.01
 """Metres: nearer points are not seen (the splat rasteriser's near plane)."""
 
+REACH = 0.5 + 1e-6
+"""Pixels: a face's box holds the pixels whose centres it may touch, and float64's rounding besides."""
+
 _PAIRS_AT_ONCE = 1 << 22
 """Face-pixel pairs that the torch path holds at a time (about 100 bytes each)."""
 
@@ -59,10 +62,10 @@ def _draw_faces(points, corners, first_row, last_row, face_ids, depths):
             u0, u1, u2 = x0 / z0, x1 / z1, x2 / z2
             v0, v1, v2 = y0 / z0, y1 / z1, y2 / z2
             # Pixel centres lie at +0.5. Limits first, so that a far-off face never overflows an integer.
-            left = int(np.floor(min(max(min(u0, u1, u2) - 0.5, 0.0), float(width))))
-            right = int(np.ceil(min(max(max(u0, u1, u2) + 0.5, 0.0), float(width))))
-            top = int(np.floor(min(max(min(v0, v1, v2) - 0.5, float(first_row)), float(last_row))))
-            bottom = int(np.ceil(min(max(max(v0, v1, v2) + 0.5, float(first_row)), float(last_row))))
+            left = int(np.ceil(min(max(min(u0, u1, u2) - REACH, 0.0), float(width))))
+            right = int(np.floor(min(max(max(u0, u1, u2) + REACH, 0.0), float(width))))
+            top = int(np.ceil(min(max(min(v0, v1, v2) - REACH, float(first_row)), float(last_row))))
+            bottom = int(np.floor(min(max(max(v0, v1, v2) + REACH, float(first_row)), float(last_row))))
             if left >= right or top >= bottom:
                 continue
         a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
@@ -103,10 +106,10 @@ def zbuffer_torch(in_cam: Tensor, faces: Tensor, K: Tensor, height: int, width: 
     projected = corners[..., :2] / depth[..., None]
     limits = projected.new_tensor([width, height])
     crosses = (nearest <= NEAR_PLANE)[..., None]
-    low = torch.where(crosses, torch.zeros_like(limits), torch.nan_to_num(projected.amin(-2) - 0.5))
-    high = torch.where(crosses, limits, torch.nan_to_num(projected.amax(-2) + 0.5))
-    low = low.clamp_min(0).minimum(limits).floor().long()
-    high = high.clamp_min(0).minimum(limits).ceil().long()
+    low = torch.where(crosses, torch.zeros_like(limits), torch.nan_to_num(projected.amin(-2) - REACH))
+    high = torch.where(crosses, limits, torch.nan_to_num(projected.amax(-2) + REACH))
+    low = low.clamp_min(0).minimum(limits).ceil().long()
+    high = high.clamp_min(0).minimum(limits).floor().long()
     drawn = corners.isfinite().flatten(-2).all(-1) & (farthest > NEAR_PLANE) & (volume != 0)
     sizes = (high - low).clamp_min(0) * drawn[..., None]  # [I, F, 2]
     num_pairs = (sizes[..., 0] * sizes[..., 1]).flatten()  # [I * F]
