@@ -48,6 +48,8 @@ class EvaluateParams(StageParams):
     """Processes that measure; 0 takes every core."""
     landmark_model: Path | None = None
     """MediaPipe's face landmark bundle, as in section `ingest`; null takes the installed one."""
+    nonrigid: bool = False
+    """Adds the estimate after non-rigid alignment (docs/evaluation/estimators.md)."""
     expressions_dir: Path | None = None
     """A benchmark of faces with an expression (sheap.evaluation.expression_dataset); null leaves it out."""
     carphone: bool = False
@@ -73,7 +75,7 @@ def run(params: EvaluateParams) -> None:
         counts, true_errors = predict(params, predictor, dataset, folder)
         log.info("predicted %d images in %.0f s", counts["predicted"], time.monotonic() - begin)
         evaluations = measure(dataset, folder, params.num_workers or cpu_count())
-        further = measure_further(params, predictor)
+        further = measure_further(params, predictor, dataset, evaluations, folder)
         write_results(folder, params, dataset, counts, evaluations, true_errors, further)
     overall = {name: evaluation.statistics()["overall"].median_mm for name, evaluation in evaluations.items()}
     log.info(
@@ -134,15 +136,26 @@ def measure(dataset: NowDataset, folder: Path, num_workers: int) -> dict[str, No
     return evaluations
 
 
-def measure_further(params: EvaluateParams, predictor: SheapPredictor) -> dict[str, Any]:
+def measure_further(
+    params: EvaluateParams,
+    predictor: SheapPredictor,
+    dataset: NowDataset,
+    evaluations: dict[str, NowEvaluation],
+    folder: Path,
+) -> dict[str, Any]:
     """What the settings name beside NoW, as sections of metrics.json."""
     from pipeline.evaluate_emotions import evaluate_on_emotions
     from pipeline.evaluate_expressions import evaluate_on_expressions
     from pipeline.evaluate_footage import evaluate_on_footage
+    from pipeline.evaluate_nonrigid import evaluate_nonrigidly
     from sheap.video.face_landmarker import FaceLandmarker
 
     sections: dict[str, Any] = {}
     finder = FaceLandmarker(params.landmark_model)
+    if params.nonrigid:
+        submissions = {name: folder / sub for name, sub in SUBMISSIONS.items()}
+        images = [item.image for item in evaluations["model"].evaluated]
+        sections["nonrigid"] = evaluate_nonrigidly(dataset, submissions, images, predictor.head)
     if params.expressions_dir is not None:
         if not params.expressions_dir.is_dir():
             raise StageError(

@@ -175,16 +175,28 @@ def other_head(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "other.safetensors"
 
 
-def test_further_measures_are_what_the_settings_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_measures_are_what_the_settings_name(
+    project: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project)
-    predictor = load_predictor(EvaluateParams())
-    assert evaluate.measure_further(EvaluateParams(), predictor) == {}
-    with pytest.raises(StageError, match="run the 'benchmark' stage first .* set evaluate.expressions_dir to null"):
-        evaluate.measure_further(EvaluateParams(expressions_dir=Path("data/none")), predictor)
+    predictor, dataset = load_predictor(EvaluateParams()), NowDataset.open(Path("data/benchmark"))
+    evaluations = evaluate.measure(dataset, evaluated, num_workers=1)
+
+    def further(**settings: object) -> dict:
+        return evaluate.measure_further(EvaluateParams(**settings), predictor, dataset, evaluations, evaluated)
+
+    assert further() == {}
+    with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
+        further(expressions_dir=Path("data/none"))
     Path("footage").mkdir()
     cv2.imwrite("footage/flat.png", np.zeros((60, 80, 3), np.uint8))
-    sections = evaluate.measure_further(EvaluateParams(footage_dir=Path("footage")), predictor)
+    sections = further(footage_dir=Path("footage"), nonrigid=True)
     assert "no face found" in sections["footage"]["unusable"]["flat.png"]
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    for name in ("model", "mean_head"):
+        # It sees more of the true error than nearest points do, and not all of it.
+        now, true = metrics[name]["overall"]["mean_mm"], metrics["true_error"][name]["overall"]["mean_mm"]
+        assert now < sections["nonrigid"][name]["mean_mm"] < true
 
 
 def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
