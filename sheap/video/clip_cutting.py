@@ -7,20 +7,20 @@ WINDOW_SIGMAS * smooth_s seconds of frames wait, and at most `max_frames` finish
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sheap.video.crops import CropBox, crop_box_of_pose, cut_crop, inside_picture, landmarks_to_crop
 from sheap.video.decoding import VideoFrame
+from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarks
 from sheap.video.foreground import MaskBackend
 from sheap.video.head_pose import HeadPose, fit_head_pose
 from sheap.video.mask_sequence import MaskSequence
-from sheap.video.quality import FrameFilter, sharpness
+from sheap.video.quality import FrameFilter, face_visible, sharpness
 from sheap.video.smoothing import smooth_at
 
 WINDOW_SIGMAS = 3.0
@@ -57,6 +57,11 @@ class Clip:
     presence: list[float] = field(default_factory=list)
     pose_deg: list[tuple[float, float, float]] = field(default_factory=list)
 
+    def keep(self, chosen: list[bool]) -> None:
+        """Leaves out the frames that are not chosen."""
+        for item in fields(self):
+            setattr(self, item.name, [value for value, is_kept in zip(getattr(self, item.name), chosen) if is_kept])
+
     def landmarks_array(self) -> NDArray[np.float32]:
         """All frames' landmarks [T, 478, 3]."""
         return np.stack(self.landmarks)
@@ -80,7 +85,7 @@ class ClipCutter:
         frame_filter: FrameFilter,
         mask_backend: MaskBackend,
         emit: Callable[[Clip], None],
-        dropped: Counter[str],
+        dropped: DropLog,
     ) -> None:
         self._settings, self._filter, self._mask_backend = settings, frame_filter, mask_backend
         self._emit, self._dropped = emit, dropped
@@ -93,7 +98,7 @@ class ClipCutter:
         try:
             pose = fit_head_pose(face.points)
         except ValueError:
-            self._dropped["doubtful_landmarks"] += 1
+            self._dropped.note("doubtful_landmarks", frame.image)
             return
         box = crop_box_of_pose(pose)
         self._window.append(_Seen(frame, face, pose, np.array([box.center_x, box.center_y, math.log(box.side)])))
@@ -138,7 +143,7 @@ class ClipCutter:
             outside=1.0 - float(rows.mean() * columns.mean()),
         )
         if reason is not None:
-            self._dropped[reason] += 1
+            self._dropped.note(reason, crop)
             return
         self._masks.add(crop, landmarks, (rows, columns), seen.frame.time_s)
         clip = self._clip
@@ -153,12 +158,25 @@ class ClipCutter:
             self._close_clip()
 
     def _close_clip(self) -> None:
-        if len(self._clip.images) >= self._settings.min_frames:
-            self._clip.masks = self._masks.finish()
-            self._emit(self._clip)
-        elif self._clip.images:
-            self._dropped["short_clip"] += len(self._clip.images)
+        clip = self._clip
+        if len(clip.images) >= self._settings.min_frames:
+            clip.masks = self._masks.finish()
+            self._drop_hidden(clip)
+        if len(clip.images) >= self._settings.min_frames:
+            self._emit(clip)
+        elif clip.images:
+            self._dropped.note("short_clip", clip.images[0], count=len(clip.images))
         self._start_clip()
+
+    def _drop_hidden(self, clip: Clip) -> None:
+        """Drops the frames in which something stands before the face; only finished masks can tell."""
+        least = self._filter.min_face_visible
+        chosen = [face_visible(mask, points) >= least for mask, points in zip(clip.masks, clip.landmarks, strict=True)]
+        for image, is_chosen in zip(clip.images, chosen, strict=True):
+            if not is_chosen:
+                self._dropped.note("hidden_face", image)
+        if not all(chosen):
+            clip.keep(chosen)
 
     def _start_clip(self) -> None:
         self._clip = Clip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,9 +12,12 @@ from typing import Any
 from sheap.data.schema import ClipRecord, check_clip_id
 from sheap.video.clip_cutting import Clip, ClipCutter, CutSettings
 from sheap.video.decoding import VideoProblem, VideoReader
+from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.fingerprint import VideoFingerprint
 from sheap.video.foreground import MaskBackend
 from sheap.video.quality import FrameFilter
+from sheap.video.regrouping import TrackLooks, group_tracks, look_of
 from sheap.video.shots import ShotDetector
 from sheap.video.tracking import FaceTracker
 
@@ -65,6 +67,11 @@ class VideoReport:
     dropped_frames: dict[str, int] = field(default_factory=dict)
     """Face frames by reason; two faces in a frame count twice. `no_face` counts frames."""
     clips: list[str] = field(default_factory=list)
+    people: list[int] = field(default_factory=list)
+    """For each clip, which of the video's people it shows, counted from 0; people of two numbers may be the same."""
+    duration_s: float = 0.0
+    fingerprint: list[str] = field(default_factory=list)
+    """What the video looks like, to find copies of it."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,16 +83,26 @@ def ingest_video(
     landmarker: FaceLandmarker,
     mask_backend: MaskBackend,
     store: Callable[[ClipRecord, Clip], None],
+    dropped: DropLog | None = None,
 ) -> VideoReport:
-    """Reads one video and hands every clip to `store`. A bad file is a report with a reason, never an exception."""
+    """Reads one video and hands every clip to `store`. A bad file is a report with a reason, never an exception.
+
+    dropped: gathers a few pictures of what was dropped, for those who ask.
+    """
     report = VideoReport(source.name, source.sha256, source.identity)
-    dropped: Counter[str] = Counter()
+    dropped = DropLog() if dropped is None else dropped
+    fingerprint = VideoFingerprint()
+    looks: dict[int, TrackLooks] = {}
+    track_of_clip: list[int] = []
 
     def emitter(shot: int, track: int) -> Callable[[Clip], None]:
         def emit(clip: Clip) -> None:
             record = _record(source, clip, settings, mask_backend.name, shot, track, part=len(report.clips))
             store(record, clip)
             report.clips.append(record.clip_id)
+            track_of_clip.append(track)
+            seen = looks.setdefault(track, TrackLooks(clip.times_s[0], clip.times_s[-1]))
+            seen.extend(clip.times_s[-1], *(look_of(clip.images[place], clip.masks[place]) for place in (0, -1)))
             report.frames_kept += record.num_frames
 
         return emit
@@ -96,6 +113,8 @@ def ingest_video(
             cutters: dict[int, ClipCutter] = {}
             for frame in video.frames(settings.fps, settings.max_side):
                 report.frames_sampled += 1
+                report.duration_s = round(frame.time_s, 3)
+                fingerprint.add(frame.image, frame.time_s)
                 if shots.is_cut(frame.image) or report.shots == 0:
                     report.shots += 1
                     tracker.start_shot()
@@ -110,13 +129,16 @@ def ingest_video(
                         )
                     cutters[number].add(frame, face)
                 report.frames_with_face += bool(faces)
-                dropped["no_face"] += not faces
+                if not faces:
+                    dropped.note("no_face", frame.image)
             for cutter in cutters.values():
                 cutter.close()
             report.frames_decoded, report.damage = video.num_decoded, video.damage
     except VideoProblem as problem:
         report.reason, report.detail = problem.reason, problem.detail
-    report.dropped_frames = {reason: count for reason, count in sorted(dropped.items()) if count}
+    report.dropped_frames, report.fingerprint = dropped.counts, fingerprint.to_text()
+    people = group_tracks(looks)
+    report.people = [people[track] for track in track_of_clip]
     if report.clips:
         report.status = "kept"
     elif report.reason is None:

@@ -21,6 +21,8 @@ class FrameFilter:
     max_pitch_deg: float = 50.0
     max_outside: float = 0.35
     """Share of the crop that lies beyond the picture."""
+    min_face_visible: float = 0.5
+    """Mean opacity of the mask over the face's landmarks: what stands before a face is no part of the person."""
 
     def reason_to_drop(
         self, *, head_px: float, sharpness: float, presence: float, pose_deg: tuple[float, float, float], outside: float
@@ -37,6 +39,17 @@ class FrameFilter:
         if sharpness < self.min_sharpness:
             return "blurred"
         return None
+
+
+def face_visible(mask: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> float:
+    """Mean opacity 0..1 of a mask [S, S] at the landmarks [478, 3] px; 1 where none lies in the crop.
+
+    A proxy of occlusion: a microphone, a subtitle or another head before the face are background to the segmenter.
+    """
+    columns, rows = landmarks_px[:468, :2].astype(np.int64).T
+    size = mask.shape[0]
+    inside = (columns >= 0) & (columns < size) & (rows >= 0) & (rows < size)
+    return float(mask[rows[inside], columns[inside]].mean()) / 255 if inside.any() else 1.0
 
 
 def sharpness(crop: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> float:

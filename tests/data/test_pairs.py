@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,11 @@ from torch.utils.data import DataLoader
 from sheap.data import AugmentParams, CursorBatchSampler, PairDataset, ShardReader, collate
 from sheap.data.augment import Frame, PairAugmenter
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
+from sheap.data.manifest import Manifest
 from sheap.data.order import epoch_order
+from sheap.data.shard_writer import write_split
 from sheap.video.face_landmarker import FaceLandmarker
+from tests.data.made_clips import make_clip
 
 IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
 
@@ -124,6 +128,19 @@ def test_targets_can_come_from_another_clip_of_the_same_person_only(reader):
         assert reader.record(source_clip).identity == reader.record(target_clip).identity
         crossed += source_clip != target_clip
     assert crossed == 80  # the ninth clip's person has no other
+
+
+def test_targets_never_come_from_another_person_of_the_same_video(tmp_path):
+    clips = []
+    for number in range(6):
+        clip = make_clip(f"clip{number}", 3, identity="video")
+        clips.append(replace(clip, record=clip.record.model_copy(update={"person": f"video/{number % 2}"})))
+        clips[-1].members[0] = ("clip.json", clips[-1].record.to_json())
+    info = write_split(tmp_path / "train", clips, target_bytes=10**6)
+    (tmp_path / "manifest.json").write_bytes(Manifest(image_size=32, splits={"train": info}).sealed().to_json())
+    dataset = PairDataset(ShardReader(tmp_path / "train"), num_samples=60, across_clips=1.0)
+    drawn = [dataset.draw(i, np.random.default_rng(i)) for i in range(60)]
+    assert all(source != target and source % 2 == target % 2 for source, _, target, _ in drawn)
 
 
 def dotted_frame(size: int, rng: np.random.Generator) -> Frame:

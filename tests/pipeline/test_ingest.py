@@ -41,7 +41,7 @@ def make_hostile_corpus(folder: Path) -> None:
     write_video(folder / "ten bit.mkv", talking[4:9], codec="ffv1", pix_fmt="yuv420p10le")
     write_video(folder / "uneven.mp4", talking[2:8], times=[0, 1, 2, 9, 10, 30])
     write_video(folder / "huge.mp4", [cv2.resize(image, (3840, 2160)) for image in talking[:3]])
-    write_video(folder / "two crossing.mp4", crossing_people(12, step=24))
+    write_video(folder / "two crossing.mp4", crossing_people(18, step=10))
     write_video(folder / "hard cuts.mp4", [*talking[:3], *mirrored[:3], *noise_frames(2, 144, 176), *talking[6:9]])
     write_video(folder / "black in between.mp4", [*talking[1:5], *[np.zeros_like(talking[0])] * 3])
     write_video(folder / "one frame.mp4", talking[:1])
@@ -147,6 +147,10 @@ def test_the_shards_verify_and_keep_people_apart(finished):
     people = [{reader.record(n).identity for n in range(len(reader))} for reader in (train, val)]
     assert people[0] and people[1] and not people[0] & people[1]
     assert len(people[0] | people[1]) == len(KEPT)
+    records = [reader.record(n) for reader in (train, val) for n in range(len(reader))]
+    crossing = {record.person for record in records if record.video == "two crossing.mp4"}
+    assert len(crossing) >= 2 and all(name.startswith("video-") for name in crossing)
+    assert {record.person for record in records if record.video == "plain talk.mp4"} == {None}
     clip = train.clip(0)
     assert clip.images.shape[1:] == (48, 48, 3) and clip.record.mask_backend in ("selfie", "grabcut")
 

@@ -108,13 +108,13 @@ def noise_frames(count: int, height: int = 96, width: int = 128) -> list[np.ndar
 
 
 def crossing_people(count: int, step: int) -> list[np.ndarray]:
-    """A reddish and a bluish talking head that walk past each other, the reddish one in front; 160 x 432."""
+    """A reddish and a bluish talking head that walk past each other, the reddish one in front; 160 x 336."""
     frames = []
     for number, image in enumerate(carphone_frames(count)):
-        picture = np.full((160, 432, 3), 110, np.uint8)
+        picture = np.full((160, 336, 3), 110, np.uint8)
         behind, front = image[:, ::-1][:, 8:168], image[:, 8:168]
-        x = min(number * step, 264)
-        picture[12:156, 264 - x : 424 - x] = behind * np.array([0.5, 0.6, 1.0])
+        x = min(number * step, 168)
+        picture[12:156, 168 - x : 328 - x] = behind * np.array([0.5, 0.6, 1.0])
         picture[4:148, 8 + x : 168 + x] = front * np.array([1.0, 0.6, 0.5])
         frames.append(picture)
     return frames

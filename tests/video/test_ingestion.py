@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sheap.video.clip_cutting import CutSettings
+from sheap.video.drops import MAX_EXAMPLES, DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.foreground import load_mask_backend
 from sheap.video.head_pose import fit_head_pose
@@ -87,6 +88,7 @@ def test_a_shot_boundary_separates_clips(tmp_path, models, talking):
     report, clips = ingest(write_video(tmp_path / "v.mp4", images), models)
     check_books(report, clips)
     assert report.shots == 3 and [record.shot for record, _ in clips] == [0, 2]
+    assert report.people == [0, 0]  # the shot is taken up again where it was
     assert report.dropped_frames == {"no_face": 3}
 
 
@@ -94,7 +96,7 @@ def test_two_people_are_two_clips(tmp_path, models, talking):
     side_by_side = [np.concatenate([image, np.ascontiguousarray(image[:, ::-1])], axis=1) for image in talking[:8]]
     report, clips = ingest(write_video(tmp_path / "v.mp4", side_by_side), models)
     check_books(report, clips)
-    assert report.tracks == 2 and len(clips) == 2
+    assert report.tracks == 2 and len(clips) == 2 and report.people == [0, 1]
     assert len({record.track for record, _ in clips}) == 2
     centres = sorted(record.boxes_px[0][0] for record, _ in clips)
     assert centres[0] < 176 < centres[1]
@@ -102,7 +104,7 @@ def test_two_people_are_two_clips(tmp_path, models, talking):
 
 def test_two_people_who_cross_never_share_a_clip(tmp_path, models):
     """One is reddish and one bluish: every clip is of one colour, before and after they meet."""
-    report, clips = ingest(write_video(tmp_path / "v.mp4", crossing_people(26, step=11)), models)
+    report, clips = ingest(write_video(tmp_path / "v.mp4", crossing_people(26, step=7)), models)
     check_books(report, clips)
     colours = []
     for _, clip in clips:
@@ -113,6 +115,8 @@ def test_two_people_who_cross_never_share_a_clip(tmp_path, models):
         assert len(set(redness)) == 1
         colours.append(redness[0])
     assert set(colours) == {-1, 1} and report.tracks >= 3
+    # the one who comes out from behind is known again, and nobody is taken for the other
+    assert len(set(zip(report.people, colours))) == len(set(report.people)) == 2
 
 
 def test_frames_are_dropped_by_reason(tmp_path, models, talking):
@@ -127,6 +131,40 @@ def test_frames_are_dropped_by_reason(tmp_path, models, talking):
         check_books(report, clips)
         assert (report.status, report.reason) == ("dropped", reason)
         assert report.dropped_frames == {reason: 8} and report.detail == f"{reason}: 8 frames"
+
+
+def test_a_face_behind_something_is_dropped(tmp_path, models, talking):
+    """A segmenter that finds a board before the lower half of the face in every frame but the first four."""
+
+    class Board:
+        name = "board"
+        frames = 0
+
+        def person(self, crop, landmarks_px, previous):
+            self.frames += 1
+            mask = np.full(crop.shape[:2], 255, np.uint8)
+            if self.frames > 4:
+                mask[int(landmarks_px[4, 1]) - 4 :] = 0
+            return mask
+
+    cut = CutSettings(image_size=64, min_frames=4, mask_every_s=0.0)
+    settings = IngestSettings(cut=cut, filter=FrameFilter(min_head_px=40))
+    report, clips = ingest(write_video(tmp_path / "v.mp4", talking[:10]), (models[0], Board()), settings)
+    check_books(report, clips)
+    assert report.frames_kept == 4 and report.dropped_frames == {"hidden_face": 6}
+    assert len(clips[0][1].masks) == len(clips[0][1].landmarks) == len(clips[0][0].times_s) == 4
+    less = IngestSettings(cut=cut, filter=FrameFilter(min_head_px=40, min_face_visible=0.0))
+    assert ingest(tmp_path / "v.mp4", (models[0], Board()), less)[0].frames_kept == 10
+
+
+def test_a_few_pictures_of_what_was_dropped_are_kept(tmp_path, models, talking):
+    log = DropLog()
+    images = [*talking[:2], *noise_frames(5, 144, 176)]
+    source = VideoSource(write_video(tmp_path / "v.mp4", images), "v", "0" * 64, "x", None, "test", "test")
+    report = ingest_video(source, SETTINGS, *models, lambda record, clip: None, log)
+    assert report.dropped_frames == {"no_face": 5, "short_clip": 2} == log.counts
+    assert [len(log.examples[reason]) for reason in ("no_face", "short_clip")] == [MAX_EXAMPLES, 1]
+    assert log.examples["no_face"][0].shape == (105, 128, 3) and log.examples["short_clip"][0].shape == (64, 64, 3)
 
 
 def test_a_short_appearance_is_counted(tmp_path, models, talking):
