@@ -102,6 +102,9 @@ def evaluate_now(
     for name, figures in evaluation.statistics().items():
         table.add_row(name, *(f"{value:.3f}" for value in (figures.median_mm, figures.mean_mm, figures.std_mm)))
     Console().print(table)
+    for item in evaluation.evaluated:
+        for remark in item.warnings:
+            print(f"warning: {item.image}: {remark}", file=sys.stderr)
     for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
 

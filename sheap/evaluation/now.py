@@ -30,6 +30,9 @@ WARN_LANDMARK_RMS = 0.12
 """Warned above this RMS landmark residual after Procrustes, as a share of the crop's radius. Measured: 0.039 and 0.050
 on the reference pairs of a real scan, 0.16 and more there with any two landmarks exchanged."""
 
+WARN_LANDMARK_OFF_MESH = 0.25
+"""Warned when a predicted landmark, which lies on the predicted surface, is this share of the crop's radius off it."""
+
 METRICAL_SCALE_RANGE = (0.5, 2.0)
 """A metrical prediction whose size is off by more than this is in another unit than claimed."""
 
@@ -86,7 +89,7 @@ def evaluate_pair(
 
     Raises ValueError naming the field for malformed arrays, an empty crop, a scan that is not in millimetres, or a
     metrical unit that contradicts the prediction's size. Warns (NowWarning, and in the result) when landmarks do not
-    fit, look mirrored, or faces have no area.
+    fit, look mirrored or float off the mesh, or faces have no area.
     """
     crop, indices = check_scan(scan_vertices, scan_faces, scan_landmarks)
     check_mesh(predicted_vertices, predicted_faces, "predicted")
@@ -120,6 +123,11 @@ def evaluate_pair(
     tree = TriangleTree(start.apply(predicted_vertices), predicted_faces)
     if tree.num_degenerate:
         remarks.append(f"{tree.num_degenerate} of {tree.num_faces} predicted faces have no area")
+    off_mesh = tree.query(start.apply(predicted_landmarks.astype(np.float64))).distances.max()
+    if off_mesh > WARN_LANDMARK_OFF_MESH * crop.radius:
+        remarks.append(
+            f"a predicted landmark is {off_mesh:.3g} mm away from the predicted mesh: do they share a frame and a unit?"
+        )
     refinement = refine(scan_vertices[indices], tree, num_threads, with_scale=metrical_unit is None)
     total = refinement.transform.after(start)
     for remark in remarks:

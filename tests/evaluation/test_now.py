@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +253,38 @@ def test_faces_without_area_are_warned_of_and_harmless(scan, prediction) -> None
     with pytest.warns(NowWarning, match="2 of .* faces have no area"):
         result = synthetic(scan, collapsed)
     np.testing.assert_allclose(result.distances, synthetic(scan, prediction).distances, atol=1e-9)
+
+
+def test_a_mesh_in_another_unit_than_its_landmarks_is_warned_of(scan, prediction) -> None:
+    in_mm = change(prediction, vertices=1000 * prediction.vertices)
+    with pytest.warns(NowWarning, match="do they share a frame and a unit"):
+        synthetic(scan, in_mm)
+
+
+def test_a_mesh_without_any_area_is_measured_and_warned_of(scan, prediction) -> None:
+    collapsed = change(prediction, faces=np.repeat(prediction.faces[:, :1], 3, axis=1))
+    with pytest.warns(NowWarning, match=f"{len(prediction.faces)} of {len(prediction.faces)} predicted faces"):
+        assert np.isfinite(synthetic(scan, collapsed).distances).all()
+
+
+def test_predictions_stream_without_growing(scan, coarse_prediction) -> None:
+    rng = np.random.default_rng(0)
+
+    def memory_after(count: int) -> int:
+        for _ in range(count):
+            noisy = coarse_prediction.vertices + 1e-4 * rng.normal(size=coarse_prediction.vertices.shape)
+            synthetic(scan, change(coarse_prediction, vertices=noisy))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    synthetic(scan, coarse_prediction)
+    tracemalloc.start()
+    try:
+        early = memory_after(5)
+        # One kept distance array alone would be 25 times 8 kB.
+        assert memory_after(25) - early < 50_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_sound_input_warns_of_nothing(scan, prediction) -> None:
