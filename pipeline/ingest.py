@@ -31,6 +31,7 @@ from sheap.data import clip_file, codecs, schema, tar_writer
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.codecs import encode_jpeg
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
+from sheap.data.shard_writer import link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
 from sheap.video.clip_cutting import Clip, CutSettings
 from sheap.video.drops import DropLog
@@ -44,6 +45,8 @@ from sheap.video.selfie_mask import find_segmenter
 
 INGEST_DIR = Path("data/ingest")
 WORK_DIR = STATE_DIR / "ingest"
+INGEST_NAME = "ingest.json"
+CLIPS_NAME = "clips"
 REPORT_NAME = "report.json"
 DROPPED_NAME = "dropped.tar"
 """A few pictures of what was dropped: NUMBER-REASON-EXAMPLE.jpg, by the video's number in ingest.json."""
@@ -122,7 +125,11 @@ class VideoTask:
 def run(params: IngestParams) -> None:
     """Reads data/corpus and the videos, writes data/ingest."""
     require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
-    corpus = Corpus.read()
+    ingest_corpus(params, Corpus.read(), INGEST_DIR, WORK_DIR)
+
+
+def ingest_corpus(params: IngestParams, corpus: Corpus, ingest_dir: Path, work_dir: Path) -> dict[str, Any]:
+    """Ingests the videos of a corpus; finished ones are kept below `work_dir`. Returns the counts."""
     try:
         model_files = [find_bundle(params.landmark_model)]
         mask_backend = load_mask_backend(params.mask.backend, params.mask.model).name
@@ -144,13 +151,13 @@ def run(params: IngestParams) -> None:
             licence=video.licence,
             origin=video.origin,
         )
-        tasks.append(VideoTask(source, WORK_DIR / settings_key / _video_key(source)))
+        tasks.append(VideoTask(source, work_dir / settings_key / _video_key(source)))
     pending = [task for task in tasks if not task.work.exists()]
     if len(pending) < len(tasks):
         log.info("%d of %d videos are already done", len(tasks) - len(pending), len(tasks))
     failures = _work(params, pending)
     reports = [failures.get(task.work) or _read_report(task.work) for task in tasks]
-    _write_output(params, mask_backend, tasks, reports)
+    return _write_output(params, mask_backend, tasks, reports, ingest_dir)
 
 
 def _work(params: IngestParams, pending: list[VideoTask]) -> dict[Path, VideoReport]:
@@ -236,16 +243,16 @@ def _changed_since_listing(source: VideoSource) -> VideoReport | None:
 
 
 def _write_output(
-    params: IngestParams, mask_backend: str, tasks: list[VideoTask], reports: list[VideoReport]
-) -> None:
-    """Gathers the finished videos into data/ingest, with the counts that the report shows."""
+    params: IngestParams, mask_backend: str, tasks: list[VideoTask], reports: list[VideoReport], ingest_dir: Path
+) -> dict[str, Any]:
+    """Gathers the finished videos into one folder, with the counts that the report shows."""
     if params.copy_distance is not None:
         reports = without_copies(reports, params.copy_distance)
     kept = [report for report in reports if report.status == "kept"]
     dropped_frames: Counter[str] = Counter()
     for report in reports:
         dropped_frames.update(report.dropped_frames)
-    summary = {
+    summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "image_size": params.image_size,
         "mask_backend": mask_backend,
@@ -262,8 +269,8 @@ def _write_output(
         "frames_kept": sum(report.frames_kept for report in reports),
         "dropped_frames": dict(sorted(dropped_frames.items())),
     }
-    with atomic_directory(INGEST_DIR) as folder:
-        clips = folder / "clips"
+    with atomic_directory(ingest_dir) as folder:
+        clips = folder / CLIPS_NAME
         clips.mkdir()
         for task, report in zip(tasks, reports, strict=True):
             several = len(set(report.people)) > 1
@@ -272,15 +279,16 @@ def _write_output(
                 if several:  # only the whole video tells who is who, so the clips could not know it yet
                     _copy_naming(f"{report.identity}/{report.sha256[:12]}/{number}", task.work / "clips" / name, clips)
                 else:
-                    _link(task.work / "clips" / name, clips / name)
+                    link_or_copy(task.work / "clips" / name, clips / name)
         write_tar(folder / DROPPED_NAME, _examples(tasks))
         document = {"summary": summary, "videos": [report.to_dict() for report in reports]}
-        (folder / "ingest.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (folder / INGEST_NAME).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     log.info(
         "%d of %d videos kept: %d clips, %d frames; dropped videos %s, frames %s",
         len(kept), len(reports), summary["clips"], summary["frames_kept"],
         summary["dropped_videos"] or "none", summary["dropped_frames"] or "none",
     )  # fmt: skip
+    return summary
 
 
 def without_copies(reports: list[VideoReport], max_distance: float) -> list[VideoReport]:
@@ -319,14 +327,6 @@ def _copy_naming(person: str, source: Path, folder: Path) -> None:
     record, members = read_clip_members(source)
     named = record.model_copy(update={"person": person})
     write_tar(folder / source.name, [(members[0][0], named.to_json()), *members[1:]])
-
-
-def _link(source: Path, destination: Path) -> None:
-    """The work folder's files are never changed, so a second name is as good as a copy and takes no room."""
-    try:
-        os.link(source, destination)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, destination)
 
 
 def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:

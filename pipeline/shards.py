@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,11 @@ from pydantic import Field
 
 from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, read_clip_record
-from sheap.data.manifest import MANIFEST_NAME, Manifest, SplitInfo, verify_shards
-from sheap.data.shard_writer import ClipMembers, stored_order, write_split
-from sheap.data.split import plan_split
+from sheap.data.manifest import MANIFEST_NAME, SPLITS, Manifest, Split, SplitInfo, verify_shards
+from sheap.data.reader import ShardReader
+from sheap.data.schema import ClipRecord
+from sheap.data.shard_writer import ClipMembers, StoredSplit, stored_order, write_split
+from sheap.data.split import SplitPlan, plan_split
 
 CLIPS_DIR = Path("data/ingest/clips")
 SHARDS_DIR = Path("data/shards")
@@ -37,25 +40,81 @@ class ShardsParams(StageParams):
 def run(params: ShardsParams) -> None:
     """Reads data/ingest/clips, writes data/shards."""
     require_input(CLIPS_DIR, "ingest")
-    records = {path.stem: read_clip_record(path) for path in sorted(CLIPS_DIR.iterdir())}
-    if not records:
-        raise StageError(f"{CLIPS_DIR}: no clips; data/ingest/ingest.json says why every video was dropped")
-    sizes = sorted({record.image_size for record in records.values()})
-    if len(sizes) > 1:
-        raise StageError(f"{CLIPS_DIR}: crops of different sizes {sizes}; run ingest again")
+    write_shards(params, CLIPS_DIR, SHARDS_DIR)
+
+
+def write_shards(params: ShardsParams, clips_dir: Path, shards_dir: Path) -> Manifest:
+    """Packs all clips of a folder into new shards."""
+    records = _read_records(clips_dir)
     plan = plan_split(
-        list(records.values()), val_fraction=params.val_fraction, min_identities=params.min_identities, seed=params.seed
+        records, val_fraction=params.val_fraction, min_identities=params.min_identities, seed=params.seed
     )
-    if not plan.train:
-        raise StageError(f"{CLIPS_DIR}: every identity is assigned to validation; nobody is left to train on")
-    with atomic_directory(SHARDS_DIR) as folder:
-        splits: dict[str, SplitInfo] = {}
-        for name, clip_ids in (("train", plan.train), ("val", plan.val)):
-            if clip_ids:
+    return _pack(params, plan, records, clips_dir, shards_dir, {})
+
+
+def append_shards(params: ShardsParams, clips_dir: Path, shards_dir: Path) -> Manifest:
+    """Packs the clips that the shards do not hold yet into further shards; those that exist stay as they are.
+
+    Nobody changes sides: people of the existing shards stay where they are, and of new ones `val_fraction` validates.
+    Raises StageError when a clip of the shards is missing or different now; then everything must be packed anew.
+    """
+    problems = verify_shards(shards_dir)
+    if problems:
+        raise StageError(problems[0])
+    manifest = Manifest.read(shards_dir)
+    before = {name: StoredSplit(shards_dir / name, info) for name, info in manifest.splits.items()}
+    records = _read_records(clips_dir)
+    now = {record.clip_id: record for record in records}
+    stored: set[str] = set()
+    for name in before:
+        with closing(ShardReader(shards_dir / name, verify_hashes=False)) as reader:
+            for number in range(len(reader)):
+                if reader.record(number) != now.get(reader.clip_id(number)):
+                    raise StageError(f"{reader.clip_id(number)}: the shards hold another state of it; pack them anew")
+            stored.update(reader.clip_ids)
+    side = {identity: name for name, info in manifest.splits.items() for identity in info.identities}
+    fixed = [
+        record.model_copy(update={"split": side[record.identity]}) if record.identity in side else record
+        for record in records
+        if record.clip_id not in stored
+    ]
+    plan = plan_split(fixed, val_fraction=params.val_fraction, min_identities=params.min_identities, seed=params.seed)
+    return _pack(params, plan, records, clips_dir, shards_dir, before)
+
+
+def _read_records(clips_dir: Path) -> list[ClipRecord]:
+    records = [read_clip_record(path) for path in sorted(clips_dir.iterdir())]
+    if not records:
+        raise StageError(f"{clips_dir}: no clips; {clips_dir.parent}/ingest.json says why every video was dropped")
+    sizes = sorted({record.image_size for record in records})
+    if len(sizes) > 1:
+        raise StageError(f"{clips_dir}: crops of different sizes {sizes}; run ingest again")
+    return records
+
+
+def _pack(
+    params: ShardsParams,
+    plan: SplitPlan,
+    records: list[ClipRecord],
+    clips_dir: Path,
+    shards_dir: Path,
+    before: dict[Split, StoredSplit],
+) -> Manifest:
+    chosen: dict[Split, list[str]] = {"train": plan.train, "val": plan.val}
+    if not plan.train and "train" not in before:
+        raise StageError(f"{clips_dir}: every identity is assigned to validation; nobody is left to train on")
+    with atomic_directory(shards_dir) as folder:
+        splits: dict[Split, SplitInfo] = {}
+        for name in SPLITS:
+            if chosen[name] or name in before:
                 splits[name] = write_split(
-                    folder / name, _load(clip_ids, params.seed), target_bytes=int(params.target_mb * 1e6)
+                    folder / name,
+                    _load(clips_dir, chosen[name], params.seed),
+                    target_bytes=int(params.target_mb * 1e6),
+                    before=before.get(name),
                 )
-        manifest = Manifest(image_size=sizes[0], splits=splits, notes=plan.notes).sealed()  # type: ignore[arg-type]
+        notes = plan.notes if "val" not in splits else []
+        manifest = Manifest(image_size=records[0].image_size, splits=splits, notes=notes).sealed()
         (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
         problems = verify_shards(folder)
         if problems:
@@ -64,14 +123,15 @@ def run(params: ShardsParams) -> None:
         log.info(
             "%s: %d clips, %d frames, %d identities in %d shards",
             name, info.num_clips, info.num_frames, len(info.identities), len(info.shards),
-        )
-    for note in plan.notes:
+        )  # fmt: skip
+    for note in notes:
         log.warning("%s", note)
+    return manifest
 
 
-def _load(clip_ids: list[str], seed: int) -> Iterator[ClipMembers]:
+def _load(clips_dir: Path, clip_ids: list[str], seed: int) -> Iterator[ClipMembers]:
     for clip_id in stored_order(clip_ids, seed):
-        yield ClipMembers(*read_clip_members(CLIPS_DIR / f"{clip_id}{CLIP_SUFFIX}"))
+        yield ClipMembers(*read_clip_members(clips_dir / f"{clip_id}{CLIP_SUFFIX}"))
 
 
 if __name__ == "__main__":

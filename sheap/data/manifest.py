@@ -15,7 +15,8 @@ from sheap.data.schema import SCHEMA_VERSION
 
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "index.json"
-SPLITS = ("train", "val")
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 class ShardInfo(BaseModel):
@@ -49,7 +50,7 @@ class Manifest(BaseModel):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     image_size: int
-    splits: dict[Literal["train", "val"], SplitInfo]
+    splits: dict[Split, SplitInfo]
     notes: list[str] = []
     """What a reader of this data should know, e.g. that there is no validation split and why."""
     data_hash: str = ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,46 +29,146 @@ def stored_order(clip_ids: Iterable[str], seed: int) -> list[str]:
     return sorted(clip_ids, key=lambda clip_id: hashlib.sha256(f"{seed}/{clip_id}".encode()).digest())
 
 
-def write_split(folder: Path, clips: Iterable[ClipMembers], *, target_bytes: int) -> SplitInfo:
+def write_split(
+    folder: Path, clips: Iterable[ClipMembers], *, target_bytes: int, before: StoredSplit | None = None
+) -> SplitInfo:
     """Writes `shard-NNNNN.tar` files of about `target_bytes` each, and their index, into a new folder.
 
-    A clip never straddles two shards; every file appears under its final name only when it is complete.
+    A clip never straddles two shards. before: a split whose shards are taken over as they are; the clips come after.
     """
     if target_bytes <= 0:
         raise ValueError(f"target_bytes: expected a positive number of bytes, got {target_bytes}")
     folder.mkdir(parents=True)
-    shards: list[ShardInfo] = []
-    index: list[dict[str, Any]] = []
+    parts = SplitParts() if before is None else before.linked_into(folder)
+    number = parts.next_number()
+    for group in _groups(clips, target_bytes):
+        parts.add(write_shard(folder, f"shard-{number:05d}.tar", group))
+        number += 1
+    return parts.finish(folder)
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """A shard with its part of the index."""
+
+    info: ShardInfo
+    entries: list[dict[str, Any]]
+    num_frames: int
+    identities: set[str]
+
+
+def write_shard(folder: Path, name: str, clips: Iterable[ClipMembers]) -> WrittenShard:
+    """Writes one tar; it appears under its name only when it is complete."""
+    entries: list[dict[str, Any]] = []
     num_frames = 0
     identities: set[str] = set()
-    for group in _groups(clips, target_bytes):
-        name = f"shard-{len(shards):05d}.tar"
-        temporary = folder / f".{name}.tmp"
-        with temporary.open("wb") as file:
-            writer = TarWriter(file)
-            for clip in group:
-                offsets = {
-                    member: writer.add(f"{clip.record.clip_id}.{member}", content) for member, content in clip.members
-                }
-                index.append({"clip_id": clip.record.clip_id, "shard": name, "members": offsets})
-                num_frames += clip.record.num_frames
-                identities.add(clip.record.identity)
-            writer.finish()
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(folder / name)
-        shards.append(ShardInfo(
-            name=name, num_bytes=writer.num_bytes, sha256=writer.sha256,
-            num_clips=len(group), num_members=sum(len(clip.members) for clip in group),
-        ))
-    content = (json.dumps(index, separators=(",", ":")) + "\n").encode("utf-8")
-    temporary = folder / f".{INDEX_NAME}.tmp"
-    temporary.write_bytes(content)
-    temporary.rename(folder / INDEX_NAME)
-    return SplitInfo(
-        shards=shards, index_sha256=hashlib.sha256(content).hexdigest(), num_clips=len(index), num_frames=num_frames,
-        identities=sorted(identities),
-    )
+    temporary = folder / f".{name}.tmp"
+    with temporary.open("wb") as file:
+        writer = TarWriter(file)
+        for clip in clips:
+            offsets = {
+                member: writer.add(f"{clip.record.clip_id}.{member}", content) for member, content in clip.members
+            }
+            entries.append({"clip_id": clip.record.clip_id, "shard": name, "members": offsets})
+            num_frames += clip.record.num_frames
+            identities.add(clip.record.identity)
+        writer.finish()
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / name)
+    info = ShardInfo(
+        name=name, num_bytes=writer.num_bytes, sha256=writer.sha256, num_clips=len(entries),
+        num_members=sum(len(entry["members"]) for entry in entries),
+    )  # fmt: skip
+    return WrittenShard(info, entries, num_frames, identities)
+
+
+@dataclass
+class SplitParts:
+    """Shards of a split as they come together."""
+
+    shards: list[ShardInfo] = field(default_factory=list)
+    index: list[dict[str, Any]] = field(default_factory=list)
+    num_frames: int = 0
+    identities: set[str] = field(default_factory=set)
+
+    def add(self, shard: WrittenShard) -> None:
+        self.shards.append(shard.info)
+        self.index += shard.entries
+        self.num_frames += shard.num_frames
+        self.identities |= shard.identities
+
+    def next_number(self) -> int:
+        """Number of the next new shard; a removed one's is not used again while later ones exist."""
+        return 1 + max((int(shard.name[6:-4]) for shard in self.shards), default=-1)
+
+    def finish(self, folder: Path) -> SplitInfo:
+        """Writes the index."""
+        content = (json.dumps(self.index, separators=(",", ":")) + "\n").encode("utf-8")
+        temporary = folder / f".{INDEX_NAME}.tmp"
+        temporary.write_bytes(content)
+        temporary.rename(folder / INDEX_NAME)
+        return SplitInfo(
+            shards=self.shards, index_sha256=hashlib.sha256(content).hexdigest(), num_clips=len(self.index),
+            num_frames=self.num_frames, identities=sorted(self.identities),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """A split on disk that has been verified."""
+
+    folder: Path
+    info: SplitInfo
+
+    def index(self) -> list[dict[str, Any]]:
+        return json.loads((self.folder / INDEX_NAME).read_bytes())
+
+    def linked_into(self, folder: Path) -> SplitParts:
+        """All its shards under second names in another folder."""
+        for shard in self.info.shards:
+            link_or_copy(self.folder / shard.name, folder / shard.name)
+        return SplitParts(list(self.info.shards), self.index(), self.info.num_frames, set(self.info.identities))
+
+    def without(self, clip_ids: Collection[str], folder: Path) -> SplitInfo | None:
+        """The same split less some clips, in a new folder; None when nothing is left.
+
+        Shards without any of them are taken over as they are.
+        """
+        folder.mkdir(parents=True)
+        by_shard: dict[str, list[dict[str, Any]]] = {}
+        for entry in self.index():
+            by_shard.setdefault(entry["shard"], []).append(entry)
+        parts = SplitParts()
+        for shard in self.info.shards:
+            kept = [entry for entry in by_shard[shard.name] if entry["clip_id"] not in clip_ids]
+            clips = self._clips(shard.name, kept)
+            if len(kept) == shard.num_clips:
+                link_or_copy(self.folder / shard.name, folder / shard.name)
+                records = [clip.record for clip in clips]
+                identities = {record.identity for record in records}
+                parts.add(WrittenShard(shard, kept, sum(record.num_frames for record in records), identities))
+            elif kept:
+                parts.add(write_shard(folder, shard.name, clips))
+        return parts.finish(folder) if parts.shards else None
+
+    def _clips(self, shard: str, entries: list[dict[str, Any]]) -> Iterator[ClipMembers]:
+        path = self.folder / shard
+        with path.open("rb") as file:
+            for entry in entries:
+                members = []
+                for name, (offset, length) in entry["members"].items():
+                    file.seek(offset)
+                    members.append((name, file.read(length)))
+                yield ClipMembers(ClipRecord.from_json(members[0][1], f"{path}: {entry['clip_id']}"), members)
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    """A second name for a file that is never changed in place: as good as a copy, and takes no room."""
+    try:
+        os.link(source, destination)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, destination)
 
 
 def _groups(clips: Iterable[ClipMembers], target_bytes: int) -> Iterator[list[ClipMembers]]:
