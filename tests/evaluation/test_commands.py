@@ -1,4 +1,4 @@
-"""The commands that measure: `sheap evaluate now` and `sheap evaluate expressions`, from folders to tables and exit codes."""
+"""`sheap evaluate now` and `sheap evaluate expressions`, from folders to tables and exit codes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ def test_expressions_are_told_by_region(scan, tmp_path: Path, prediction) -> Non
     writer.write_list([image, ExpressionImage("ann", "shout", "1.jpg")])
     # Listed, but neither scanned nor predicted: it is named before its scan is missed.
     writer.add(ExpressionImage("ann", "shout", "1.jpg"), np.zeros((8, 8, 3), np.uint8), scan.vertices, scan.landmarks)
-    from sheap.evaluation.mesh_files import TriangleMesh
 
     write_prediction(
         tmp_path / "ours", image, TriangleMesh(prediction.vertices, prediction.faces), prediction.landmarks
