@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline import cli
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
+from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_submission import read_prediction, write_prediction
 
