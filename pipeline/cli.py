@@ -119,14 +119,14 @@ def predict_expressions(
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
     from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.now_prediction import expressive_meshes, predict_folders
+    from sheap.evaluation.now_prediction import expressive_meshes, folder_writer, predict_images
     from sheap.predictor import SheapPredictor
     from sheap.video.face_landmarker import FaceLandmarker
 
     predictor = SheapPredictor.load(model, head_model=head_model)
     finder = FaceLandmarker(landmark_model)
     opened = ExpressionDataset.open(dataset)
-    summary = predict_folders(opened, predictor, {out: expressive_meshes}, face_finder=finder)
+    summary = predict_images(opened, predictor, [(expressive_meshes, folder_writer(out))], face_finder=finder)
     print(f"{out}: {len(summary.predicted)} of {len(opened.images)} predicted ({summary})")
     if summary.without_face:
         raise typer.Exit(2)
@@ -143,8 +143,8 @@ def evaluate_expressions(
     from sheap.evaluation.expression_error import evaluate_expressions as evaluate
 
     opened = ExpressionDataset.open(dataset)
-    figures = evaluate(opened, {"": predictions}, opened.images)[""]
-    missing = figures.pop("missing")
+    figures, without = evaluate(opened, predictions)
+    missing = [str(image) for image in without]
     table = Table("region", "median mm", "mean mm", "std mm")
     for name, values in figures.items():
         table.add_row(name, *(f"{values[field]:.3f}" for field in ("median_mm", "mean_mm", "std_mm")))
@@ -187,6 +187,32 @@ def promote() -> None:
     raise typer.Exit(promote_main())
 
 
+@app.command("ingest")
+def ingest(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, and folders of them.")],
+    out: Annotated[Path, typer.Option(help="Where everything goes; named again with more videos, it appends.")],
+    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the crops, px.")] = 224,
+    fps: Annotated[float, typer.Option(help="Frames taken a second.")] = 25,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes every core.")] = 0,
+    identity: Annotated[str | None, typer.Option(help="Who it is, where all these videos show one person.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of these videos, kept with every clip.")] = "not stated",
+    origin: Annotated[str, typer.Option(help="Where these videos come from, kept with every clip.")] = "not stated",
+    repack: Annotated[bool, typer.Option(help="Write all shards anew instead of appending.")] = False,
+) -> None:
+    """Turn videos into training shards; the counts go to stdout as JSON, progress to stderr."""
+    import logging
+
+    from pipeline.corpus import VideoFacts
+    from pipeline.ingest import IngestParams
+    from pipeline.ingest_videos import ingest_videos
+    from pipeline.shards import ShardsParams
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    params = IngestParams(image_size=image_size, fps=fps, num_workers=workers or "auto")
+    facts = VideoFacts(identity=identity, licence=licence, origin=origin)
+    print(json.dumps(ingest_videos(videos, out, params, ShardsParams(), facts, repack=repack), indent=1))
+
+
 @shards_app.command("verify")
 def verify(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
     """Compare every byte with the manifest: finds flipped bytes, cut tars, missing and extra files."""
@@ -198,6 +224,22 @@ def verify(folder: Annotated[Path, typer.Argument(help="A shard folder with its 
     if problems:
         raise typer.Exit(2)
     print(f"{folder}: verified")
+
+
+@shards_app.command("show")
+def show(
+    folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")],
+    dropped: Annotated[Path | None, typer.Option(help="What ingestion left (default: ingest beside FOLDER).")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page (default: contact_sheet.html beside FOLDER).")] = None,
+) -> None:
+    """Write a page of thumbnails: what was kept, the least sharp first, and what was dropped and why."""
+    from pipeline.contact_sheet import write_contact_sheet
+
+    folder = folder.resolve()
+    beside = folder.parent / "ingest"
+    page = out or folder.parent / "contact_sheet.html"
+    shown = write_contact_sheet(folder, dropped or (beside if beside.is_dir() else None), page)
+    print(json.dumps({"page": str(page), "clips_shown": shown}))
 
 
 @shards_app.command("stats")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.stage import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
-from sheap.evaluation.expression_error import evaluate_expressions
+from sheap.evaluation.expression_error import ExpressionTally, evaluate_expression
 from sheap.evaluation.now_prediction import (
     FaceFinder,
     Predictor,
+    Receiver,
     expressive_meshes,
-    neutral_meshes,
-    predict_folders,
-    write_mean_head,
+    mean_prediction,
+    neutral_of,
+    predict_images,
 )
 
 METHODS = ("model", "identity_alone", "mean_head")
@@ -32,20 +33,23 @@ def evaluate_on_expressions(root: Path, predictor: Predictor, finder: FaceFinder
     Raises StageError when no face is found in any picture, OSError or ValueError as the dataset does.
     """
     dataset = ExpressionDataset.open(root)
-    with TemporaryDirectory() as name:
-        submissions = {method: Path(name) / method for method in METHODS}
-        model, identity, mean_head = submissions.values()
-        outputs = {model: expressive_meshes, identity: lambda head, params: neutral_meshes(head, params.shape)}
-        summary = predict_folders(dataset, predictor, outputs, face_finder=finder, batch_size=batch_size)
-        if not summary.predicted:
-            raise StageError(f"{root}: no face found in any of {len(dataset.images)} pictures")
-        predicted = sorted(summary.predicted, key=str)
-        write_mean_head(predicted, predictor.head, mean_head)
-        figures = evaluate_expressions(dataset, submissions, predicted)
-    for values in figures.values():
-        assert not values.pop("missing"), "only predicted images are measured"
+    tallies = {method: ExpressionTally() for method in METHODS}
+    scan_of = lru_cache(maxsize=batch_size)(dataset.scan)
+
+    def measure(method: str) -> Receiver:
+        return lambda image, prediction: tallies[method].add(evaluate_expression(scan_of(image), prediction))
+
+    receivers = [(expressive_meshes, measure("model")), (neutral_of, measure("identity_alone"))]
+    summary = predict_images(dataset, predictor, receivers, face_finder=finder, batch_size=batch_size)
+    if not summary.predicted:
+        raise StageError(f"{root}: no face found in any of {len(dataset.images)} pictures")
+    mean_head = mean_prediction(predictor.head)
+    for image in dataset.images:
+        if image in summary.predicted:
+            measure("mean_head")(image, mean_head)
+    figures = {method: tally.figures() for method, tally in tallies.items()}
     medians = {name: f"{values['overall']['median_mm']:.3f}" for name, values in figures.items()}
-    log.info("expressions, median mm on %d images: %s", len(predicted), medians)
+    log.info("expressions, median mm on %d images: %s", len(summary.predicted), medians)
     return {
         "folder": str(root),
         "num_images": len(dataset.images),

@@ -8,7 +8,6 @@ the expression, and a scan may be a point cloud.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,40 +45,43 @@ def evaluate_expression(scan: ExpressionScan, prediction: NowPrediction) -> Expr
     return ExpressionResult(result.distances, regions, result.warnings)
 
 
+class ExpressionTally:
+    """Gathers the results of a method over many pictures."""
+
+    def __init__(self) -> None:
+        self._distances: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (OVERALL, *REGIONS)}
+
+    def add(self, result: ExpressionResult) -> None:
+        """One picture's distances, each with its region."""
+        self._distances[OVERALL].append(result.distances)
+        for name, mask in result.regions.items():
+            self._distances[name].append(result.distances[mask])
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Statistics over all points of all pictures, 'overall' and by region (mm), as plain JSON; {} without any."""
+        statistics = {name: DistanceStatistics.of(found) for name, found in self._distances.items()}
+        return {name: asdict(value) for name, value in statistics.items() if value is not None}
+
+
 def evaluate_expressions(
-    dataset: ExpressionDataset, submissions: Mapping[str, Path], images: Iterable[ExpressionImage]
-) -> dict[str, dict[str, Any]]:
-    """By submission: statistics over all points of all images, 'overall' and by region (mm), as plain JSON.
+    dataset: ExpressionDataset, predictions: Path
+) -> tuple[dict[str, dict[str, Any]], tuple[ExpressionImage, ...]]:
+    """A submission's figures as of ExpressionTally, and the pictures without a prediction.
 
     Predictions lie in NoW's submission format, with the expression: SUBJECT/SEQUENCE/IMAGE.obj and its seven landmarks.
-    'missing' names images without a prediction. Raises ValueError for an image that cannot be measured, and for a
-    submission without any prediction.
+    Raises ValueError naming a picture that cannot be measured, or the folder when it has no prediction at all.
     """
-    distances: dict[str, dict[str, list[NDArray[np.float64]]]] = {
-        submission: {name: [] for name in (OVERALL, *REGIONS)} for submission in submissions
-    }
-    missing: dict[str, list[str]] = {submission: [] for submission in submissions}
-    for image in images:
-        scan = dataset.scan(image)
-        for submission, folder in submissions.items():
-            try:
-                result = evaluate_expression(scan, read_prediction(folder, image))
-            except MissingPrediction:
-                missing[submission].append(str(image))
-                continue
-            except ValueError as error:
-                raise ValueError(f"{image}: {error}") from None
-            distances[submission][OVERALL].append(result.distances)
-            for name in REGIONS:
-                distances[submission][name].append(result.distances[result.regions[name]])
-    return {
-        submission: _figures(distances[submission], submissions[submission]) | {"missing": missing[submission]}
-        for submission in submissions
-    }
-
-
-def _figures(distances: Mapping[str, list[NDArray[np.float64]]], folder: Path) -> dict[str, Any]:
-    statistics = {name: DistanceStatistics.of(found) for name, found in distances.items()}
-    if statistics[OVERALL] is None:
-        raise ValueError(f"{folder}: no prediction for any image of the benchmark")
-    return {name: asdict(value) for name, value in statistics.items() if value is not None}
+    tally, missing = ExpressionTally(), []
+    for image in dataset.images:
+        try:
+            prediction = read_prediction(predictions, image)
+        except MissingPrediction:
+            missing.append(image)
+            continue
+        try:
+            tally.add(evaluate_expression(dataset.scan(image), prediction))
+        except ValueError as error:
+            raise ValueError(f"{image}: {error}") from None
+    if len(missing) == len(dataset.images):
+        raise ValueError(f"{predictions}: no prediction for any image of {dataset.root}")
+    return tally.figures(), tuple(missing)

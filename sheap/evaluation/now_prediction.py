@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_submission import ListedImage, write_prediction
+from sheap.evaluation.now_submission import ListedImage, NowPrediction, write_prediction
 from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
@@ -25,7 +25,10 @@ from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 MM_PER_METRE = 1000.0
 
 MeshesOf = Callable[[HeadModel, HeadParams], tuple[list[TriangleMesh], NDArray[np.float64]]]
-"""What is written for predicted heads: meshes and landmarks [B,7,3], both in mm."""
+"""What is made of predicted heads: meshes and landmarks [B,7,3], both in mm."""
+
+Receiver = Callable[[ListedImage, NowPrediction], None]
+"""Takes one picture's prediction."""
 
 
 class Predictor(Protocol):
@@ -85,34 +88,39 @@ def predict_now_folder(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictionSummary:
-    """Writes a NoW submission folder (neutral meshes) for every picture of the list; see predict_folders."""
-    return predict_folders(
+    """Writes a NoW submission folder (neutral meshes) for every picture of the list; see predict_images."""
+    return predict_images(
         dataset,
         predictor,
-        {output: lambda head, params: neutral_meshes(head, params.shape)},
+        [(neutral_of, folder_writer(output))],
         face_finder=face_finder,
         batch_size=batch_size,
         progress=progress,
     )
 
 
-def predict_folders(
+def folder_writer(output: Path) -> Receiver:
+    """Receives predictions into a submission folder."""
+    return lambda image, prediction: write_prediction(output, image, prediction.mesh, prediction.landmarks)
+
+
+def predict_images(
     dataset: ImageFolder,
     predictor: Predictor,
-    outputs: Mapping[Path, MeshesOf],
+    receivers: Sequence[tuple[MeshesOf, Receiver]],
     *,
     face_finder: FaceFinder | None = None,
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictionSummary:
-    """Predicts every picture of the list once, and writes the meshes that each of `outputs` asks for into its folder.
+    """Predicts every picture of the list once, and hands each receiver the meshes that it asks for.
 
     Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
     as it is on the pictures where both are known. `progress(done, total)` is called after every batch. Raises OSError
     or ValueError naming a missing or unreadable picture or box.
     """
     finder = FaceLandmarker() if face_finder is None else face_finder
-    writer = _SubmissionWriter(predictor, outputs, batch_size, progress, len(dataset.images))
+    batches = _Batches(predictor, receivers, batch_size, progress, len(dataset.images))
     known: list[tuple[FaceBox, CropBox]] = []
     by_landmarks: list[ListedImage] = []
     unfound: list[tuple[ListedImage, FaceBox]] = []
@@ -122,7 +130,7 @@ def predict_folders(
         crop = crop_by_landmarks(finder.process(picture), box)
         if crop is not None:
             by_landmarks.append(image)
-            writer.add(image, cut_crop(picture, crop, predictor.image_size))
+            batches.add(image, cut_crop(picture, crop, predictor.image_size))
             if box is not None:
                 known.append((box, crop))
         elif box is not None:
@@ -132,22 +140,33 @@ def predict_folders(
     box_to_crop = BoxToCrop.fit(known)
     for image, box in unfound:
         picture = read_picture(dataset.image_path(image))
-        writer.add(image, cut_crop(picture, box_to_crop.crop(box), predictor.image_size))
-    writer.flush()
+        batches.add(image, cut_crop(picture, box_to_crop.crop(box), predictor.image_size))
+    batches.flush()
     return PredictionSummary(tuple(by_landmarks), tuple(image for image, _ in unfound), tuple(without_face))
 
 
 def write_mean_head(images: Iterable[ListedImage], head: HeadModel, output: Path) -> None:
     """The same submission from a predictor that always answers with the mean head: the figure to beat."""
-    mesh, landmarks = neutral_meshes(head, torch.zeros(1, head.num_shape))
+    mean = mean_prediction(head)
     for image in images:
-        write_prediction(output, image, mesh[0], landmarks[0])
+        write_prediction(output, image, mean.mesh, mean.landmarks)
+
+
+def mean_prediction(head: HeadModel) -> NowPrediction:
+    """The mean head."""
+    meshes, landmarks = neutral_meshes(head, torch.zeros(1, head.num_shape))
+    return NowPrediction(meshes[0], landmarks[0])
 
 
 def neutral_meshes(head: HeadModel, shape: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
     """Neutral meshes and landmarks [B,7,3], both in mm, of identity coefficients [B,S]."""
     with torch.inference_mode():
         return _in_mm(head, head.neutral(shape.to(head.template)))
+
+
+def neutral_of(head: HeadModel, params: HeadParams) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
+    """The neutral meshes of predictions."""
+    return neutral_meshes(head, params.shape)
 
 
 def expressive_meshes(head: HeadModel, params: HeadParams) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
@@ -164,18 +183,18 @@ def _in_mm(head: HeadModel, vertices: Tensor) -> tuple[list[TriangleMesh], NDArr
     return [TriangleMesh(one, faces) for one in MM_PER_METRE * vertices.double().cpu().numpy()], landmarks
 
 
-class _SubmissionWriter:
-    """Collects crops into batches, predicts and writes them."""
+class _Batches:
+    """Collects crops into batches, predicts them and hands the meshes on."""
 
     def __init__(
         self,
         predictor: Predictor,
-        outputs: Mapping[Path, MeshesOf],
+        receivers: Sequence[tuple[MeshesOf, Receiver]],
         batch_size: int,
         progress: Callable[[int, int], None] | None,
         total: int,
     ) -> None:
-        self.predictor, self.outputs, self.batch_size = predictor, outputs, batch_size
+        self.predictor, self.receivers, self.batch_size = predictor, receivers, batch_size
         self.progress, self.total, self.done = progress, total, 0
         self.waiting: list[tuple[ListedImage, NDArray[np.uint8]]] = []
 
@@ -190,10 +209,10 @@ class _SubmissionWriter:
         images: Sequence[ListedImage] = [image for image, _ in self.waiting]
         crops = torch.from_numpy(np.stack([crop for _, crop in self.waiting]))
         params = self.predictor.predict(crops.permute(0, 3, 1, 2).float() / 255)
-        for folder, meshes_of in self.outputs.items():
+        for meshes_of, receive in self.receivers:
             meshes, landmarks = meshes_of(self.predictor.head, params)
             for image, mesh, points in zip(images, meshes, landmarks, strict=True):
-                write_prediction(folder, image, mesh, points)
+                receive(image, NowPrediction(mesh, points))
         self.done += len(images)
         self.waiting.clear()
         if self.progress is not None:

@@ -85,17 +85,14 @@ def test_an_open_mouth_stays_in_its_region(head: HeadModel, truth: HeadParams) -
 
 
 def test_the_right_expression_leaves_noise_and_a_missing_one_the_mouth(head, truth, dataset, tmp_path) -> None:
-    submissions = {
-        "exact": write_all(tmp_path / "exact", *expressive_meshes(head, truth)),
-        "neutral": write_all(tmp_path / "neutral", *neutral_meshes(head, truth.shape)),
-    }
-    exact, neutral = evaluate_expressions(dataset, submissions, IMAGES).values()
+    exact, missing = evaluate_expressions(dataset, write_all(tmp_path / "exact", *expressive_meshes(head, truth)))
+    neutral, _ = evaluate_expressions(dataset, write_all(tmp_path / "neutral", *neutral_meshes(head, truth.shape)))
     # The mean distance of Gaussian noise along the normal; the alignment takes a little of it.
     assert exact["overall"]["mean_mm"] == pytest.approx(NOISE_MM * np.sqrt(2 / np.pi), rel=0.15)
     assert neutral["mouth"]["mean_mm"] > 20 * exact["mouth"]["mean_mm"]
     assert neutral["mouth"]["mean_mm"] > 1.5 * neutral["forehead"]["mean_mm"]
     assert sum(exact[name]["vertices"] for name in REGIONS) == exact["overall"]["vertices"]
-    assert exact["overall"]["images"] == 2 and exact["missing"] == []
+    assert exact["overall"]["images"] == 2 and missing == ()
 
 
 def test_meshes_of_predictions_have_an_expression_and_no_pose(head: HeadModel, truth: HeadParams) -> None:
@@ -111,10 +108,10 @@ def test_meshes_of_predictions_have_an_expression_and_no_pose(head: HeadModel, t
 def test_a_missing_prediction_is_named_and_none_is_an_error(head, truth, dataset, tmp_path) -> None:
     meshes, landmarks = expressive_meshes(head, truth)
     write_prediction(tmp_path / "one", IMAGES[0], meshes[0], landmarks[0])
-    figures = evaluate_expressions(dataset, {"one": tmp_path / "one"}, IMAGES)["one"]
-    assert figures["missing"] == ["bob/shout/0.jpg"] and figures["overall"]["images"] == 1
+    figures, missing = evaluate_expressions(dataset, tmp_path / "one")
+    assert missing == (IMAGES[1],) and figures["overall"]["images"] == 1
     with pytest.raises(ValueError, match="no prediction for any image"):
-        evaluate_expressions(dataset, {"none": tmp_path / "none"}, IMAGES)
+        evaluate_expressions(dataset, tmp_path / "none")
 
 
 def test_point_clouds_and_meshes_are_read_from_ply(dataset: ExpressionDataset, head: HeadModel, truth) -> None:
