@@ -1,129 +1,171 @@
 """The CPU rasteriser on head scenes: against the tiled torch reference, over threads, and against size.
 
-    python -m benchmarks.rasterize [--quick] [--output docs/benchmarks/rasterize.json]
+    python -m benchmarks.rasterize [--quick] [--output docs/benchmarks]
 
-Every figure is the least of several runs: other work on the machine only ever adds time. The load when a row was
-measured stands beside it; with a load near the number of cores, wall times and scaling over threads say little, and
-the processor time of one thread (beside the wall time) is the figure to read: with two, torch's threads spin while they
-wait for each other. Each row runs in a process of its own, after a warm-up that compiles the kernels.
+Prints every row as it is measured; --output also writes a page (rasterize.md) and its figures (rasterize.json). Every
+figure is the least of several runs: other work on the machine only ever adds time. On a busy machine wall times and
+scaling over threads say little; the processor time of one thread, beside the wall time, is then the figure to read.
+Three minutes, of which the first run compiles the kernels for half a minute.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import gc
 import json
-import multiprocessing
 import os
 import platform
+import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numba
 import torch
 
+from benchmarks.rasterize_page import page, summary
 from benchmarks.splat_parity import PARAMETERS
-from benchmarks.splat_scenes import head_camera, head_splats
+from benchmarks.splat_scenes import head_camera, head_meshes, head_splats
 from sheap.render import Splats, rasterize_splats, splat_cpu
+from sheap.render.mesh import mesh_depth, rasterize_mesh
+
+SECONDS_A_ROW = 2.5
+"""A row is repeated until it has taken this long, three times at least and RUNS at most."""
+RUNS = 15
 
 
 @dataclass(frozen=True)
 class Case:
+    """backend: of the splats, or "mesh" for the z-buffer and the depth image of the head's own mesh."""
+
     num_splats: int = 20_000
     size: int = 224
     batch: int = 1
-    threads: int = 2
+    threads: int = 1
     backend: str = "cpu"
-    repeats: int = 15
 
 
-def cases(quick: bool) -> list[Case]:
-    sides = (112, 224, 512)
-    repeats = 5 if quick else 15
-    rows = [Case(size=s, batch=b, threads=t, repeats=repeats) for s in sides for b in (1, 8) for t in (1, 2)]
-    rows += [
-        Case(size=s, threads=t, backend="reference", repeats=1 if quick else 2)
-        for s in ((224,) if quick else sides)
-        for t in (1, 2)
-    ]
-    rows += [Case(num_splats=n, threads=1, repeats=repeats) for n in (2_500, 5_000, 10_000, 40_000, 80_000)]
-    rows += [Case(num_splats=n, size=112, batch=8, repeats=repeats) for n in (5_000, 10_000)]
-    return rows
+def cases(quick: bool, num_cores: int) -> list[Case]:
+    sides = (112, 224) if quick else (112, 224, 512)
+    rows = []
+    for threads in range(1, min(2, num_cores) + 1):
+        rows += [Case(size=side, batch=batch, threads=threads) for side in sides for batch in (1, 8)]
+        rows += [Case(size=side, threads=threads, backend="reference") for side in sides]
+        rows += [Case(num_splats=0, size=side, batch=8, threads=threads, backend="mesh") for side in sides[:2]]
+    return rows + [Case(num_splats=count) for count in (2_500, 5_000, 10_000, 40_000, 80_000)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, the reference at one size only")
-    parser.add_argument("--only", type=int, nargs="*", help="sides of the image to run (default: all)")
-    parser.add_argument("--output", type=Path, help="also write the figures here, as JSON")
+    parser.add_argument("--quick", action="store_true", help="sides of 112 and 224 only, fewer repeats")
+    parser.add_argument("--output", type=Path, help="a folder for rasterize.md and rasterize.json")
     options = parser.parse_args()
-    machine = {"cpu": _cpu_name(), "cores": os.cpu_count(), "torch": torch.__version__}
-    print(f"{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}")
-    print(
-        "splats  side batch threads backend    forward/processor ms  backward/processor ms  peak MB  load   parts (ms)"
-    )
-    context = multiprocessing.get_context("spawn")
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    machine = {
+        "cpu": _cpu_name(), "cores": num_cores, "load": os.getloadavg()[0], "torch": torch.__version__,
+        "numba": numba.__version__, "commit": _commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }  # fmt: skip
+    print("  ".join(f"{key} {value}" for key, value in machine.items()))
+    if num_cores < 2:
+        print("one core only: no rows with two threads")
+    print("splats  side batch threads backend   forward (processor) ms  backward (processor) ms   peak MB  load")
     rows = []
-    for case in (case for case in cases(options.quick) if not options.only or case.size in options.only):
-        with context.Pool(1) as pool:
-            row = pool.apply(measure, (case,))
+    for case in cases(options.quick, num_cores):
+        row = measure(case, RUNS // 3 if options.quick else RUNS)
         rows.append(row)
-        parts = "  ".join(f"{name} {ms:.1f}" for name, ms in row["parts_ms"].items())
         print(
             f"{case.num_splats:6d} {case.size:5d} {case.batch:5d} {case.threads:7d} {case.backend:9s} "
-            f"{row['forward_ms']:10.1f} {row['forward_cpu_ms']:10.1f} {row['backward_ms']:11.1f} "
-            f"{row['backward_cpu_ms']:10.1f} {row['peak_mb']:8.0f} {row['load']:5.1f}   {parts}",
+            f"{row['forward_ms']:8.1f} ({row['forward_cpu_ms']:8.1f}) {row['backward_ms']:13.1f} "
+            f"({row['backward_cpu_ms']:8.1f}) {row['peak_mb']:9.0f} {row['load']:5.1f}",
             flush=True,
         )
-    summary = summarise(rows)
-    for line in summary:
+    report = {"machine": machine, "summary": summary(rows), "rows": rows}
+    for line in report["summary"]:
         print(line)
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        report = {"machine": machine, "rows": rows, "summary": summary}
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "rasterize.json").write_text(json.dumps(report, indent=1) + "\n")
+        (options.output / "rasterize.md").write_text(page(report))
     return 0
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """One row, in this process: the least of `case.repeats` runs, and the peak of memory above the inputs."""
+def measure(case: Case, runs: int) -> dict[str, Any]:
+    """One row: the least of at most `runs` runs, the peak of memory above the inputs, and the passes of the kernel."""
+    before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
-    _run(head_splats(50), 32, case.backend)  # compiles
-    splats = head_splats(case.num_splats, batch=case.batch)
     parts: dict[str, float] = {}
-    if case.backend == "cpu":
-        _time_parts(parts)
-    load = os.getloadavg()[0]
-    before = _reset_peak_mb()
-    times = [_run(splats, case.size, case.backend) for _ in range(case.repeats)]
+    try:
+        prepare = _mesh_run if case.backend == "mesh" else _splat_run
+        prepare(Case(num_splats=50, size=32, backend=case.backend))()  # compiles
+        run = prepare(case)
+        held_mb = _reset_peak_mb()
+        times = []
+        with _timed_parts(parts):
+            started = time.perf_counter()
+            while len(times) < runs and (len(times) < min(3, runs) or time.perf_counter() - started < SECONDS_A_ROW):
+                times.append(run())
+                if case.backend == "reference" and len(times) == 2:
+                    break
+    finally:
+        torch.set_num_threads(before)
     names = ("forward_ms", "forward_cpu_ms", "backward_ms", "backward_cpu_ms")
     return {
-        **vars(case),
+        **asdict(case),
         **{name: 1e3 * min(column) for name, column in zip(names, zip(*times))},
-        "peak_mb": _peak_mb() - before,
-        "load": load,
+        "peak_mb": _status_mb("VmHWM") - held_mb,
+        "load": os.getloadavg()[0],
         "parts_ms": {name: 1e3 * seconds for name, seconds in parts.items()},
     }
 
 
-def _run(splats: Splats, size: int, backend: str) -> tuple[float, float, float, float]:
-    """Seconds of forward and of backward, each by the wall and by the processor."""
-    leaves = Splats(*(getattr(splats, name).detach().requires_grad_() for name in PARAMETERS))
-    background = torch.ones(3)
-    wall, processor = time.perf_counter(), time.process_time()
-    views = rasterize_splats(leaves, head_camera(size), background=background, backend=backend)
-    forward = time.perf_counter() - wall, time.process_time() - processor
-    outputs = (views.color, views.alpha, views.depth, views.normal)
-    upstream = [torch.ones_like(output) for output in outputs]
-    wall, processor = time.perf_counter(), time.process_time()
-    torch.autograd.backward(outputs, upstream)
-    return *forward, time.perf_counter() - wall, time.process_time() - processor
+def _splat_run(case: Case) -> Callable[[], tuple[float, float, float, float]]:
+    """A function that renders forward and backward: seconds of each, by the wall and by the processor."""
+    splats, camera, background = head_splats(case.num_splats, batch=case.batch), head_camera(case.size), torch.ones(3)
+
+    def run() -> tuple[float, float, float, float]:
+        leaves = Splats(*(getattr(splats, name).detach().requires_grad_() for name in PARAMETERS))
+        with _stopwatch() as forward:
+            views = rasterize_splats(leaves, camera, background=background, backend=case.backend)
+        outputs = (views.color, views.alpha, views.depth, views.normal)
+        upstream = [torch.ones_like(output) for output in outputs]
+        with _stopwatch() as backward:
+            torch.autograd.backward(outputs, upstream)
+        return *forward, *backward
+
+    return run
 
 
-def _time_parts(parts: dict[str, float]) -> None:
+def _mesh_run(case: Case) -> Callable[[], tuple[float, float, float, float]]:
+    (vertices, faces), camera = head_meshes(case.batch), head_camera(case.size)
+
+    def run() -> tuple[float, float, float, float]:
+        leaf = vertices.detach().requires_grad_()
+        with _stopwatch() as forward:
+            depth = mesh_depth(leaf, faces, camera, rasterize_mesh(leaf, faces, camera))
+        with _stopwatch() as backward:
+            depth.backward(torch.ones_like(depth))
+        return *forward, *backward
+
+    return run
+
+
+@contextlib.contextmanager
+def _stopwatch() -> Iterator[list[float]]:
+    """A list that holds the seconds of the wall and of the processor after the block."""
+    seconds: list[float] = []
+    wall, processor = time.perf_counter(), time.process_time()
+    yield seconds
+    seconds += [time.perf_counter() - wall, time.process_time() - processor]
+
+
+@contextlib.contextmanager
+def _timed_parts(parts: dict[str, float]) -> Iterator[None]:
     """Have the CPU backend write the least seconds of each of its passes into `parts`."""
     run = splat_cpu.for_each_range
 
@@ -134,29 +176,10 @@ def _time_parts(parts: dict[str, float]) -> None:
         parts[work.__name__] = min(seconds, parts.get(work.__name__, seconds))
 
     splat_cpu.for_each_range = timed
-
-
-def summarise(rows: list[dict[str, Any]]) -> list[str]:
-    """The ratios that matter."""
-
-    def both(kind: str, **wanted: Any) -> float | None:
-        found = [r for r in rows if all(r[key] == value for key, value in wanted.items())]
-        return found[0][f"forward_{kind}"] + found[0][f"backward_{kind}"] if found else None
-
-    lines = []
-    for size in (112, 224, 512):
-        for kind, threads in (("ms", 2), ("cpu_ms", 1)):
-            head = {"num_splats": 20_000, "batch": 1, "threads": threads, "size": size}
-            slow, fast = both(kind, backend="reference", **head), both(kind, backend="cpu", **head)
-            if slow and fast:
-                by = "wall time, two threads each" if kind == "ms" else "processor time, one thread each"
-                lines.append(f"side {size}: {slow / fast:.0f} times faster than the tiled reference ({by})")
-        for batch in (1, 8):
-            one = both("ms", size=size, backend="cpu", num_splats=20_000, batch=batch, threads=1)
-            two = both("ms", size=size, backend="cpu", num_splats=20_000, batch=batch, threads=2)
-            if one and two:
-                lines.append(f"side {size}, batch {batch}: two threads {one / two:.2f} times faster than one")
-    return lines
+    try:
+        yield
+    finally:
+        splat_cpu.for_each_range = run
 
 
 def _cpu_name() -> str:
@@ -166,23 +189,30 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _commit() -> str:
+    answer = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return answer.stdout.strip() or "not a git checkout"
+
+
 def _reset_peak_mb() -> float:
     """Forget the peak of this process's memory (Linux), and return what it uses now, freed memory handed back."""
     gc.collect()
+    if not Path("/proc/self/clear_refs").exists():
+        return float("nan")
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _status_mb("VmRSS")
 
 
-def _peak_mb() -> float:
-    return _status_mb("VmHWM")
-
-
 def _status_mb(key: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    """A line of /proc/self/status in MB; NaN where there is no such file (not Linux)."""
+    path = Path("/proc/self/status")
+    for line in path.read_text().splitlines() if path.exists() else []:
         if line.startswith(key):
             return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status: no {key}")
+    return float("nan")
 
 
 if __name__ == "__main__":

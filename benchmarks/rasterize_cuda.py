@@ -1,9 +1,10 @@
 """On a CUDA machine: gsplat against the float64 reference, and the times of forward and backward.
 
-    python -m benchmarks.rasterize_cuda [--seeds N] [--output FILE.json]
+    python -m benchmarks.rasterize_cuda [--seeds N] [--output docs/benchmarks]
 
-Runs the parity suite of `tests/parity/test_gsplat_cuda.py` over NASTY_KINDS, prints the largest differences beside
-their limits, then times head scenes. Exit status 1 if a limit is exceeded, 2 without CUDA or gsplat.
+Prints the largest errors over nasty scenes and a head beside their limits (`tests/parity/test_gsplat_cuda.py` checks
+the same ones), then times head scenes. --output also writes a page (rasterize_cuda.md) and its figures (.json).
+Exit status 1 if a limit is exceeded, 2 without CUDA or where gsplat does not work.
 """
 
 from __future__ import annotations
@@ -12,20 +13,43 @@ import argparse
 import json
 import statistics
 import sys
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from benchmarks.splat_parity import CUDA_LIMITS, PARAMETERS, disagreement
-from benchmarks.splat_scenes import NASTY_KINDS, head_camera, head_splats, nasty_scene
+from benchmarks.splat_parity import CUDA_LIMITS, HEAD, PARAMETERS, Disagreement, disagreement, measure
+from benchmarks.splat_scenes import NASTY_KINDS, head_camera, head_scene, head_splats
 from sheap.render import Splats, rasterize_splats
 from sheap.render.splatting import why_no_gsplat
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest errors over scenes of one kind, and whether they are within CUDA_LIMITS."""
+
+    kind: str
+    images: float
+    gradients: float
+    contribution: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Timing:
+    num_splats: int
+    size: int
+    batch: int
+    forward_ms: float
+    backward_ms: float
+    peak_mb: float
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=8, help="scenes a kind")
-    parser.add_argument("--output", type=Path, help="also write the figures here, as JSON")
+    parser.add_argument("--output", type=Path, help="a folder for rasterize_cuda.md and rasterize_cuda.json")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print("benchmarks.rasterize_cuda: no CUDA device here", file=sys.stderr)
@@ -34,59 +58,97 @@ def main() -> int:
     if reason is not None:
         print(f"benchmarks.rasterize_cuda: gsplat does not work here: {reason}", file=sys.stderr)
         return 2
-    hardware = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
+    hardware = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}"
     print(hardware)
-    parity = [_parity(kind, options.seeds) for kind in NASTY_KINDS]
-    times = [
-        _time(num_splats, size, batch)
-        for num_splats in (20_000, 50_000)
-        for size in (112, 224, 512)
-        for batch in (1, 8, 64)
-    ]
+    parities, timings = [], []
+    for kind in (*NASTY_KINDS, HEAD):
+        parities.append(parity(kind, options.seeds))
+        print(_line(parities[-1]), flush=True)
+    for num_splats in (20_000, 50_000):
+        for size in (112, 224, 512):
+            for batch in (1, 8, 64):
+                timings.append(timing(num_splats, size, batch))
+                print("  ".join(f"{key} {value:.4g}" for key, value in asdict(timings[-1]).items()), flush=True)
     if options.output is not None:
-        options.output.write_text(json.dumps({"hardware": hardware, "parity": parity, "times": times}, indent=1) + "\n")
-    return 0 if all(row["passed"] for row in parity) else 1
+        options.output.mkdir(parents=True, exist_ok=True)
+        report = {
+            "hardware": hardware,
+            "parity": [asdict(row) for row in parities],
+            "times": [asdict(row) for row in timings],
+        }
+        (options.output / "rasterize_cuda.json").write_text(json.dumps(report, indent=1) + "\n")
+        (options.output / "rasterize_cuda.md").write_text(page(hardware, parities, timings))
+    return 0 if all(row.passed for row in parities) else 1
 
 
-def _parity(kind: str, num_seeds: int) -> dict[str, object]:
-    images = gradients = 0.0
-    for seed in range(num_seeds):
-        splats, cameras, background = nasty_scene(kind, seed=seed, batch=2, num_views=2, num_colors=3 + seed % 2)
-        found = disagreement(splats, cameras, background, backend="gsplat", device="cuda", seed=seed)
-        images = max(images, *found.forward.values())
-        gradients = max(gradients, *found.gradients.values())
+def parity(kind: str, num_seeds: int, *, backend: str = "gsplat", device: str = "cuda") -> Parity:
+    """A backend against the reference on scenes of one of NASTY_KINDS, or on HEAD."""
+    found: list[Disagreement]
+    if kind == HEAD:
+        found = [disagreement(*head_scene(1500, 48), backend=backend, device=device)]
+    else:
+        found = measure(kind, range(num_seeds), backend=backend, device=device, batch=2, num_views=2)
+    images = max(one.images for one in found)
+    gradients = max(max(one.shapes, one.paints) for one in found)
+    contribution = max(one.contribution for one in found)
     image_limit, gradient_limit = CUDA_LIMITS[kind]
-    passed = images < image_limit and gradients < gradient_limit
-    figures = f"images {images:.1e} < {image_limit:.0e}, gradients {gradients:.1e} < {gradient_limit:.0e}"
-    print(f"{kind:12s} {figures}: {'ok' if passed else 'FAILED'}")
-    return {"kind": kind, "images": images, "gradients": gradients, "passed": passed}
+    passed = images < image_limit and contribution < image_limit and gradients < gradient_limit
+    return Parity(kind, images, gradients, contribution, passed)
 
 
-def _time(num_splats: int, size: int, batch: int, repeats: int = 20) -> dict[str, float]:
-    """Milliseconds of forward and backward, the median of `repeats`, and the peak of GPU memory."""
-    splats = head_splats(num_splats, batch=batch).to("cuda")
+def timing(
+    num_splats: int, size: int, batch: int, *, repeats: int = 20, backend: str = "gsplat", device: str = "cuda"
+) -> Timing:
+    """Milliseconds of forward and backward, the median of `repeats` after three, and the peak of GPU memory."""
+    splats = head_splats(num_splats, batch=batch).to(device)
     leaves = Splats(*(getattr(splats, name).requires_grad_() for name in PARAMETERS))
-    camera, background = head_camera(size).to("cuda"), torch.ones(3, device="cuda")
+    camera, background = head_camera(size).to(device), torch.ones(3, device=device)
+    is_cuda = leaves.means.is_cuda
+
+    def now() -> float:
+        if is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats()
     forward, backward = [], []
-    torch.cuda.reset_peak_memory_stats()
     for _ in range(repeats + 3):
-        start, middle, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))
-        start.record()
-        views = rasterize_splats(leaves, camera, background=background, backend="gsplat")
+        start = now()
+        views = rasterize_splats(leaves, camera, background=background, backend=backend)
         value = views.color.square().mean() + views.depth.mean() + views.normal.square().mean()
-        middle.record()
+        middle = now()
         value.backward()
-        end.record()
-        torch.cuda.synchronize()
-        forward.append(start.elapsed_time(middle))
-        backward.append(middle.elapsed_time(end))
-    row = {
-        "num_splats": num_splats, "size": size, "batch": batch,
-        "forward_ms": statistics.median(forward[3:]), "backward_ms": statistics.median(backward[3:]),
-        "peak_mb": torch.cuda.max_memory_allocated() / 2**20,
-    }  # fmt: skip
-    print("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
-    return row
+        backward.append(now() - middle)
+        forward.append(middle - start)
+    forward_ms, backward_ms = (1e3 * statistics.median(seconds[3:]) for seconds in (forward, backward))
+    peak_mb = torch.cuda.max_memory_allocated() / 2**20 if is_cuda else 0.0
+    return Timing(num_splats, size, batch, forward_ms, backward_ms, peak_mb)
+
+
+def page(hardware: str, parities: list[Parity], timings: list[Timing]) -> str:
+    """Markdown."""
+    times = [
+        f"| {row.num_splats:,} | {row.size} | {row.batch} | {row.forward_ms:.2f} | {row.backward_ms:.2f} "
+        f"| {row.peak_mb:.0f} |"
+        for row in timings
+    ]
+    return "\n".join(
+        [
+            "# gsplat on CUDA against the float64 reference", "",
+            f"Written by `python -m benchmarks.rasterize_cuda --output docs/benchmarks`. {hardware}.", "",
+            *(f"- {_line(row)}" for row in parities), "",
+            "| splats | side | batch | forward ms | backward ms | peak MB |", "|---:|---:|---:|---:|---:|---:|", *times,
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def _line(row: Parity) -> str:
+    images, gradients = CUDA_LIMITS[row.kind]
+    return (
+        f"{row.kind}: images {row.images:.1e} and contributions {row.contribution:.1e} (limit {images:.0e}), "
+        f"gradients {row.gradients:.1e} (limit {gradients:.0e}): {'ok' if row.passed else 'FAILED'}"
+    )
 
 
 if __name__ == "__main__":

@@ -3,16 +3,23 @@
 The image is a discontinuous function of the splats: at an alpha of exactly 1/255, a transmittance of exactly 1e-4
 or two equal depths, the least rounding decides. `settled_pixels` finds the pixels where such a decision is close,
 by the reference's own numbers. They are left out of the comparison (their upstream gradient is zero) and counted.
+
+    python -m benchmarks.splat_parity [--seeds 100]
+
+measures the CPU backend, and prints what `tests/parity/test_cpu_against_reference.py` has written down.
 """
 
 from __future__ import annotations
 
+import argparse
+import statistics
+import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from benchmarks.splat_scenes import NASTY_KINDS
+from benchmarks.splat_scenes import NASTY_KINDS, nasty_scene
 from sheap.geometry.cameras import Cameras
 from sheap.render import RenderedViews, Splats, rasterize_splats, splat_reference
 from sheap.render import splat_rules as rules
@@ -22,21 +29,39 @@ PARAMETERS = ("means", "quats_wxyz", "scales", "opacities", "colors")
 CLOSE = 1e-3
 """A decision is close when this relative change of alpha, transmittance or squared distance would turn it."""
 
-CUDA_LIMITS = {kind: (2e-3, 2e-2) for kind in NASTY_KINDS} | {"grazing": (2e-2, 2e-1), "huge": (5e-3, 1e-1)}
-"""Largest allowed errors of gsplat's kernels (images, gradients). NOT measured: no CUDA machine has run them yet.
-Guessed from the CPU kernel's errors, with room for gsplat's arithmetic, which is float32 around the image's corner,
-not the splat's centre, with fast approximations. To be replaced by what `benchmarks.rasterize_cuda` prints."""
+HEAD = "head"
+CUDA_LIMITS = {kind: (2e-3, 2e-2) for kind in (*NASTY_KINDS, HEAD)} | {"grazing": (2e-2, 2e-1), "huge": (5e-3, 1e-1)}
+"""Largest allowed errors of gsplat's kernels (images and contributions, gradients). NOT measured: no CUDA machine has
+run them yet. Guessed from the CPU kernel's errors, with room for gsplat's arithmetic, which is float32 around the
+image's corner, not the splat's centre, with fast approximations. To be replaced by what `benchmarks.rasterize_cuda`
+prints."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
     """forward: per image, the largest difference over settled pixels (depth in metres). gradients: per parameter (and
-    "screen", the positional gradients), the largest difference over the largest entry. settled: the part of all pixels
-    that were compared."""
+    "screen", the positional gradients), the largest difference over the largest entry. contribution: the largest
+    difference over the largest entry, less what the view's unsettled pixels may make of it (one each). settled: the
+    part of all pixels that were compared."""
 
     forward: dict[str, float]
     gradients: dict[str, float]
+    contribution: float
     settled: float
+
+    @property
+    def images(self) -> float:
+        return max(self.forward.values())
+
+    @property
+    def shapes(self) -> float:
+        """Of the gradients to means, rotations, scales and places on the image."""
+        return max(error for name, error in self.gradients.items() if name not in ("opacities", "colors"))
+
+    @property
+    def paints(self) -> float:
+        """Of the gradients to opacities and colours."""
+        return max(self.gradients["opacities"], self.gradients["colors"])
 
 
 def disagreement(
@@ -71,7 +96,10 @@ def disagreement(
         scale = float(gradient.abs().max())
         difference = float((got[name].cpu().double() - gradient).abs().max())
         gradients[name] = difference / scale if scale > 0 else difference
-    return Disagreement(forward, gradients, float(settled.double().mean()))
+    added = truth.contribution
+    excess = (found.contribution.cpu().double() - added).abs() - (~settled).sum((-1, -2))[..., None]
+    contribution = float(excess.max().clamp_min(0)) / max(float(added.max()), 1e-12)
+    return Disagreement(forward, gradients, contribution, float(settled.double().mean()))
 
 
 def _run(
@@ -164,3 +192,29 @@ def _is_close_to_integer(projected: splat_reference.ProjectedSplats) -> Tensor:
     edges = torch.cat([projected.centers - projected.radii, projected.centers + projected.radii], -1) / rules.TILE
     reaching = ((edges - edges.round()).abs() < 1e-3).any(-1)
     return rounding | reaching
+
+
+def measure(kind: str, seeds: range, *, backend: str, device: str = "cpu", **shape: int) -> list[Disagreement]:
+    """The backend on one scene of a kind per seed, of the default sizes or `shape` (see `nasty_scene`)."""
+    found = []
+    for seed in seeds:
+        splats, cameras, background = nasty_scene(kind, seed=seed, num_colors=3 + seed % 2, **shape)
+        found.append(disagreement(splats, cameras, background, backend=backend, device=device, seed=seed))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100, help="scenes a kind")
+    options = parser.parse_args()
+    print("largest (and median) error of: images, gradients to shapes, gradients to opacity and colour, contribution")
+    for kind in NASTY_KINDS:
+        found = measure(kind, range(1000, 1000 + options.seeds), backend="cpu")
+        columns = ([getattr(one, name) for one in found] for name in ("images", "shapes", "paints", "contribution"))
+        figures = "  ".join(f"{max(column):.1e} ({statistics.median(column):.1e})" for column in columns)
+        print(f"{kind:12s} {figures}  least part settled {min(one.settled for one in found):.2f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

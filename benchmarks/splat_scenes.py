@@ -40,7 +40,7 @@ def head_splats(num_splats: int, *, batch: int = 1, seed: int = 0) -> Splats:
         root = rand(num_splats, 1).sqrt()
         second = rand(num_splats, 1)
         weights = torch.cat([1 - root, root * (1 - second), root * second], -1)
-        turn = rotvec_to_matrix((rand(3) - 0.5) * torch.tensor([0.3, 1.0, 0.2]))
+        turn = _head_turn(generator)
         means = (corners[face_ids] * weights[..., None]).sum(1)
         scenes.append(
             Splats(
@@ -52,6 +52,25 @@ def head_splats(num_splats: int, *, batch: int = 1, seed: int = 0) -> Splats:
             )
         )
     return Splats(*(torch.stack([getattr(s, name) for s in scenes]) for name in Splats.__dataclass_fields__))
+
+
+def head_scene(num_splats: int, size: int) -> tuple[Splats, Cameras, Tensor]:
+    """`head_splats` before the published camera, white behind it, with the leading dims of `nasty_scene`."""
+    camera = head_camera(size)
+    cameras = Cameras(camera.world_to_cam[None], camera.K[None], size, size)
+    return head_splats(num_splats), cameras, torch.ones(3)
+
+
+def head_meshes(batch: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The head model's mesh, turned at random: vertices [batch, N, 3] and faces [F, 3]."""
+    head = HeadModel.load()
+    turns = torch.stack([_head_turn(torch.Generator().manual_seed(seed + index)) for index in range(batch)])
+    return head.template @ turns.transpose(-1, -2), head.faces
+
+
+def _head_turn(generator: torch.Generator) -> Tensor:
+    """A rotation [3, 3] by up to 30 degrees, most of it sideways."""
+    return rotvec_to_matrix((torch.rand(3, generator=generator) - 0.5) * torch.tensor([0.3, 1.0, 0.2]))
 
 
 def head_camera(size: int) -> Cameras:

@@ -66,7 +66,11 @@ class _Rasterize(torch.autograd.Function):
                            coefficients, features, boxes)  # fmt: skip
 
         for_each_range(project, num_images * num_splats, ranges_per_thread=1)
-        for_each_range(lambda start, stop: count_tiles(start, stop, boxes, first_slots, totals), num_images)
+
+        def count(start: int, stop: int) -> None:
+            count_tiles(start, stop, boxes, first_slots, totals)
+
+        for_each_range(count, num_images)
         image_starts = np.concatenate([[0], np.cumsum(totals)])
         num_slots = int(image_starts[-1])
         tile_starts = np.empty(num_images * num_tiles + 1, np.int64)
