@@ -69,6 +69,7 @@ def run(params: EvaluateParams) -> None:
     if params.now_dir == default_dir:
         require_input(params.now_dir, "benchmark")
     dataset = NowDataset.open(params.now_dir, params.image_set)
+    require_folders(params)
     begin = time.monotonic()
     with atomic_directory(OUTPUT_DIR) as folder:
         predictor = load_predictor(params)
@@ -82,6 +83,15 @@ def run(params: EvaluateParams) -> None:
         "median %.3f mm, mean head %.3f mm, %d images, %.0f s",
         overall["model"], overall["mean_head"], len(evaluations["model"].evaluated), time.monotonic() - begin,
     )  # fmt: skip
+
+
+def require_folders(params: EvaluateParams) -> None:
+    """Tells before anything is measured that a named folder is not there. Raises StageError naming it."""
+    for field in ("expressions_dir", "footage_dir", "emotions_dir"):
+        folder = getattr(params, field)
+        if folder is not None and not folder.is_dir():
+            maker = "run the 'benchmark' stage first (dvc repro benchmark), or " if field == "expressions_dir" else ""
+            raise StageError(f"{folder}: missing; {maker}set evaluate.{field} to null")
 
 
 def load_predictor(params: EvaluateParams) -> SheapPredictor:
@@ -157,11 +167,6 @@ def measure_further(
         images = [item.image for item in evaluations["model"].evaluated]
         sections["nonrigid"] = evaluate_nonrigidly(dataset, submissions, images, predictor.head)
     if params.expressions_dir is not None:
-        if not params.expressions_dir.is_dir():
-            raise StageError(
-                f"{params.expressions_dir}: missing; run the 'benchmark' stage first (dvc repro benchmark), or set "
-                "evaluate.expressions_dir to null"
-            )
         sections["expressions"] = evaluate_on_expressions(params.expressions_dir, predictor, finder, params.batch_size)
     if params.carphone or params.footage_dir is not None:
         sections["footage"] = evaluate_on_footage(

@@ -187,7 +187,9 @@ def test_further_measures_are_what_the_settings_name(
 
     assert further() == {}
     with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
-        further(expressions_dir=Path("data/none"))
+        run(EvaluateParams(expressions_dir=Path("data/none")))
+    with pytest.raises(StageError, match=r"data/none: missing; set evaluate\.emotions_dir to null"):
+        run(EvaluateParams(emotions_dir=Path("data/none")))
     Path("footage").mkdir()
     cv2.imwrite("footage/flat.png", np.zeros((60, 80, 3), np.uint8))
     sections = further(footage_dir=Path("footage"), nonrigid=True)
