@@ -211,18 +211,24 @@ def rank(arguments: argparse.Namespace) -> int:
         learnt = model_shapes(dataset, names, predictor, arguments.photos)
         for subject in subjects:
             predictions[subject.name][label] = neutral_mm(learnt[subject.name])
-    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [
-            pool.submit(measure_subject, arguments.benchmark, subject, predictions[subject.name])
-            for subject in subjects
-        ]
-        table = mean_errors([future.result() for future in futures])
+    table = mean_errors(_measure(arguments.benchmark, subjects, predictions, arguments.workers))
     agreements = agreement(table)
     print(f"{len(subjects)} subjects of {arguments.benchmark}; mean error in mm, rank in brackets\n")
     print(as_markdown(table, agreements))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({"errors_mm": table, "agreement": agreements}, indent=1) + "\n")
     return 0
+
+
+def _measure(
+    root: Path, subjects: list[Subject], predictions: dict[str, dict[str, Floats]], workers: int
+) -> list[dict[str, dict[str, float]]]:
+    """`measure_subject` of each, in so many processes."""
+    jobs = [(root, subject, predictions[subject.name]) for subject in subjects]
+    if workers == 1:
+        return [measure_subject(*job) for job in jobs]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(measure_subject, *zip(*jobs, strict=True)))
 
 
 def _predictors(arguments: argparse.Namespace) -> Iterator[tuple[str, Predictor]]:
