@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 predict_app = typer.Typer(no_args_is_help=True, help="Predict heads.")
@@ -153,6 +153,42 @@ def evaluate_expressions(
         print(f"not evaluated: {image}: no prediction", file=sys.stderr)
     if out is not None:
         out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+
+
+@evaluate_app.command("footage")
+def evaluate_footage(
+    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
+    model: Model = DEFAULT_MODEL,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+) -> None:
+    """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
+    from sheap.evaluation.footage import footage_files, measure_footage
+    from sheap.predictor import SheapPredictor
+    from sheap.video.face_landmarker import FaceLandmarker
+
+    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
+    predictor = SheapPredictor.load(model, head_model=head_model)
+    figures = measure_footage(paths, predictor, FaceLandmarker(landmark_model), max_frames=frames)
+    columns = {
+        "frames": "frames",
+        "reprojection": "off landmarks",
+        "landmark_jitter": "jitter",
+        "detected_jitter": "detected",
+        "expression_jitter_mm": "face mm",
+        "identity_spread_mm": "identity mm",
+    }
+    table = Table(Column("file", no_wrap=True), *columns.values())
+    for kind in ("videos", "pictures"):
+        for name, values in figures[kind]["files"].items():
+            table.add_row(name, *(f"{values[column]:.3g}" if column in values else "" for column in columns))
+    Console().print(table)
+    for name, reason in figures["unusable"].items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    if out is not None:
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 @evaluate_app.command("emotions")

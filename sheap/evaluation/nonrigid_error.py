@@ -6,13 +6,17 @@ then measured between those places and the prediction as it was, unbent.
 
 The bending is non-rigid ICP with the vertices' displacements as unknowns: neighbours move alike (a quadratic term whose
 weight falls from stiff to soft), vertices move to their closest scan points, landmarks to the scan's landmarks. Each
-step is one sparse linear system (Amberg et al. 2007 with translations instead of affine maps).
+step is one sparse linear system (Amberg et al. 2007 with translations instead of affine maps). Where a scan has many
+landmarks, a thin-plate spline through them does nearly as well, in a fraction of the time.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
@@ -42,6 +46,7 @@ def nonrigid_errors(
     predicted_landmarks: NDArray[np.floating],
     crop_landmarks: NDArray[np.floating],
     surface: NDArray[np.bool_] | None = None,
+    bending: Literal["icp", "spline"] = "icp",
 ) -> Floats:
     """Distances [R] (mm) of the prediction's vertices in the face from where they belong on the scan (mm).
 
@@ -67,7 +72,11 @@ def nonrigid_errors(
     vertices, faces = _part(placed, np.asarray(predicted_faces), keep)
     if len(vertices) == 0:
         raise ValueError("predicted vertices: none near the scan's face after alignment by landmarks")
-    bent = bend_onto(scan, vertices, faces, fit.apply(predicted_landmarks), scan_landmarks)
+    landmarks = fit.apply(predicted_landmarks)
+    if bending == "icp":
+        bent = bend_onto(scan, vertices, faces, landmarks, scan_landmarks)
+    else:
+        bent = bend_by_landmarks(vertices, landmarks, scan_landmarks)
     found = scan.query(bent)
     is_counted = (np.linalg.norm(vertices - crop.center, axis=1) <= crop.radius) & (found.distances < MAX_DISTANCE_MM)
     ours, theirs = vertices[is_counted], found.points[is_counted]
@@ -92,6 +101,12 @@ def bend_onto(scan: TriangleTree, vertices: Floats, faces: Ints, landmarks: Floa
             target += LANDMARK_WEIGHT * (carried.T @ (scan_landmarks - carried @ vertices))
             bent = vertices + splu(csc_matrix(system)).solve(target)
     return bent
+
+
+def bend_by_landmarks(vertices: Floats, landmarks: Floats, scan_landmarks: Floats) -> Floats:
+    """Vertices [N,3] moved by the thin-plate spline that takes landmarks [L,3] to the scan's (Bookstein 1989)."""
+    spline = RBFInterpolator(landmarks, scan_landmarks - landmarks, kernel="thin_plate_spline", degree=1)
+    return vertices + spline(vertices)
 
 
 def graph_laplacian(faces: Ints, num_vertices: int) -> csc_matrix:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sheap.evaluation.closest_point import TriangleTree
-from sheap.evaluation.nonrigid_error import bend_onto, graph_laplacian, nonrigid_errors
+from sheap.evaluation.nonrigid_error import bend_by_landmarks, bend_onto, graph_laplacian, nonrigid_errors
 from sheap.evaluation.now import evaluate_pair
 from sheap.evaluation.similarity import procrustes, rodrigues
 
@@ -26,9 +26,10 @@ def test_the_scan_itself_has_no_error_in_any_frame_and_unit(scan) -> None:
     # Landmarks on the mesh: those of the made-up head float a little above its triangles.
     on_mesh = changed(scan, landmarks=TriangleTree(scan.vertices, scan.faces).query(scan.landmarks).points)
     moved = on_mesh.moved(1e-3, rodrigues(np.array([0.5, 2.0, -1.0])), np.array([0.1, 0.2, 0.3]))
-    errors = estimate(on_mesh, moved)
-    assert len(errors) > 300
-    assert errors.max() < 1e-9
+    for bending in ("icp", "spline"):
+        errors = estimate(on_mesh, moved, bending=bending)
+        assert len(errors) > 300
+        assert errors.max() < 1e-9
 
 
 def test_sliding_along_the_surface_is_seen_where_nearest_points_see_nothing(scan) -> None:
@@ -56,6 +57,15 @@ def test_bending_reaches_the_scan_and_its_landmarks(scan, prediction) -> None:
     edges = prediction.faces[:, [0, 1]]
     length = [np.linalg.norm(np.diff(points[edges], axis=1)[:, 0], axis=1) for points in (vertices, bent)]
     assert np.median(np.abs(length[1] / length[0] - 1)) < 0.05
+
+
+def test_a_spline_goes_through_its_landmarks_and_keeps_affine_maps(scan) -> None:
+    rng = np.random.default_rng(0)
+    targets = scan.landmarks + rng.normal(0, 3, scan.landmarks.shape)
+    np.testing.assert_allclose(bend_by_landmarks(scan.landmarks, scan.landmarks, targets), targets, atol=1e-8)
+    affine = np.eye(3) + 0.1 * rng.normal(size=(3, 3))
+    bent = bend_by_landmarks(scan.vertices, scan.landmarks, scan.landmarks @ affine.T + 5)
+    np.testing.assert_allclose(bent, scan.vertices @ affine.T + 5, atol=1e-6)
 
 
 def test_laplacian_sums_squared_differences(scan) -> None:
