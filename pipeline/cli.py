@@ -174,7 +174,7 @@ def evaluate_footage(
     figures = measure_footage(paths, predictor, FaceLandmarker(landmark_model), max_frames=frames)
     columns = {
         "frames": "frames",
-        "reprojection": "off landmarks",
+        "reprojection": "off",
         "landmark_jitter": "jitter",
         "detected_jitter": "detected",
         "expression_jitter_mm": "face mm",

@@ -10,6 +10,8 @@ from sheap.evaluation.affectnet import read_affectnet
 from sheap.evaluation.emotion_probe import ProbeConfig, measure_probe, predict_features, train_probe
 from sheap.evaluation.now_prediction import FaceFinder, Predictor
 
+LOG_EVERY = 2000
+
 log = logging.getLogger("evaluate")
 
 
@@ -18,8 +20,9 @@ def evaluate_on_emotions(root: Path, predictor: Predictor, finder: FaceFinder, b
 
     Raises OSError or ValueError as the dataset does.
     """
-    held_out, without_face = predict_features(read_affectnet(root, "val"), predictor, finder, batch_size)
-    train, train_without = predict_features(read_affectnet(root, "train"), predictor, finder, batch_size)
+    pictures = {split: read_affectnet(root, split) for split in ("val", "train")}
+    held_out, without_face = predict_features(pictures["val"], predictor, finder, batch_size, _log_progress)
+    train, train_without = predict_features(pictures["train"], predictor, finder, batch_size, _log_progress)
     figures = measure_probe(train_probe(train, ProbeConfig()), held_out)
     log.info(
         "emotions: accuracy %.3f, CCC of valence %.3f and arousal %.3f, %d pictures",
@@ -27,3 +30,8 @@ def evaluate_on_emotions(root: Path, predictor: Predictor, finder: FaceFinder, b
     )  # fmt: skip
     counts = {"train_pictures": len(train.features), "train_without_face": len(train_without)}
     return {"folder": str(root), **figures, **counts, "without_face": without_face}
+
+
+def _log_progress(done: int, total: int) -> None:
+    if done % LOG_EVERY == 0:
+        log.info("emotions: %d of %d pictures", done, total)

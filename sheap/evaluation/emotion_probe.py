@@ -6,7 +6,7 @@ annotations of the validation split tells how much emotion the predicted paramet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,18 +64,24 @@ def expression_and_jaw(params: HeadParams) -> Tensor:
 
 
 def predict_features(
-    pictures: Sequence[EmotionPicture], predictor: Predictor, finder: FaceFinder, batch_size: int = 16
+    pictures: Sequence[EmotionPicture],
+    predictor: Predictor,
+    finder: FaceFinder,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[EmotionFeatures, list[str]]:
     """The predictor's features of every picture with a face, and the names of those without.
 
     Crops follow the landmarks of the face that the annotation means; where none is found, its box; where there is no
-    box either, the picture is left out and named.
+    box either, the picture is left out and named. `progress(done, total)` is called for every picture.
     """
     seen: list[EmotionPicture] = []
     without_face: list[str] = []
 
     def crops() -> Iterator[NDArray[np.uint8]]:
-        for picture in pictures:
+        for number, picture in enumerate(pictures, start=1):
+            if progress is not None:
+                progress(number, len(pictures))
             image = read_picture(picture.path)
             crop = crop_by_landmarks(finder.process(image), picture.face)
             if crop is None and picture.face is not None:

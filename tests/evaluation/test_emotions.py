@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.evaluate_emotions import evaluate_on_emotions
 from sheap.evaluation.affectnet import EMOTIONS, EmotionPicture, read_affectnet
 from sheap.evaluation.emotion_metrics import affect_agreement
 from sheap.evaluation.emotion_probe import EmotionFeatures, ProbeConfig, measure_probe, predict_features, train_probe
@@ -168,3 +169,19 @@ def test_features_are_expression_and_jaw_in_the_pictures_order(tmp_path: Path) -
     np.testing.assert_allclose(found.features[:, -3], [100 / 255, 300 / 255], atol=1e-3)
     with pytest.raises(ValueError, match="no face found in any of 1"):
         predict_features(pictures[1:2], predictor, NoFaces())
+
+
+def test_the_stage_trains_on_one_split_and_measures_the_other(tmp_path: Path) -> None:
+    """Pictures whose brightness is their emotion, boxes from the tables: the probe has to read it well."""
+    (tmp_path / "faces").mkdir()
+    for split, count in (("training", 64), ("validation", 24)):
+        rows = []
+        for number in range(count):
+            emotion = number % len(EMOTIONS)
+            name = f"faces/{split}{number}.png"
+            cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 20 + 30 * emotion, np.uint8))
+            rows.append(f"{name},10,10,20,20,,{emotion},{0.8 - 0.2 * emotion},{0.1 * emotion}\n")
+        (tmp_path / f"{split}.csv").write_text(HEADER + "".join(rows))
+    figures = evaluate_on_emotions(tmp_path, Predictor(), NoFaces(), batch_size=16)
+    assert figures["pictures"] == 24 and figures["train_pictures"] == 64 and figures["without_face"] == []
+    assert figures["valence"]["ccc"] > 0.9 and figures["emotion_accuracy"] > 0.5
