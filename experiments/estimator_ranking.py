@@ -106,6 +106,9 @@ def measure_subject(root: Path, subject: Subject, predictions: dict[str, Floats]
                 nonrigid_errors(tree, scan.landmarks, vertices, faces, seven, scan.landmarks, face).mean()
             ),
             "non-rigid, 51": float(nonrigid_errors(tree, picked, vertices, faces, dense, scan.landmarks, face).mean()),
+            "spline, 7": float(
+                nonrigid_errors(tree, scan.landmarks, vertices, faces, seven, scan.landmarks, face, "spline").mean()
+            ),
             "spline, 51": float(
                 nonrigid_errors(tree, picked, vertices, faces, dense, scan.landmarks, face, "spline").mean()
             ),

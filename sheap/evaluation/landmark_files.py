@@ -64,6 +64,8 @@ def read_landmarks(path: Path) -> NDArray[np.floating]:
             landmarks = np.loadtxt(path, dtype=np.float32)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: not readable as landmarks ({error})") from None
+    if landmarks.shape == (1, NUM_LANDMARKS, 3):  # a batch of one, which the official tool takes, too
+        landmarks = landmarks[0]
     if landmarks.shape != (NUM_LANDMARKS, 3) or landmarks.dtype.kind not in "fiu":
         raise ValueError(f"{path}: expected [7,3] numbers, got {list(landmarks.shape)} of {landmarks.dtype}")
     landmarks = landmarks if landmarks.dtype.kind == "f" else landmarks.astype(np.float64)

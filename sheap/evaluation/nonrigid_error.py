@@ -52,9 +52,9 @@ def nonrigid_errors(
 
     scan_landmarks, predicted_landmarks [L,3] correspond, L at least 4: they lead the bending, and more of them lead it
     better. crop_landmarks [7,3]: NoW's on the scan, which say where the face is. surface [N]: the prediction's vertices
-    that a scanner could see (None: all); eyeballs and the inside of a mouth have no place on a scan. The prediction may
-    be in any unit; its scale, rotation and translation are fitted to the correspondences found. Raises ValueError
-    naming the field.
+    that a scanner could see (None: all); eyeballs and the inside of a mouth have no place on a scan. bending: onto the
+    scan (bend_onto), or by the landmarks alone (bend_by_landmarks). The prediction may be in any unit; its scale,
+    rotation and translation are fitted to the correspondences found. Raises ValueError naming the field.
     """
     check_mesh(predicted_vertices, predicted_faces, "predicted")
     scan_landmarks = np.asarray(scan_landmarks, dtype=np.float64)

@@ -114,6 +114,8 @@ def test_predicted_landmarks_keep_their_precision(tmp_path: Path) -> None:
     landmarks = np.random.default_rng(0).normal(size=(7, 3))
     np.save(tmp_path / "a.npy", landmarks)
     assert (read_landmarks(tmp_path / "a.npy") == landmarks).all()
+    np.save(tmp_path / "batch_of_one.npy", landmarks[None])
+    assert (read_landmarks(tmp_path / "batch_of_one.npy") == landmarks).all()
     np.save(tmp_path / "b.npy", landmarks.astype(np.float32))
     assert read_landmarks(tmp_path / "b.npy").dtype == np.float32
     np.savetxt(tmp_path / "c.txt", landmarks)
