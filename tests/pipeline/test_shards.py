@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, run
+from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, append_shards, run
 from pipeline.stage import StageError
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
-from sheap.data.manifest import Manifest
+from sheap.data.manifest import Manifest, verify_shards
 from sheap.data.reader import ShardReader
 from sheap.data.split import plan_split
 from sheap.data.tar_writer import TarWriter
@@ -125,6 +125,30 @@ def test_clips_of_two_sizes_are_refused():
     edit_clip("b", image_size=64)
     with pytest.raises(StageError, match=r"different sizes \[32, 64\]"):
         run(ShardsParams())
+
+
+def shard_bytes() -> dict[str, bytes]:
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in SHARDS_DIR.glob("*/*.tar")}
+
+
+def test_appended_clips_leave_the_old_shards_alone_and_nobody_changes_sides():
+    params = ShardsParams(val_fraction=0.2, target_mb=0.03)
+    for number in range(10):
+        add_clip(f"old{number}", f"person{number}")
+    run(params)
+    before, sides = shard_bytes(), {split: people_in(split) for split in ("train", "val")}
+    for number in range(10):
+        add_clip(f"new{number}", f"person{number}" if number < 4 else f"stranger{number}")
+    manifest = append_shards(params, CLIPS_DIR, SHARDS_DIR)
+    after = shard_bytes()
+    assert before.items() < after.items() and verify_shards(SHARDS_DIR) == []
+    assert sum(info.num_clips for info in manifest.splits.values()) == 20
+    assert all(people <= people_in(split) for split, people in sides.items())
+    assert len(people_in("val") - sides["val"]) == 2 and not people_in("train") & people_in("val")
+    assert append_shards(params, CLIPS_DIR, SHARDS_DIR) == manifest and shard_bytes() == after
+    edit_clip("old3", licence="another")
+    with pytest.raises(StageError, match="old3: the shards hold another state"):
+        append_shards(params, CLIPS_DIR, SHARDS_DIR)
 
 
 def test_missing_input_names_the_stage():
