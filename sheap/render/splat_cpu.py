@@ -23,30 +23,29 @@ from sheap.render.splat_cpu_project import (
     project_splats_backward,
 )
 from sheap.render.splat_cpu_tiles import backward_tiles, forward_tiles
-from sheap.render.splat_reference import SummedViews
+from sheap.render.splat_reference import Images
 from sheap.render.splat_rules import TILE
 from sheap.render.threads import for_each_range
 from sheap.render.types import Splats
 
 
 def rasterize(
-    splats: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, screen_offsets: Tensor
-) -> tuple[SummedViews, Tensor]:
-    """As `splat_reference.rasterize`, in float32 and on the CPU, from and to the device of the splats."""
+    splats: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, backdrop: Tensor, screen_offsets: Tensor
+) -> tuple[Images, Tensor]:
+    """As `splat_reference.rasterize` and `SummedViews.over`, in float32 on the CPU, from and to the splats' device."""
     device = splats.means.device
-    inputs = (splats.means, splats.quats_wxyz, splats.scales, splats.opacities, splats.colors, screen_offsets)
-    on_cpu = [tensor.cpu() for tensor in (*inputs, world_to_cam, K)]
-    image, contribution = (tensor.to(device) for tensor in _Rasterize.apply(*on_cpu, height, width))
-    color, alpha, depth, normal = image.split([splats.colors.shape[-1], 1, 1, 3], -1)
-    return SummedViews(color, alpha, depth, normal), contribution
+    scene = (splats.means, splats.quats_wxyz, splats.scales, splats.opacities, splats.colors)
+    on_cpu = [tensor.cpu() for tensor in (*scene, screen_offsets, backdrop, world_to_cam, K)]
+    *images, contribution = (tensor.to(device) for tensor in _Rasterize.apply(*on_cpu, height, width))
+    return tuple(images), contribution
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, offsets: Tensor,
-        world_to_cam: Tensor, K: Tensor, height: int, width: int,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        backdrop: Tensor, world_to_cam: Tensor, K: Tensor, height: int, width: int,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
         scene = tuple(_numpy(tensor) for tensor in (means, quats, scales, opacities, colors))
         means_np, quats_np, scales_np, opacities_np, colors_np = scene
         cameras = (_numpy(world_to_cam), _numpy(K))
@@ -83,14 +82,17 @@ class _Rasterize(torch.autograd.Function):
 
         for_each_range(fill, num_images)
 
-        image = np.empty((num_images, height, width, num_colors + 5), np.float32)
-        transmittance = np.empty((num_images, height, width), np.float32)
-        last = np.empty((num_images, height, width), np.int32)
+        backdrop_np = _numpy(backdrop.flatten(0, 1))
+        pixels = (num_images, height, width)
+        color, normal = np.empty((*pixels, num_colors), np.float32), np.empty((*pixels, 3), np.float32)
+        alpha, depth = (np.empty((*pixels, 1), np.float32) for _ in range(2))
+        transmittance, last = np.empty(pixels, np.float32), np.empty(pixels, np.int32)
         slot_weights = np.empty(num_slots, np.float32)
 
         def composite(start: int, stop: int) -> None:
             forward_tiles(start, stop, coefficients, features, colors_np, boxes, tile_starts, tile_ids, tile_slots,
-                          num_views, height, width, image, transmittance, last, slot_weights)  # fmt: skip
+                          num_views, height, width, backdrop_np, color, alpha, depth, normal, transmittance, last,
+                          slot_weights)  # fmt: skip
 
         for_each_range(composite, num_images * num_tiles)
         contribution = np.empty((num_images, num_splats), np.float32)
@@ -103,16 +105,19 @@ class _Rasterize(torch.autograd.Function):
         ctx.scene, ctx.cameras, ctx.size = scene, cameras, (height, width)
         ctx.projected = (coefficients, features, boxes, first_slots, image_starts)
         ctx.tiles = (tile_starts, tile_ids, tile_slots, transmittance, last)
-        ctx.save_for_backward(means, quats, scales, opacities, colors)  # so that changing one in place is an error
-        image_tensor = torch.from_numpy(image).unflatten(0, (num_scenes, num_views))
-        contribution_tensor = torch.from_numpy(contribution).unflatten(0, (num_scenes, num_views))
-        ctx.mark_non_differentiable(contribution_tensor)
-        return image_tensor, contribution_tensor
+        outputs = (color, alpha, depth, normal, contribution)
+        images = [torch.from_numpy(array).unflatten(0, (num_scenes, num_views)) for array in outputs]
+        ctx.mark_non_differentiable(images[-1])
+        # Saved so that changing one in place before the backward pass is an error.
+        ctx.save_for_backward(means, quats, scales, opacities, colors, backdrop, images[1], images[2])
+        return tuple(images)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g_image: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors
+    def backward(
+        ctx: Any, g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, g_normal: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        *_, backdrop, alpha, depth = ctx.saved_tensors
         means, quats, scales, _opacities, colors = ctx.scene
         world_to_cam, K = ctx.cameras
         height, width = ctx.size
@@ -120,12 +125,14 @@ class _Rasterize(torch.autograd.Function):
         tile_starts, tile_ids, tile_slots, transmittance, last = ctx.tiles
         num_scenes, num_splats, num_colors = colors.shape
         num_views = K.shape[1]
-        g_image_np = _numpy(g_image).reshape(-1, height, width, num_colors + 5)
+        drawn = [_numpy(image.flatten(0, 1)) for image in (backdrop, alpha, depth)]
+        upstream = [_numpy(image.flatten(0, 1)) for image in (g_color, g_alpha, g_depth, g_normal)]
         slot_gradients = np.empty((len(tile_ids), NUM_RAY_GRADIENTS + 4 + num_colors), np.float32)
 
         def back_composite(start: int, stop: int) -> None:
             backward_tiles(start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots,
-                           num_views, height, width, transmittance, last, g_image_np, slot_gradients)  # fmt: skip
+                           num_views, height, width, *drawn, transmittance, last, *upstream,
+                           slot_gradients)  # fmt: skip
 
         for_each_range(back_composite, len(tile_starts) - 1)
         gradients = [np.empty_like(array) for array in ctx.scene]
@@ -140,7 +147,10 @@ class _Rasterize(torch.autograd.Function):
 
         for_each_range(back_project, num_scenes * num_splats, ranges_per_thread=1)
         offsets = torch.from_numpy(g_offsets).unflatten(0, (num_scenes, num_views))
-        return *(torch.from_numpy(array) for array in gradients), offsets, None, None, None, None
+        g_backdrop = None
+        if ctx.needs_input_grad[6]:
+            g_backdrop = ((1 - alpha) * g_color).sum_to_size(backdrop.shape)
+        return *(torch.from_numpy(array) for array in gradients), offsets, g_backdrop, None, None, None, None
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

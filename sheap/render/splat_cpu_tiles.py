@@ -23,6 +23,7 @@ FILTER = np.float32(rules.FILTER_INV_SQUARE)
 MAX_ALPHA = np.float32(rules.MAX_ALPHA)
 MIN_ALPHA = np.float32(rules.MIN_ALPHA)
 MIN_TRANSMITTANCE = np.float32(rules.MIN_TRANSMITTANCE)
+MIN_DEPTH_WEIGHT = np.float32(rules.MIN_DEPTH_WEIGHT)
 ONE, ZERO = np.float32(1), np.float32(0)
 SPLATS_BETWEEN_LOOKS = 16
 """After so many splats a tile is searched for a pixel that is still open."""
@@ -48,13 +49,14 @@ def _alpha(dx, ax, ay, az, rx, ry, rz, on_image_by_row, opacity):
 @compiled
 def forward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
-    image_out, transmittance_out, last_out, slot_weights,
+    backdrop, color_out, alpha_out, depth_out, normal_out, transmittance_out, last_out, slot_weights,
 ):  # fmt: skip
     """Tiles [start, stop) of all images, front to back.
 
-    image_out: [I, H, W, D + 5], sums of colours, alpha, depth, normal. transmittance_out: [I, H, W], negative where the
-    pixel was ended. last_out: [I, H, W], the place in its tile's list of the last splat that contributed, or -1.
-    slot_weights: [slots], each (splat, tile)'s summed weight.
+    backdrop: [I, H, W, D] or [I, 1, 1, D]. color_out: [I, H, W, D], alpha_out, depth_out: [I, H, W, 1], normal_out:
+    [I, H, W, 3], the finished images. transmittance_out: [I, H, W], negative where the pixel was ended. last_out:
+    [I, H, W], the place in its tile's list of the last splat that contributed, or -1. slot_weights: [slots], each
+    (splat, tile)'s summed weight.
     """
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     num_colors = colors.shape[2]
@@ -122,16 +124,26 @@ def forward_tiles(
                 at = (row - tile_top) * STRIDE + column - tile_left
                 transmittance_out[image, row, column] = pixels[at]
                 last_out[image, row, column] = np.int32(pixels[at + PLANE])
-                for i in range(num_features):
-                    image_out[image, row, column, i] = pixels[at + (2 + i) * PLANE]
+                at += 2 * PLANE
+                alpha_sum, depth_sum = pixels[at + num_colors * PLANE], pixels[at + (num_colors + 1) * PLANE]
+                backdrop_here = backdrop[image, min(row, backdrop.shape[1] - 1), min(column, backdrop.shape[2] - 1)]
+                for i in range(num_colors):
+                    color_out[image, row, column, i] = pixels[at + i * PLANE] + (ONE - alpha_sum) * backdrop_here[i]
+                alpha_out[image, row, column, 0] = alpha_sum
+                depth_out[image, row, column, 0] = depth_sum / max(alpha_sum, MIN_DEPTH_WEIGHT)
+                for i in range(3):
+                    normal_out[image, row, column, i] = pixels[at + (num_colors + 2 + i) * PLANE]
 
 
 @compiled
 def backward_tiles(
     start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
-    transmittance_out, last_out, g_image, slot_gradients,
+    backdrop, alpha_out, depth_out, transmittance_out, last_out, g_color_out, g_alpha_out, g_depth_out, g_normal_out,
+    slot_gradients,
 ):  # fmt: skip
     """Tiles [start, stop) of all images, back to front: each (splat, tile)'s gradients into its slot.
+
+    The images are as `forward_tiles` wrote them; g_..._out: the upstream gradients to the finished ones.
 
     With what splat i adds, w_i = alpha_i T_i, and the loss's gradient q_i to w_i (the upstream gradient's product
     with the splat's colour, 1, depth and normal), dL/dalpha_i = T_i q_i - (sum of w_j q_j over the splats behind) /
@@ -160,8 +172,22 @@ def backward_tiles(
                 pixels[at] = abs(transmittance_out[image, row, column])
                 pixels[at + PLANE] = np.float32(last)
                 last_of_tile = max(last_of_tile, last)
-                for i in range(num_features):
-                    pixels[at + (3 + i) * PLANE] = g_image[image, row, column, i]
+                at += 3 * PLANE
+                # From the finished images to the sums: color = sum + (1 - alpha) backdrop, depth = sum / alpha.
+                weight_sum = max(alpha_out[image, row, column, 0], MIN_DEPTH_WEIGHT)
+                g_depth_sum = g_depth_out[image, row, column, 0] / weight_sum
+                g_alpha_sum = g_alpha_out[image, row, column, 0]
+                if alpha_out[image, row, column, 0] >= MIN_DEPTH_WEIGHT:
+                    g_alpha_sum -= g_depth_sum * depth_out[image, row, column, 0]
+                backdrop_here = backdrop[image, min(row, backdrop.shape[1] - 1), min(column, backdrop.shape[2] - 1)]
+                for i in range(num_colors):
+                    g_color = g_color_out[image, row, column, i]
+                    pixels[at + i * PLANE] = g_color
+                    g_alpha_sum -= g_color * backdrop_here[i]
+                pixels[at + num_colors * PLANE] = g_alpha_sum
+                pixels[at + (num_colors + 1) * PLANE] = g_depth_sum
+                for i in range(3):
+                    pixels[at + (num_colors + 2 + i) * PLANE] = g_normal_out[image, row, column, i]
         first_place = tile_starts[tile]
         for place in range(tile_starts[tile + 1] - first_place - 1, -1, -1):
             g = slot_gradients[tile_slots[first_place + place]]

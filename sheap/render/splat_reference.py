@@ -31,17 +31,23 @@ class ProjectedSplats:
     normals: Tensor
 
 
+Images = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Color [B, V, H, W, D] over the background, alpha and expected depth [B, V, H, W, 1], normal [B, V, H, W, 3]."""
+
+
 @dataclass(frozen=True)
 class SummedViews:
-    """What every backend hands back, before background and division: weighted sums over splats.
-
-    color [B, V, H, W, D], alpha, depth [B, V, H, W, 1], normal [B, V, H, W, 3].
-    """
+    """Weighted sums over splats: color [B, V, H, W, D], alpha, depth [B, V, H, W, 1], normal [B, V, H, W, 3]."""
 
     color: Tensor
     alpha: Tensor
     depth: Tensor
     normal: Tensor
+
+    def over(self, backdrop: Tensor) -> Images:
+        """The images with a backdrop [B, V, H, W, D] or [B, V, 1, 1, D] behind, their depth divided by alpha."""
+        color = self.color + (1 - self.alpha) * backdrop
+        return color, self.alpha, self.depth / self.alpha.clamp_min(rules.MIN_DEPTH_WEIGHT), self.normal
 
 
 def rasterize(
@@ -146,9 +152,7 @@ def tile_ranges(projected: ProjectedSplats, height: int, width: int) -> tuple[Te
     return first.long().clamp_min(0).minimum(tiles) * drawn, last.long().clamp_min(0).minimum(tiles) * drawn
 
 
-def _composite(
-    projected: ProjectedSplats, opacities: Tensor, features: Tensor, height: int, width: int
-) -> tuple[Tensor, Tensor]:
+def _composite(projected: ProjectedSplats, opacities: Tensor, features: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Features [G, C] summed front to back into [H, W, C], and what each splat added, [G]."""
     order = torch.argsort(projected.depths.detach(), stable=True)
     first, last = tile_ranges(projected, height, width)

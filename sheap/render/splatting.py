@@ -14,8 +14,7 @@ from torch import Tensor
 
 from sheap.geometry.cameras import Cameras
 from sheap.render import splat_cpu, splat_reference
-from sheap.render.splat_reference import SummedViews
-from sheap.render.splat_rules import MIN_DEPTH_WEIGHT
+from sheap.render.splat_reference import Images, SummedViews
 from sheap.render.types import RenderedViews, Splats
 
 Backend = Literal["auto", "gsplat", "cpu", "reference"]
@@ -72,24 +71,22 @@ def rasterize_splats(
     wants_gradients = torch.is_grad_enabled() and any(getattr(splats, f.name).requires_grad for f in fields(splats))
 
     with torch.autocast(device.type, enabled=False):
-        if num_scenes == 0 or num_splats == 0 or num_views == 0 or height == 0 or width == 0:
-            drawn = _nothing(scenes, num_views, height, width, wants_gradients)
-        else:
-            drawn = _BACKENDS[name](scenes, world_to_cam, K, height, width, wants_gradients)
-        summed = drawn.summed
         backdrop = background.to(device, dtype)
         if not _is_image(backdrop.shape, (*batch, num_views, height, width, num_colors)):
             backdrop = backdrop[..., None, None, :]
-        views = (*batch, num_views)
-        color = summed.color.reshape(*views, height, width, num_colors)
-        alpha = summed.alpha.reshape(*views, height, width, 1)
-        depth = summed.depth.reshape(*views, height, width, 1) / alpha.clamp_min(MIN_DEPTH_WEIGHT)
-        color = color + (1 - alpha) * backdrop
+        pixels = backdrop.shape[-3:]  # [H, W, D] or [1, 1, D]
+        backdrop = backdrop.expand(*batch, num_views, *pixels).reshape(num_scenes, num_views, *pixels)
+        if num_scenes == 0 or num_splats == 0 or num_views == 0 or height == 0 or width == 0:
+            drawn = _draw_nothing(scenes, num_views, height, width, backdrop, wants_gradients)
+        else:
+            drawn = _BACKENDS[name](scenes, world_to_cam, K, height, width, backdrop, wants_gradients)
+    views = (*batch, num_views)
+    color, alpha, depth, normal = (image.reshape(*views, height, width, image.shape[-1]) for image in drawn.images)
     return RenderedViews(
         color=color,
         alpha=alpha,
         depth=depth,
-        normal=summed.normal.reshape(*views, height, width, 3),
+        normal=normal,
         get_contribution=lambda: drawn.get_contribution().reshape(*views, num_splats),
         get_positional_gradients=lambda: _reshape(drawn.get_positional_gradients(), (*views, num_splats, 2)),
     )
@@ -114,56 +111,61 @@ def _hide_non_finite(scenes: Splats) -> Splats:
 
 
 class Drawn(NamedTuple):
-    """One backend's answer for scenes [B, G, ...]: `RenderedViews` before background and division."""
+    """One backend's answer for scenes [B, G, ...]. images: color, alpha, depth, normal, [B, V, H, W, ...] each."""
 
-    summed: SummedViews
+    images: Images
     get_contribution: Callable[[], Tensor]
     get_positional_gradients: Callable[[], Tensor | None]
 
 
-def _with_screen_offsets(
-    rasterize: Callable[..., tuple[SummedViews, Tensor]],
-) -> Callable[[Splats, Tensor, Tensor, int, int, bool], Drawn]:
-    """A backend that takes zero offsets of every splat on the image, whose `.grad` are the positional gradients."""
+def _draw_with_reference(
+    scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, backdrop: Tensor, wants_gradients: bool
+) -> Drawn:
+    offsets = _screen_offsets(scenes, K.shape[1], wants_gradients)
+    summed, contribution = splat_reference.rasterize(scenes, world_to_cam, K, height, width, offsets)
+    return Drawn(summed.over(backdrop), lambda: contribution, lambda: offsets.grad)
 
-    def draw(scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, wants_gradients: bool) -> Drawn:
-        shape = (*K.shape[:2], scenes.means.shape[1], 2)
-        offsets = torch.zeros(
-            shape, dtype=scenes.means.dtype, device=scenes.means.device, requires_grad=wants_gradients
-        )
-        summed, contribution = rasterize(scenes, world_to_cam, K, height, width, offsets)
-        return Drawn(summed, lambda: contribution, lambda: offsets.grad)
 
-    return draw
+def _draw_on_cpu(
+    scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, backdrop: Tensor, wants_gradients: bool
+) -> Drawn:
+    offsets = _screen_offsets(scenes, K.shape[1], wants_gradients)
+    images, contribution = splat_cpu.rasterize(scenes, world_to_cam, K, height, width, backdrop, offsets)
+    return Drawn(images, lambda: contribution, lambda: offsets.grad)
 
 
 def _draw_with_gsplat(
-    scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, wants_gradients: bool
+    scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, backdrop: Tensor, wants_gradients: bool
 ) -> Drawn:
     from sheap.render import splat_gsplat  # imported on use: its own import is slow, and needless without CUDA
 
-    return Drawn(*splat_gsplat.rasterize(scenes, world_to_cam, K, height, width, wants_gradients))
+    summed, *getters = splat_gsplat.rasterize(scenes, world_to_cam, K, height, width, wants_gradients)
+    return Drawn(summed.over(backdrop), *getters)
 
 
-_BACKENDS: dict[str, Callable[[Splats, Tensor, Tensor, int, int, bool], Drawn]] = {
-    "reference": _with_screen_offsets(splat_reference.rasterize),
-    "cpu": _with_screen_offsets(splat_cpu.rasterize),
+_BACKENDS: dict[str, Callable[..., Drawn]] = {
+    "reference": _draw_with_reference,
+    "cpu": _draw_on_cpu,
     "gsplat": _draw_with_gsplat,
 }
 
 
-def _nothing(scenes: Splats, num_views: int, height: int, width: int, wants_gradients: bool) -> Drawn:
+def _draw_nothing(scenes: Splats, num_views: int, height: int, width: int, backdrop: Tensor, wants_gradients: bool) -> Drawn:
     """Images without splats, joined to the inputs so that a backward pass finds (empty) gradients."""
     num_scenes, num_splats, num_colors = scenes.colors.shape
     none = sum(getattr(scenes, field.name).sum() * 0 for field in fields(scenes))
     zeros = scenes.means.new_zeros(num_scenes, num_views, height, width, num_colors + 5) + none
-    color, alpha, depth, normal = zeros.split([num_colors, 1, 1, 3], -1)
-    empty = scenes.means.new_zeros(num_scenes, num_views, num_splats, 2)
-    return Drawn(
-        SummedViews(color, alpha, depth, normal),
-        lambda: empty[..., 0],
-        lambda: empty if wants_gradients else None,
-    )
+    summed = SummedViews(*zeros.split([num_colors, 1, 1, 3], -1))
+    contribution = scenes.means.new_zeros(num_scenes, num_views, num_splats)
+    offsets = _screen_offsets(scenes, num_views, wants_gradients)
+    gradients = offsets.detach() if wants_gradients else None
+    return Drawn(summed.over(backdrop), lambda: contribution, lambda: gradients)
+
+
+def _screen_offsets(scenes: Splats, num_views: int, wants_gradients: bool) -> Tensor:
+    """Zero offsets [B, V, G, 2] of every splat on the image, whose `.grad` are the positional gradients."""
+    num_scenes, num_splats = scenes.opacities.shape
+    return scenes.means.new_zeros(num_scenes, num_views, num_splats, 2).requires_grad_(wants_gradients)
 
 
 def _choose(backend: Backend, device: torch.device) -> str:

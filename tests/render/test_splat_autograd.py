@@ -46,3 +46,30 @@ def test_second_derivatives_are_refused_not_wrong():
     (gradient,) = torch.autograd.grad(value, fresh.means, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+def test_changing_an_image_that_backward_reads_is_an_error():
+    """Depth and alpha are kept for the backward pass: multiplied in place, they would give wrong gradients."""
+    splats, cameras, background = nasty_scene("cloud", seed=18)
+    for name in ("alpha", "depth"):
+        views = rasterize_splats(leaves(splats), cameras, background=background, backend="cpu")
+        value = views.color.sum()
+        with torch.no_grad():
+            getattr(views, name).mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            value.backward()
+
+
+def test_background_has_its_gradient_and_splats_theirs_without_it(backend: str):
+    splats, cameras, _ = nasty_scene("cloud", seed=19, batch=2, num_views=2)
+    gradients = []
+    for wants in (True, False):
+        fresh = leaves(splats)
+        background = torch.rand(2, 3, generator=torch.Generator().manual_seed(0)).requires_grad_(wants)
+        views = rasterize_splats(fresh, cameras, background=background, backend=backend)
+        loss(views).backward()
+        gradients.append(fresh.means.grad)
+        if wants:
+            wanted = (2 * views.color * (1 - views.alpha)).sum((0, -2, -3)).detach()  # of the loss's squared colour
+            assert torch.allclose(background.grad, wanted, rtol=1e-4)
+    assert torch.equal(*gradients)
