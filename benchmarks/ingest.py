@@ -24,9 +24,10 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.corpus import VIDEO_SUFFIXES, find_carphone
+from pipeline.corpus import find_carphone
 from pipeline.ingest import IngestParams, VideoTask, start_worker
 from pipeline.stage import load_params
+from pipeline.video_suffixes import VIDEO_SUFFIXES
 from pipeline.worker_pool import run_tasks
 from sheap.data.manifest import file_sha256
 from sheap.video.decoding import VideoReader

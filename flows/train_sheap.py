@@ -22,8 +22,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.params_file import set_params
-from pipeline.corpus import VIDEO_SUFFIXES
 from pipeline.stage import STATE_DIR, StageError, StageParams, load_params
+from pipeline.video_suffixes import VIDEO_SUFFIXES
 
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2

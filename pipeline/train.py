@@ -34,7 +34,10 @@ SHARDS_DIR = Path("data/shards")
 MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
 
-CODE_PARTS = ("bundle.py", "data", "geometry", "head", "losses", "networks", "render", "training", "video/crops.py")
+CODE_PARTS = (
+    "bundle.py", "data", "geometry", "head", "losses", "networks", "render", "training", "video/crops.py",
+    "video/face_models.py",
+)  # fmt: skip
 """What of `sheap` decides a training run's result."""
 
 log = logging.getLogger("train")
@@ -63,9 +66,11 @@ class WorkerParams(StageParams):
 
 
 class WeightFiles(StageParams):
-    """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch)."""
+    """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch;
+    head_model and face_landmarks: the ones that come with the installation)."""
 
     head_model: Path | None
+    face_landmarks: Path | None
     encoder: Path | None
     dinov2: Path | None
     lpips_backbone: Path | None

@@ -22,6 +22,7 @@ from sheap.head import HeadModel
 from sheap.losses.lpips import Lpips
 from sheap.networks.dinov2 import Dinov2Features
 from sheap.networks.encoder_weights import load_encoder_weights
+from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
 from sheap.training.landmark_head import landmark_head
 from sheap.training.loop import Worker, run_training
@@ -29,6 +30,7 @@ from sheap.training.panels import draw_panel
 from sheap.training.state import TrainingState
 from sheap.training.step import Models
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
 CHECKPOINT_NAME = "state.pt"
 
@@ -92,6 +94,9 @@ def build_models(params: TrainParams, device: torch.device) -> Models:
         image_feature_size=None if dinov2 is None else dinov2.size,
         illumination_prior=files.illumination_prior,
     )
+    if config.encoder.face_points:
+        face_mesh = read_bundle_member(find_bundle(files.face_landmarks), LANDMARKS_MEMBER)
+        load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
     if files.encoder is not None:
         load_encoder_weights(network.encoder, files.encoder)
     return Models(

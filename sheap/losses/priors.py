@@ -10,6 +10,14 @@ def shape_prior(shape: Tensor) -> Tensor:
     return shape.square().mean()
 
 
+def population_prior(shape: Tensor) -> Tensor:
+    """Mean square of the batch's mean coefficients [B, S]: the mean of many people is the mean head. Scalar.
+
+    Without it, what a landmark detector or a fixed camera gets wrong on everybody ends up as everybody's shape.
+    """
+    return shape.mean(0).square().mean()
+
+
 def expression_prior(expression: Tensor) -> Tensor:
     """Mean squared unit-variance coefficient [..., E]. Scalar."""
     return expression.square().mean()

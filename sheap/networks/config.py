@@ -22,6 +22,9 @@ class EncoderConfig(_Config):
     """`patches`: one linear map per patch, as published. `convolutional`: learns far faster from scratch."""
     stem_width: int = Field(gt=0)
     """Channels after the convolutional stem's first halving; they double at each further one."""
+    face_points: bool = False
+    """Tells the tokens where a frozen, pretrained face-landmark network sees the face's points (sheap/networks/face_points.py):
+    what FaRL's weights are to the published encoder, for one that learns from scratch."""
     hidden_size: int = Field(gt=0)
     num_layers: int = Field(ge=0)
     num_heads: int = Field(gt=0)
@@ -90,7 +93,7 @@ PRESETS: dict[str, NetworkConfig] = {
     ),
     "small": NetworkConfig(
         encoder=EncoderConfig(
-            image_size=128, patch_size=16, stem="convolutional", stem_width=32,
+            image_size=128, patch_size=16, stem="convolutional", stem_width=32, face_points=True,
             hidden_size=256, num_layers=6, num_heads=4, mlp_size=768, head_size=256,
         ),
         regressor=RegressorConfig(
@@ -102,7 +105,7 @@ PRESETS: dict[str, NetworkConfig] = {
     ),
     "tiny": NetworkConfig(
         encoder=EncoderConfig(
-            image_size=112, patch_size=16, stem="convolutional", stem_width=16,
+            image_size=112, patch_size=16, stem="convolutional", stem_width=16, face_points=True,
             hidden_size=128, num_layers=2, num_heads=4, mlp_size=256, head_size=128,
         ),
         regressor=RegressorConfig(

@@ -8,6 +8,7 @@ from transformers import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from sheap.networks.config import EncoderConfig
+from sheap.networks.face_points import FacePoints
 
 TOKEN_NAMES = ("shape", "expression", "pose", "lighting", "features")
 """The five tokens, in the order in which they are appended."""
@@ -24,9 +25,11 @@ class TokenEncoder(nn.Module):
     after it, without position. With the `patches` stem and the published sizes this is CLIP's ViT-B/16 and its
     parameter names are kept apart from the rest (`patch_embedding`, `class_embedding`, `position_embedding`,
     `pre_norm`, `layers`), so that `encoder_weights` can fill them.
+
+    mean_points: [478, 3] metres, the mean head's landmarks; needed where the configuration has `face_points`.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, mean_points: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
         grid = config.image_size // config.patch_size
@@ -36,8 +39,12 @@ class TokenEncoder(nn.Module):
             )
         else:
             self.patch_embedding = ConvolutionalStem(config.patch_size, config.stem_width, config.hidden_size)
-            # Where things lie, handed to the tokens at once: reading it off by attention takes far longer to learn.
-            self.summary = nn.Linear(grid * grid * config.hidden_size, config.hidden_size)
+        if config.face_points:
+            if mean_points is None:
+                raise ValueError("encoder.face_points: needs a head model with MediaPipe landmarks")
+            self.face_points = FacePoints(mean_points)
+            # Handed to the tokens at once: reading places off the patches by attention takes far longer to learn.
+            self.places = nn.Linear(FacePoints.num_features, config.hidden_size)
         self.class_embedding = nn.Parameter(torch.randn(config.hidden_size) * 0.02)
         self.position_embedding = nn.Parameter(torch.randn(1 + grid * grid, config.hidden_size) * 0.02)
         self.tokens = nn.Parameter(torch.randn(len(TOKEN_NAMES), config.hidden_size) * 0.02)
@@ -68,8 +75,8 @@ class TokenEncoder(nn.Module):
         known = torch.cat([self.class_embedding.expand(batch, 1, -1).to(patches.dtype), patches], 1)
         known = self.pre_norm(known + self.position_embedding)
         tokens = self.tokens.expand(batch, -1, -1).to(known.dtype)
-        if self.config.stem == "convolutional":
-            tokens = tokens + self.summary(known[:, 1:].flatten(1))[:, None]
+        if self.config.face_points:
+            tokens = tokens + self.places(self.face_points(images))[:, None]
         sequence = torch.cat([known, tokens], 1)
         return self.layers(inputs_embeds=sequence).last_hidden_state[:, -len(TOKEN_NAMES) :]
 

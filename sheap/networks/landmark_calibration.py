@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sheap.geometry.face_frames import face_frames
 
-OFFSET_UNIT = 0.01
+OFFSET_UNIT = 0.03
 """Metres per unit of the learnt offsets."""
 NUM_TURN_TERMS = 9
 """A turn (x, y, z), its squares, and its products xy, yz, zx."""

@@ -23,8 +23,9 @@ from sheap.render.types import Splats
 
 ROTATION_UNIT = 0.5
 TRANSLATION_UNIT = 0.1
-COEFFICIENT_UNIT = 0.3
-"""Radians, metres and coefficients (shape, expression, eyelids) per unit that a head puts out. Adam moves all outputs alike,
+SHAPE_UNIT = 1.0
+EXPRESSION_UNIT = 0.3
+"""Radians, metres and coefficients (EXPRESSION_UNIT: eyelids too) per unit that a head puts out. Adam moves all outputs alike,
 so the units set the pace: pose must be found before shape and expression mean anything."""
 
 
@@ -66,7 +67,8 @@ class SheapNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.head = head
-        self.encoder = TokenEncoder(config.encoder)
+        mean_points = None if head.landmark_faces is None else head.landmarks(head.template)
+        self.encoder = TokenEncoder(config.encoder, mean_points)
         start = torch.zeros(3) if start_translation is None else start_translation.detach().float().cpu()
         grid, channels = config.regressor.feature_grid, config.regressor.feature_channels
         starts = {"pose": torch.cat([torch.zeros(15), start / TRANSLATION_UNIT])}
@@ -96,12 +98,12 @@ class SheapNetwork(nn.Module):
         """Images [B, 3, H, W] in [0, 1], of the configured side -> codes in float32."""
         tokens = self.encoder(images)
         out = {name: self.heads[name](tokens[:, k]).float() for k, name in enumerate(TOKEN_NAMES)}
-        expression, eyelids = (out["expression"] * COEFFICIENT_UNIT).split([self.head.num_expression, 2], dim=1)
+        expression, eyelids = (out["expression"] * EXPRESSION_UNIT).split([self.head.num_expression, 2], dim=1)
         rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
         root, neck, jaw, eye_left, eye_right = rotvecs.unbind(1)
         grid = self.config.regressor.feature_grid
         return HeadCodes(
-            shape=out["shape"] * COEFFICIENT_UNIT,
+            shape=out["shape"] * SHAPE_UNIT,
             expression=expression,
             eyelids=eyelids,
             root_rotvec=root,

@@ -22,6 +22,7 @@ class LossWeights(_Config):
     depth: float = Field(2.0, ge=0)
     alpha: float = Field(0.5, ge=0)
     shape_prior: float = Field(1.0, ge=0)
+    population_prior: float = Field(2.0, ge=0)
     expression_prior: float = Field(1.0, ge=0)
     pose_prior: float = Field(0.1, ge=0)
     eyelid_prior: float = Field(0.01, ge=0)
@@ -77,7 +78,7 @@ class TrainingConfig(_Config):
     landmark_phase: PhaseConfig
     rendered_phase: PhaseConfig
     both_ways: bool
-    """Landmarks of all four pairings of two frames' identity and motion, not the one of source and target alone."""
+    """Landmarks of the target's identity moved as the source too: twice the evidence for one pass of the encoder."""
     free_offset: float = Field(ge=0)
     """Face extents a Gaussian may stand off its face unpunished."""
     largest_scale: float = Field(gt=0)

@@ -16,7 +16,7 @@ from sheap.losses.gaussian_regularisers import offset_regulariser, opacity_regul
 from sheap.losses.geometry_consistency import depth_consistency, normal_consistency
 from sheap.losses.landmarks import landmark_loss, visibility_weights
 from sheap.losses.photometric import photometric_loss
-from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, pose_prior, shape_prior
+from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, population_prior, pose_prior, shape_prior
 from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
 from sheap.networks.sheap_network import GaussianHead, SheapNetwork
@@ -50,7 +50,7 @@ class StepResult:
 
 def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered_pairs: int) -> StepResult:
     """Terms and loss of B pairs, of which the first `rendered_pairs` are rendered. Pure: no update, no drawing, no I/O."""
-    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2)
+    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2).contiguous()
     source, target = models.network.encode(images).split([len(pairs.source), len(pairs.target)])
     terms = landmark_terms(models, source, target, pairs, config.both_ways) | prior_terms(source, target)
     gaussians = views = None
@@ -65,10 +65,10 @@ def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered
 def landmark_terms(
     models: Models, source: HeadCodes, target: HeadCodes, pairs: Pairs, both_ways: bool
 ) -> dict[str, Tensor]:
-    """Landmarks of the source's identity moved as the target; `both_ways` adds the other three pairings."""
+    """Landmarks of the source's identity moved as the target; `both_ways` adds the target's identity moved as the source."""
     cases: list[tuple[HeadCodes, Frames]] = [(reenact(source, target), pairs.target)]
     if both_ways:
-        cases += [(reenact(target, source), pairs.source), (source, pairs.source), (target, pairs.target)]
+        cases.append((reenact(target, source), pairs.source))
     head, calibration = models.landmark_head, models.network.landmark_calibration
     params = HeadCodes.concatenate([codes for codes, _ in cases]).head_params()
     vertices = head(params).vertices
@@ -88,6 +88,7 @@ def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:
     eyes = torch.cat([both.eye_left_rotvec, both.eye_right_rotvec])
     return {
         "shape_prior": shape_prior(both.shape),
+        "population_prior": population_prior(both.shape),
         "expression_prior": expression_prior(both.expression),
         "eyelid_prior": eyelid_prior(both.eyelids),
         "pose_prior": pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),

@@ -13,7 +13,7 @@ TRIANGLE = torch.tensor([[0.0, 0.0, 0.0], [0.04, 0.0, 0.0], [0.0, 0.02, 0.0]])
 ONE_FACE = torch.tensor([[0, 1, 2]])
 
 
-def frames_of(vertices: torch.Tensor, uv: torch.Tensor):  # noqa: ANN201
+def frames_of(vertices: torch.Tensor, uv: torch.Tensor):
     return face_frames(vertices, ONE_FACE, uv_tangent_weights(uv, ONE_FACE))
 
 

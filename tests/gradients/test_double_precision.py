@@ -24,7 +24,7 @@ def test_rigging_to_the_mesh_and_to_every_attribute() -> None:
     parents = torch.tensor([0, 1, 1, 2])
     barycentrics = torch.softmax(randn(4, 3, seed=6).detach(), -1)
 
-    def rig(vertices, offsets, scales, quats):  # noqa: ANN001, ANN202
+    def rig(vertices, offsets, scales, quats):
         frames = face_frames(vertices, faces, weights).select(parents)
         rigged = rig_gaussians(frames, barycentrics, offsets, scales, quats)
         # A quaternion's sign is arbitrary: compare what it does.
@@ -41,7 +41,7 @@ def test_shading_to_albedo_normals_and_light() -> None:
     lit[:, 0] = 30.0  # bright enough everywhere: the clamp at black has no gradient to check
     lit.requires_grad_()
 
-    def shaded(albedos, directions, light):  # noqa: ANN001, ANN202
+    def shaded(albedos, directions, light):
         return shade(albedos, torch.nn.functional.normalize(directions, dim=-1), light)
 
     assert gradcheck(shaded, (albedos, directions, lit), atol=1e-6, rtol=1e-4)

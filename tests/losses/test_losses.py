@@ -16,7 +16,7 @@ from sheap.losses.geometry_consistency import depth_consistency, normal_consiste
 from sheap.losses.landmarks import HIDDEN_WEIGHT, landmark_loss, visibility_weights
 from sheap.losses.lpips import Lpips
 from sheap.losses.photometric import photometric_loss
-from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, pose_prior, shape_prior
+from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, population_prior, pose_prior, shape_prior
 from sheap.losses.ssim import ssim_loss
 
 
@@ -156,7 +156,7 @@ def test_offset_regulariser_has_a_gradient_at_zero() -> None:
 
 
 @pytest.fixture(scope="module")
-def lpips_files(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def lpips_files(tmp_path_factory: pytest.TempPathFactory):
     """VGG-16 and linear weights with the published names and shapes, thin in value."""
     folder = tmp_path_factory.mktemp("lpips")
     generator = torch.Generator().manual_seed(0)
@@ -175,7 +175,7 @@ def lpips_files(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
     return folder, backbone, linear
 
 
-def test_lpips_against_its_definition(lpips_files) -> None:  # noqa: ANN001
+def test_lpips_against_its_definition(lpips_files) -> None:
     folder, backbone, linear = lpips_files
     x, y = rand(1, 32, 32, 3), rand(1, 32, 32, 3, seed=1)
 
@@ -207,7 +207,7 @@ def test_lpips_against_its_definition(lpips_files) -> None:  # noqa: ANN001
     assert not any(p.requires_grad for p in lpips.parameters())
 
 
-def test_lpips_names_the_file_and_tensor_that_is_missing(lpips_files, tmp_path) -> None:  # noqa: ANN001
+def test_lpips_names_the_file_and_tensor_that_is_missing(lpips_files, tmp_path) -> None:
     folder, backbone, _ = lpips_files
     cut = tmp_path / "cut.safetensors"
     save_file({k: v for k, v in backbone.items() if k != "features.10.bias"}, cut)
@@ -215,3 +215,9 @@ def test_lpips_names_the_file_and_tensor_that_is_missing(lpips_files, tmp_path) 
         Lpips(cut, folder / "vgg.pth")
     with pytest.raises(FileNotFoundError, match="absent.pth"):
         Lpips(cut, tmp_path / "absent.pth")
+
+
+def test_population_prior_asks_for_a_mean_head_on_average_alone() -> None:
+    shape = torch.randn(6, 5)
+    assert float(population_prior(torch.cat([shape, -shape]))) == pytest.approx(0, abs=1e-12)
+    assert float(population_prior(torch.ones(6, 5))) == pytest.approx(1)

@@ -16,16 +16,19 @@ PATCHES = EncoderConfig(
     hidden_size=24, num_layers=2, num_heads=3, mlp_size=48, head_size=16,
 )  # fmt: skip
 CONVOLUTIONAL = PATCHES.model_copy(update={"stem": "convolutional", "stem_width": 8})
+WITH_POINTS = CONVOLUTIONAL.model_copy(update={"face_points": True})
 
 
-@pytest.mark.parametrize("config", [PATCHES, CONVOLUTIONAL], ids=["patches", "convolutional"])
+@pytest.mark.parametrize("config", [PATCHES, CONVOLUTIONAL, WITH_POINTS], ids=["patches", "convolutional", "points"])
 def test_five_tokens_come_out_and_every_part_learns(config: EncoderConfig) -> None:
     torch.manual_seed(0)
-    encoder = TokenEncoder(config)
+    encoder = TokenEncoder(config, torch.randn(478, 3))
     tokens = encoder(torch.rand(2, 3, 32, 32))
     assert tokens.shape == (2, len(TOKEN_NAMES), 24)
     tokens.square().sum().backward()
-    unmoved = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    learning = [(name, p) for name, p in encoder.named_parameters() if "face_mesh" not in name]
+    assert not any(p.requires_grad for name, p in encoder.named_parameters() if "face_mesh" in name)
+    unmoved = [name for name, p in learning if p.grad is None or not p.grad.abs().max() > 0]
     # A constant added to every key changes no attention.
     assert [name for name in unmoved if "k_proj.bias" not in name] == []
 
@@ -36,6 +39,11 @@ def test_tokens_depend_on_the_image_and_differ_from_one_another() -> None:
     first, second = encoder(torch.rand(2, 3, 32, 32))
     assert (first - second).abs().max() > 1e-4
     assert (first[0] - first[1]).abs().max() > 1e-3
+
+
+def test_points_need_a_head_model_with_landmarks() -> None:
+    with pytest.raises(ValueError, match="face_points: needs a head model with MediaPipe landmarks"):
+        TokenEncoder(WITH_POINTS)
 
 
 def test_an_image_of_another_size_is_refused() -> None:
@@ -104,7 +112,7 @@ def to_openai_layout(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("layout", ["transformers", "farl"])
-def test_loaded_weights_compute_what_clip_computes(clip: CLIPVisionModel, layout: str, tmp_path) -> None:  # noqa: ANN001
+def test_loaded_weights_compute_what_clip_computes(clip: CLIPVisionModel, layout: str, tmp_path) -> None:
     state = clip.state_dict()
     if layout == "transformers":
         path = tmp_path / "clip.safetensors"
@@ -124,7 +132,7 @@ def test_loaded_weights_compute_what_clip_computes(clip: CLIPVisionModel, layout
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_files_that_are_no_encoder_are_refused_by_name(clip: CLIPVisionModel, tmp_path) -> None:  # noqa: ANN001
+def test_files_that_are_no_encoder_are_refused_by_name(clip: CLIPVisionModel, tmp_path) -> None:
     state = {name: value.contiguous() for name, value in clip.state_dict().items()}
     missing = tmp_path / "missing.safetensors"
     save_file({k: v for k, v in state.items() if "layers.1.mlp.fc2.weight" not in k}, missing)

@@ -54,7 +54,7 @@ def test_environments_are_light_on_a_sphere() -> None:
     assert radiance.min() >= 0 and np.isfinite(radiance).all()
 
 
-def test_another_prior_replaces_ours(tmp_path) -> None:  # noqa: ANN001
+def test_another_prior_replaces_ours(tmp_path) -> None:
     path = tmp_path / "mine.safetensors"
     save_illumination_prior(fit_illumination_prior(60, seed=2), path, {"made_by": "test"})
     assert IlluminationPrior(4, path)(torch.zeros(2, 4)).shape == (2, 9, 3)

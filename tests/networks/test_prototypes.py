@@ -24,7 +24,7 @@ def made(num_faces: int = 10, per_face: int = 2, seed: int = 0) -> Prototypes:
     return prototypes
 
 
-def plan(prototypes: Prototypes, count: int, seed: int = 0):  # noqa: ANN201
+def plan(prototypes: Prototypes, count: int, seed: int = 0):
     return plan_densification(prototypes, count, noise_scale=0.1, generator=torch.Generator().manual_seed(seed))
 
 

@@ -311,8 +311,8 @@ def test_projected_landmarks_of_the_start_lie_in_the_crop(head: HeadModel) -> No
     codes = models.network.encode(torch.rand(1, 3, SIZE, SIZE))
     pixels, _ = project(head.landmarks(head(codes.head_params()).vertices), models.cameras)
     x, y = pixels.detach()[0, 0].unbind(-1)
-    assert 0.15 * SIZE < float(x.min()) and float(x.max()) < 0.85 * SIZE
-    assert 0.25 * SIZE < float(y.min()) and float(y.max()) < SIZE, "crops keep the chin just inside"
+    assert float(x.min()) > 0.15 * SIZE and float(x.max()) < 0.85 * SIZE
+    assert float(y.min()) > 0.25 * SIZE and float(y.max()) < SIZE, "crops keep the chin just inside"
 
 
 def test_the_average_trails_and_its_buffers_follow(head: HeadModel) -> None:
