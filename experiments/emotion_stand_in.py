@@ -46,9 +46,7 @@ PROTOTYPES: dict[str, Prototype] = {
     # 6 + 12 + 25
     "happy": Prototype({"cheekSquint*": 0.7, "mouthSmile*": 0.9, "mouthUpperUp*": 0.3, "jawOpen": 0.1}, (0.85, 0.45)),
     # 1 + 4 + 15 + 17
-    "sad": Prototype(
-        {"browInnerUp": 0.8, "browDown*": 0.3, "mouthFrown*": 0.8, "mouthShrugLower": 0.4}, (-0.75, -0.35)
-    ),
+    "sad": Prototype({"browInnerUp": 0.8, "browDown*": 0.3, "mouthFrown*": 0.8, "mouthShrugLower": 0.4}, (-0.75, -0.35)),
     # 1 + 2 + 5 + 26
     "surprise": Prototype({"browInnerUp": 0.8, "browOuterUp*": 0.9, "eyeWide*": 0.8, "jawOpen": 0.6}, (0.15, 0.8)),
     # 1 + 2 + 4 + 5 + 20 + 25
@@ -56,9 +54,7 @@ PROTOTYPES: dict[str, Prototype] = {
         {"browInnerUp": 0.9, "browOuterUp*": 0.3, "eyeWide*": 0.9, "mouthStretch*": 0.8, "jawOpen": 0.2}, (-0.6, 0.75)
     ),
     # 9 + 10 + 15 + 17
-    "disgust": Prototype(
-        {"noseSneer*": 0.9, "mouthUpperUp*": 0.6, "mouthFrown*": 0.3, "mouthShrugLower": 0.3}, (-0.7, 0.35)
-    ),
+    "disgust": Prototype({"noseSneer*": 0.9, "mouthUpperUp*": 0.6, "mouthFrown*": 0.3, "mouthShrugLower": 0.3}, (-0.7, 0.35)),
     # 4 + 7 + 23 + 24
     "anger": Prototype({"browDown*": 1.0, "eyeSquint*": 0.6, "mouthPress*": 0.6, "mouthRollLower": 0.4}, (-0.55, 0.7)),
     # 12 + 14 on one side
@@ -132,8 +128,7 @@ def main() -> int:
     people = [("train", k) for k in range(arguments.train_people)] + [("val", k) for k in range(arguments.val_people)]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         futures = [
-            pool.submit(render_person, arguments.out, split, number, arguments.photos, arguments.seed)
-            for split, number in people
+            pool.submit(render_person, arguments.out, split, number, arguments.photos, arguments.seed) for split, number in people
         ]
         count = sum(future.result() for future in futures)
     print(f"{arguments.out}: {count} photos of {len(people)} rendered people")

@@ -102,16 +102,12 @@ def measure_subject(root: Path, subject: Subject, predictions: dict[str, Floats]
             "true": float(true_vertex_errors(vertices, subject.truth, region).mean()),
             "NoW": float(_now(scan, vertices, faces, seven).distances.mean()),
             "landmarks + closest": float(placed.query(points).distances.mean()),
-            "non-rigid, 7": float(
-                nonrigid_errors(tree, scan.landmarks, vertices, faces, seven, scan.landmarks, face).mean()
-            ),
+            "non-rigid, 7": float(nonrigid_errors(tree, scan.landmarks, vertices, faces, seven, scan.landmarks, face).mean()),
             "non-rigid, 51": float(nonrigid_errors(tree, picked, vertices, faces, dense, scan.landmarks, face).mean()),
             "spline, 7": float(
                 nonrigid_errors(tree, scan.landmarks, vertices, faces, seven, scan.landmarks, face, "spline").mean()
             ),
-            "spline, 51": float(
-                nonrigid_errors(tree, picked, vertices, faces, dense, scan.landmarks, face, "spline").mean()
-            ),
+            "spline, 51": float(nonrigid_errors(tree, picked, vertices, faces, dense, scan.landmarks, face, "spline").mean()),
         }
     return found
 
@@ -139,8 +135,7 @@ def mean_errors(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str,
     """Means over subjects, by predictor and estimator, in the order of the true error."""
     names, estimators = found[0], next(iter(found[0].values()))
     table = {
-        name: {estimator: float(np.mean([one[name][estimator] for one in found])) for estimator in estimators}
-        for name in names
+        name: {estimator: float(np.mean([one[name][estimator] for one in found])) for estimator in estimators} for name in names
     }
     return dict(sorted(table.items(), key=lambda item: item[1]["true"]))
 
@@ -213,7 +208,7 @@ def rank(arguments: argparse.Namespace) -> int:
     names = dataset.subjects[: arguments.subjects]
     subjects = [Subject(name, shapes[name], neutral_mm(shapes[name]), seed) for seed, name in enumerate(names)]
     predictions = {subject.name: {name: make(subject) for name, make in PREDICTORS.items()} for subject in subjects}
-    for label, predictor in _predictors(arguments):
+    for label, predictor in predictors(arguments):
         learnt = model_shapes(dataset, names, predictor, arguments.photos)
         for subject in subjects:
             predictions[subject.name][label] = neutral_mm(learnt[subject.name])
@@ -237,7 +232,7 @@ def _measure(
         return list(pool.map(measure_subject, *zip(*jobs, strict=True)))
 
 
-def _predictors(arguments: argparse.Namespace) -> Iterator[tuple[str, Predictor]]:
+def predictors(arguments: argparse.Namespace) -> Iterator[tuple[str, Predictor]]:
     """Every model and checkpoint that is named, with its label."""
     for folder in arguments.model:
         yield f"model {folder}", SheapPredictor.load(folder)

@@ -36,9 +36,7 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
     assert report["num_missing_files"] == 1
 
 
-def test_now_measures_one_challenge_and_the_metrical_variant(
-    benchmark: Path, predictions: Path, tmp_path: Path
-) -> None:
+def test_now_measures_one_challenge_and_the_metrical_variant(benchmark: Path, predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     common = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--out", out)
     result = sheap(*common, "--challenge", "selfie", "--metrical-unit", "mm")
@@ -54,9 +52,7 @@ def test_expressions_are_told_by_region(scan, tmp_path: Path, prediction) -> Non
     # Listed, but neither scanned nor predicted: it is named before its scan is missed.
     writer.add(ExpressionImage("ann", "shout", "1.jpg"), np.zeros((8, 8, 3), np.uint8), scan.vertices, scan.landmarks)
 
-    write_prediction(
-        tmp_path / "ours", image, TriangleMesh(prediction.vertices, prediction.faces), prediction.landmarks
-    )
+    write_prediction(tmp_path / "ours", image, TriangleMesh(prediction.vertices, prediction.faces), prediction.landmarks)
     command = ("evaluate", "expressions", "--dataset", tmp_path / "faces", "--predictions", tmp_path / "ours")
     result = sheap(*command, "--out", tmp_path / "figures.json")
     assert result.exit_code == 0, result.output

@@ -81,9 +81,7 @@ def test_tables_are_read_with_their_boxes(tmp_path: Path) -> None:
     (tmp_path / "Manually_Annotated_Images/12/a.jpg").write_bytes(b"")
     rows = "12/a.jpg,10,20,30,40,1;2,6,-0.5,0.8\n12/gone.jpg,0,0,0,0,,8,-2,-2\n"
     (tmp_path / "validation.csv").write_text(HEADER + rows)
-    expected = EmotionPicture(
-        tmp_path / "Manually_Annotated_Images/12/a.jpg", 6, -0.5, 0.8, FaceBox(10.0, 20.0, 40.0, 60.0)
-    )
+    expected = EmotionPicture(tmp_path / "Manually_Annotated_Images/12/a.jpg", 6, -0.5, 0.8, FaceBox(10.0, 20.0, 40.0, 60.0))
     assert read_affectnet(tmp_path, "val") == [expected]
     (tmp_path / "training.csv").write_text(HEADER + "12/none.jpg,10,20,30,40,,6,-0.5,0.8\n")
     with pytest.raises(FileNotFoundError, match=r"12/none\.jpg: missing"):

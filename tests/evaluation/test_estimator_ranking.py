@@ -12,11 +12,13 @@ import torch
 
 from experiments import estimator_ranking
 from experiments.distorted_heads import PREDICTORS, Subject, head_model, neutral_mm, noisy, scaled, slid, strayed
-from experiments.estimator_ranking import agreement, as_markdown, mean_errors, measure_subject, rank
+from experiments.estimator_ranking import agreement, as_markdown, mean_errors, measure_subject, predictors, rank
 from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
 from sheap.evaluation.now_prediction import neutral_meshes
+from sheap.networks.config import PRESETS
+from sheap.networks.sheap_network import SheapNetwork
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +105,25 @@ def test_the_program_ranks_a_folder(rendered: Path, tmp_path: Path, capsys, monk
     arguments.checkpoints = tmp_path
     with pytest.raises(ValueError, match=r"no checkpoint_\*/state\.pt"):
         rank(arguments)
+
+
+def test_checkpoints_of_a_training_run_are_predictors(tmp_path: Path) -> None:
+    network = SheapNetwork(PRESETS["tiny"], head_model(), image_feature_size=None)
+    for step in (20, 40):
+        folder = tmp_path / f"checkpoint_{step}"
+        folder.mkdir()
+        torch.save({"step": step, "average": network.state_dict()}, folder / "state.pt")
+    arguments = argparse.Namespace(model=[], checkpoints=tmp_path, preset="tiny")
+    found = list(predictors(arguments))
+    assert [label for label, _ in found] == ["trained, step 20", "trained, step 40"]
+    size = found[0][1].image_size
+    pictures = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    expected = network.eval().encode(pictures).head_params().shape
+    torch.testing.assert_close(found[0][1].predict(pictures).shape, expected, rtol=1e-4, atol=1e-5)
+    arguments.preset = "huge"
+    with pytest.raises(ValueError, match="--preset: 'huge' is unknown"):
+        list(predictors(arguments))
+    torch.save({"step": 1, "average": {"a": torch.zeros(1)}}, tmp_path / "checkpoint_20/state.pt")
+    arguments.preset = "tiny"
+    with pytest.raises(ValueError, match="do not fit the preset 'tiny'"):
+        list(predictors(arguments))

@@ -41,9 +41,7 @@ def test_sliding_along_the_surface_is_seen_where_nearest_points_see_nothing(scan
         vertices=tree.query(np.where(scan.vertices[:, :1] > 0, scan.vertices @ turn.T, scan.vertices)).points,
         landmarks=tree.query(np.where(scan.landmarks[:, :1] > 0, scan.landmarks @ turn.T, scan.landmarks)).points,
     )
-    now = evaluate_pair(
-        *(scan.vertices, scan.faces, scan.landmarks), *(slid.vertices, slid.faces, slid.landmarks)
-    ).distances
+    now = evaluate_pair(*(scan.vertices, scan.faces, scan.landmarks), *(slid.vertices, slid.faces, slid.landmarks)).distances
     assert estimate(scan, slid).mean() > 3 * now.mean()
 
 
