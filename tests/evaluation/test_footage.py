@@ -18,6 +18,7 @@ from sheap.video.crops import CropBox, landmarks_to_crop
 from sheap.video.decoding import VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
 
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FRAMES = 12
 NOISE = 0.1
 
@@ -102,3 +103,13 @@ def test_folders_without_footage_are_named(tmp_path: Path) -> None:
         footage_files(tmp_path)
     with pytest.raises(FileNotFoundError, match="absent: no such folder"):
         footage_files(tmp_path / "absent")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is absent")
+def test_real_people_are_followed_and_a_video_without_a_face_is_named(head, landmarker) -> None:
+    paths = [SHARED / "videos/driving_d20.mp4", SHARED / "videos/source_s13.mp4", SHARED / "images/source_s1.jpg"]
+    figures = measure_footage(paths, Predictor(head), landmarker, max_frames=FRAMES)
+    followed = figures["videos"]["files"]["driving_d20.mp4"]
+    assert followed["frames"] == FRAMES and 0 < followed["detected_jitter"] < 0.05
+    assert 0.02 < figures["pictures"]["files"]["source_s1.jpg"]["reprojection"] < 0.3
+    assert "a face was followed for 0 frames" in figures["unusable"]["source_s13.mp4"]
