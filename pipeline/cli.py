@@ -249,6 +249,29 @@ def ingest(
     print(json.dumps(ingest_videos(videos, out, params, ShardsParams(), facts, repack=repack), indent=1))
 
 
+@app.command("takedown")
+def takedown(
+    video: Annotated[list[str] | None, typer.Option(help="Name of a video as the corpus lists it.")] = None,
+    identity: Annotated[list[str] | None, typer.Option(help="A person: all their videos.")] = None,
+    sha256: Annotated[list[str] | None, typer.Option(help="Hash of a video.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="What 'sheap ingest --out' made (default: this project).")] = None,
+) -> None:
+    """Remove videos from corpus, clips, shards and caches; print the proof as JSON. Exit code 2: a trace is left."""
+    from pipeline.ingest_videos import IngestFolder
+    from pipeline.takedown import Places, take_down
+
+    places = Places.of_project() if folder is None else Places.of_folder(folder)
+    proof = take_down(places, videos=video or [], identities=identity or [], hashes=sha256 or [])
+    hashes = [item["sha256"] for item in proof["removed"]]
+    if folder is None:
+        print("to keep them out, name these hashes in params.yaml, corpus.excluded", file=sys.stderr)
+    else:
+        IngestFolder(folder).exclude(hashes)
+    print(json.dumps(proof, indent=1))
+    if proof["still_found_in"] or proof["shards_verify"]:
+        raise typer.Exit(2)
+
+
 @shards_app.command("verify")
 def verify(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
     """Compare every byte with the manifest: finds flipped bytes, cut tars, missing and extra files."""

@@ -248,27 +248,11 @@ def _write_output(
     """Gathers the finished videos into one folder, with the counts that the report shows."""
     if params.copy_distance is not None:
         reports = without_copies(reports, params.copy_distance)
-    kept = [report for report in reports if report.status == "kept"]
-    dropped_frames: Counter[str] = Counter()
-    for report in reports:
-        dropped_frames.update(report.dropped_frames)
+    documents = [report.to_dict() for report in reports]
     summary: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "image_size": params.image_size,
-        "mask_backend": mask_backend,
-        "videos": len(reports),
-        "videos_kept": len(kept),
-        "dropped_videos": dict(sorted(Counter(r.reason for r in reports if r.status != "kept").items())),
-        "damaged_videos": sum(report.damage is not None for report in reports),
-        "shots": sum(report.shots for report in reports),
-        "tracks": sum(report.tracks for report in reports),
-        "clips": sum(len(report.clips) for report in reports),
-        "identities": len({report.identity for report in kept}),
-        "frames_decoded": sum(report.frames_decoded for report in reports),
-        "frames_sampled": sum(report.frames_sampled for report in reports),
-        "frames_kept": sum(report.frames_kept for report in reports),
-        "dropped_frames": dict(sorted(dropped_frames.items())),
-    }
+        "schema_version": SCHEMA_VERSION, "image_size": params.image_size, "mask_backend": mask_backend,
+        **summarize(documents),
+    }  # fmt: skip
     with atomic_directory(ingest_dir) as folder:
         clips = folder / CLIPS_NAME
         clips.mkdir()
@@ -281,14 +265,36 @@ def _write_output(
                 else:
                     link_or_copy(task.work / "clips" / name, clips / name)
         write_tar(folder / DROPPED_NAME, _examples(tasks))
-        document = {"summary": summary, "videos": [report.to_dict() for report in reports]}
+        document = {"summary": summary, "videos": documents}
         (folder / INGEST_NAME).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     log.info(
         "%d of %d videos kept: %d clips, %d frames; dropped videos %s, frames %s",
-        len(kept), len(reports), summary["clips"], summary["frames_kept"],
+        summary["videos_kept"], len(reports), summary["clips"], summary["frames_kept"],
         summary["dropped_videos"] or "none", summary["dropped_frames"] or "none",
     )  # fmt: skip
     return summary
+
+
+def summarize(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """The counts over all videos' reports."""
+    kept = [report for report in reports if report["status"] == "kept"]
+    dropped_frames: Counter[str] = Counter()
+    for report in reports:
+        dropped_frames.update(report["dropped_frames"])
+    totals = {
+        name: sum(report[name] for report in reports)
+        for name in ("shots", "tracks", "frames_decoded", "frames_sampled", "frames_kept")
+    }
+    return {
+        "videos": len(reports),
+        "videos_kept": len(kept),
+        "dropped_videos": dict(sorted(Counter(r["reason"] for r in reports if r["status"] != "kept").items())),
+        "damaged_videos": sum(report["damage"] is not None for report in reports),
+        "clips": sum(len(report["clips"]) for report in reports),
+        "identities": len({report["identity"] for report in kept}),
+        **totals,
+        "dropped_frames": dict(sorted(dropped_frames.items())),
+    }
 
 
 def without_copies(reports: list[VideoReport], max_distance: float) -> list[VideoReport]:

@@ -53,6 +53,10 @@ class IngestFolder:
     def sheet(self) -> Path:
         return self.root / "contact_sheet.html"
 
+    def exclude(self, hashes: Iterable[str]) -> None:
+        """Keeps videos from coming in again."""
+        self.excluded.write_text("".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
+
     def excluded_hashes(self) -> set[str]:
         return set(self.excluded.read_text().split()) if self.excluded.exists() else set()
 
