@@ -96,9 +96,7 @@ def parity(kind: str, num_seeds: int, *, backend: str = "gsplat", device: str = 
     return Parity(kind, images, gradients, contribution, passed)
 
 
-def timing(
-    num_splats: int, size: int, batch: int, *, repeats: int = 20, backend: str = "gsplat", device: str = "cuda"
-) -> Timing:
+def timing(num_splats: int, size: int, batch: int, *, repeats: int = 20, backend: str = "gsplat", device: str = "cuda") -> Timing:
     """Milliseconds of forward and backward, the median of `repeats` after three, and the peak of GPU memory."""
     splats = head_splats(num_splats, batch=batch).to(device)
     leaves = Splats(*(getattr(splats, name).requires_grad_() for name in PARAMETERS))
@@ -129,8 +127,7 @@ def timing(
 def page(hardware: str, parities: list[Parity], timings: list[Timing]) -> str:
     """Markdown."""
     times = [
-        f"| {row.num_splats:,} | {row.size} | {row.batch} | {row.forward_ms:.2f} | {row.backward_ms:.2f} "
-        f"| {row.peak_mb:.0f} |"
+        f"| {row.num_splats:,} | {row.size} | {row.batch} | {row.forward_ms:.2f} | {row.backward_ms:.2f} | {row.peak_mb:.0f} |"
         for row in timings
     ]
     return "\n".join(

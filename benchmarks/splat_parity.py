@@ -177,9 +177,7 @@ def _settled_tile(
     return ~(close & open_before).any(0)
 
 
-def _tile_ranges_with(
-    projected: splat_reference.ProjectedSplats, more: float, height: int, width: int
-) -> tuple[Tensor, Tensor]:
+def _tile_ranges_with(projected: splat_reference.ProjectedSplats, more: float, height: int, width: int) -> tuple[Tensor, Tensor]:
     radii = torch.where(projected.radii > 0, (projected.radii + more).clamp_min(1e-6), projected.radii)
     grown = splat_reference.ProjectedSplats(**{**vars(projected), "radii": radii})
     return splat_reference.tile_ranges(grown, height, width)

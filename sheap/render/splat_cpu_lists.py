@@ -53,9 +53,7 @@ def _depth_order(boxes, features, order, keys, other_order, other_keys):
 
 
 @compiled
-def fill_tiles(
-    start, stop, boxes, features, first_slots, image_starts, width, height, tile_starts, tile_ids, tile_slots
-):
+def fill_tiles(start, stop, boxes, features, first_slots, image_starts, width, height, tile_starts, tile_ids, tile_slots):
     """Per image in [start, stop): every tile's splats, front to back, and the slot of each (splat, tile)."""
     num_splats = boxes.shape[1]
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE

@@ -114,9 +114,7 @@ def _to_world(camera, x, y, z):
 
 
 @compiled
-def project_splats(
-    start, stop, means, quats, scales, opacities, world_to_cam, K, height, width, coefficients, features, boxes
-):
+def project_splats(start, stop, means, quats, scales, opacities, world_to_cam, K, height, width, coefficients, features, boxes):
     """Splats [start, stop) of all images, image by image: coefficients, (depth, normal), and boxes of pixels.
 
     A box (left, right, top, bottom) holds every pixel at which the splat can pass MIN_ALPHA in a tile that it reaches;
@@ -138,7 +136,7 @@ def project_splats(
         m_x, m_y, m_z, center = _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K[scene, view])
         opacity = float(opacities[scene, splat])
         # Written so that a NaN anywhere fails the test.
-        if not (center[2] > NEAR_PLANE and center[2] < FAR_PLANE and opacity >= MIN_ALPHA):
+        if not (center[2] > NEAR_PLANE and center[2] < FAR_PLANE and opacity >= MIN_ALPHA and opacity < np.inf):
             continue
         curvature = _conic_dot(m_z, m_z, 1.0)
         if curvature == 0.0:
@@ -227,6 +225,7 @@ def project_splats_backward(
         g_axis_u, g_axis_v, g_normal, g_mean = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
         g_opacity = 0.0
         color_sums[:] = 0.0
+        is_drawn = False
         for view in range(num_views):
             image = scene * num_views + view
             g_offsets[image, splat, 0] = 0.0
@@ -235,6 +234,7 @@ def project_splats_backward(
             top, bottom = boxes[image, splat, 2], boxes[image, splat, 3]
             if right <= left:
                 continue
+            is_drawn = True
             num_slots = ((right - 1) // TILE - left // TILE + 1) * ((bottom - 1) // TILE - top // TILE + 1)
             first = image_starts[image] + first_slots[image, splat]
             sums[:] = 0.0
@@ -284,6 +284,13 @@ def project_splats_backward(
             for i in range(num_colors):
                 color_sums[i] += sums[NUM_RAY_GRADIENTS + 4 + i]
 
+        if not is_drawn:  # its parameters may be NaN, its gradients are not
+            g_means[scene, splat, :] = 0.0
+            g_quats[scene, splat, :] = 0.0
+            g_scales[scene, splat, :] = 0.0
+            g_opacities[scene, splat] = 0.0
+            g_colors[scene, splat, :] = 0.0
+            continue
         for i in range(3):
             g_means[scene, splat, i] = g_mean[i]
         g_scales[scene, splat, 0] = _dot(axis_u, g_axis_u)

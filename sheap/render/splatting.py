@@ -60,11 +60,9 @@ def rasterize_splats(
         own = tensor.shape[tensor.dim() - own_dims :]
         return tensor.to(dtype).expand(*batch, *own).reshape(num_scenes, *own)
 
-    scenes = _hide_non_finite(
-        Splats(
-            flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2), flat(splats.opacities, 1),
-            flat(splats.colors, 2),
-        )
+    scenes = Splats(
+        flat(splats.means, 2), flat(splats.quats_wxyz, 2), flat(splats.scales, 2), flat(splats.opacities, 1),
+        flat(splats.colors, 2),
     )  # fmt: skip
     device = splats.means.device
     world_to_cam, K = flat(cameras.world_to_cam.to(device), 3), flat(cameras.K.to(device), 3)
@@ -95,7 +93,7 @@ def rasterize_splats(
 def _hide_non_finite(scenes: Splats) -> Splats:
     """Scenes in which a splat with a non-finite mean, rotation, scale or opacity is an invisible one at the origin.
 
-    Here and not in the backends, as what comparisons make of NaN is their own: gsplat's would draw some of these.
+    For the backends that leave NaN to what comparisons make of it. The CPU kernel asks for itself.
     """
     places = {"means": scenes.means, "quats_wxyz": scenes.quats_wxyz, "scales": scenes.scales}
     # A sum is finite only if every part is: the usual case in one cheap pass.
@@ -122,6 +120,7 @@ def _draw_with_reference(
     scenes: Splats, world_to_cam: Tensor, K: Tensor, height: int, width: int, backdrop: Tensor, wants_gradients: bool
 ) -> Drawn:
     offsets = _screen_offsets(scenes, K.shape[1], wants_gradients)
+    scenes = _hide_non_finite(scenes)
     summed, contribution = splat_reference.rasterize(scenes, world_to_cam, K, height, width, offsets)
     return Drawn(summed.over(backdrop), lambda: contribution, lambda: offsets.grad)
 
@@ -139,6 +138,7 @@ def _draw_with_gsplat(
 ) -> Drawn:
     from sheap.render import splat_gsplat  # imported on use: its own import is slow, and needless without CUDA
 
+    scenes = _hide_non_finite(scenes)
     summed, *getters = splat_gsplat.rasterize(scenes, world_to_cam, K, height, width, wants_gradients)
     return Drawn(summed.over(backdrop), *getters)
 
@@ -165,7 +165,7 @@ def _draw_nothing(scenes: Splats, num_views: int, height: int, width: int, backd
 def _screen_offsets(scenes: Splats, num_views: int, wants_gradients: bool) -> Tensor:
     """Zero offsets [B, V, G, 2] of every splat on the image, whose `.grad` are the positional gradients."""
     num_scenes, num_splats = scenes.opacities.shape
-    return scenes.means.new_zeros(num_scenes, num_views, num_splats, 2).requires_grad_(wants_gradients)
+    return scenes.means.new_zeros(1).expand(num_scenes, num_views, num_splats, 2).requires_grad_(wants_gradients)
 
 
 def _choose(backend: Backend, device: torch.device) -> str:

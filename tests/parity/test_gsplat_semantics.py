@@ -101,9 +101,7 @@ def test_the_call_fits_the_installed_gsplat(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(gsplat, "rasterization_2dgs", recorded)
     monkeypatch.setattr(splatting, "_choose", lambda backend, device: backend)
-    splats, cameras, background = nasty_scene(
-        "odd_quats", seed=64, batch=4, num_views=3, num_splats=30, height=20, width=24
-    )
+    splats, cameras, background = nasty_scene("odd_quats", seed=64, batch=4, num_views=3, num_splats=30, height=20, width=24)
     grid = Splats(*(getattr(splats, name).unflatten(0, (2, 2)).requires_grad_() for name in PARAMETERS))
     views_of_grid = [tensor.unflatten(0, (2, 2)) for tensor in (cameras.world_to_cam, cameras.K)]
     cameras_of_grid = Cameras(*views_of_grid, 20, 24)
@@ -152,9 +150,7 @@ def test_positional_gradients_exist_whatever_is_trained(monkeypatch: pytest.Monk
     monkeypatch.setattr(gsplat, "rasterization_2dgs", stand_in_rasterization)
     splats, cameras, _ = nasty_scene("cloud", seed=62)
     colored = splats.replace(colors=splats.colors.clone().requires_grad_())
-    summed, _, positional = splat_gsplat.rasterize(
-        colored, cameras.world_to_cam, cameras.K, 40, 56, wants_gradients=True
-    )
+    summed, _, positional = splat_gsplat.rasterize(colored, cameras.world_to_cam, cameras.K, 40, 56, wants_gradients=True)
     summed.alpha.sum().backward()
     assert (positional() != 0).any() and not positional().requires_grad
 

@@ -88,9 +88,7 @@ def test_cuda_script_all_of_it_with_another_backend(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A Card")
     monkeypatch.setattr(rasterize_cuda, "why_no_gsplat", lambda: None)
     monkeypatch.setattr(rasterize_cuda, "NASTY_KINDS", ("cloud",))
-    monkeypatch.setattr(
-        rasterize_cuda, "parity", lambda kind, num_seeds: parity(kind, num_seeds, backend="cpu", device="cpu")
-    )
+    monkeypatch.setattr(rasterize_cuda, "parity", lambda kind, num_seeds: parity(kind, num_seeds, backend="cpu", device="cpu"))
     real = timing(50, 8, 2, repeats=1, backend="cpu", device="cpu")
     assert (real.num_splats, real.size, real.batch) == (50, 8, 2) and min(real.forward_ms, real.backward_ms) > 0
     monkeypatch.setattr(

@@ -22,9 +22,7 @@ def test_finite_differences(kind: str):
     splats, cameras, background = nasty_scene(kind, seed=40, num_splats=num_splats, height=18, width=10, num_colors=2)
     if kind == "coincident":
         # Equal depths stay equal only while no mean is moved: their own derivative does not exist.
-        splats = splats.replace(
-            means=splats.means + 1e-3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
-        )
+        splats = splats.replace(means=splats.means + 1e-3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
     settled = settled_pixels(splats, cameras)[..., None]
     assert settled.double().mean() > 0.8
     splats, cameras, background = splats.to(torch.float64), cameras.to(torch.float64), background.double()

@@ -31,9 +31,7 @@ def splat(**changes: object) -> Splats:
 
 
 def joined(*splats: Splats) -> Splats:
-    return Splats(
-        *(torch.cat([getattr(one, name) for one in splats], -2 if name != "opacities" else -1) for name in FIELDS)
-    )
+    return Splats(*(torch.cat([getattr(one, name) for one in splats], -2 if name != "opacities" else -1) for name in FIELDS))
 
 
 def offsets(cameras: Cameras) -> tuple[Tensor, Tensor]:

@@ -233,9 +233,7 @@ def test_non_finite_vertices_hide_only_their_faces(bad: float):
 def test_half_precision_and_strided_vertices():
     vertices, faces = sphere(12)
     expected = rasterize_mesh(vertices.to(torch.bfloat16).float(), faces, published_camera(24))
-    assert torch.equal(
-        rasterize_mesh(vertices.to(torch.bfloat16), faces, published_camera(24)).face_ids, expected.face_ids
-    )
+    assert torch.equal(rasterize_mesh(vertices.to(torch.bfloat16), faces, published_camera(24)).face_ids, expected.face_ids)
     wide = torch.zeros(len(vertices), 6)
     wide[:, ::2] = vertices.float()
     strided = rasterize_mesh(wide[:, ::2], faces.int(), published_camera(24))

@@ -34,9 +34,7 @@ def test_auto_says_once_which_backend_and_why(caplog: pytest.LogCaptureFixture):
     assert views.color.shape == (1, 8, 8, 3)
 
 
-def test_auto_on_cuda_without_gsplat_falls_back_aloud(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+def test_auto_on_cuda_without_gsplat_falls_back_aloud(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
     splatting._best_backend.cache_clear()
     monkeypatch.setattr(splatting, "why_no_gsplat", lambda: "no CUDA toolkit was found to compile it with")
     with caplog.at_level(logging.INFO, logger="sheap.render.splatting"):

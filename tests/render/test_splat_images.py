@@ -35,9 +35,7 @@ def test_tilted_splat_follows_perspective(backend: str):
     quat = torch.tensor([[math.cos(0.6), *(math.sin(0.6) * torch.nn.functional.normalize(turn[0], dim=0)).tolist()]])
     rotation = quat_wxyz_to_matrix(quat)[0]
     mean = torch.tensor([[0.05, -0.04, 0.8]])
-    views = rasterize_splats(
-        splat(means=mean, quats_wxyz=quat, scales=[[0.15, 0.1]]), cameras, background=BLACK, backend=backend
-    )
+    views = rasterize_splats(splat(means=mean, quats_wxyz=quat, scales=[[0.15, 0.1]]), cameras, background=BLACK, backend=backend)
     x, y = offsets(cameras)
     rays = torch.stack([x / 60, y / 60, torch.ones_like(x)], -1).reshape(-1, 3)
     # u t_u + v t_v - t ray = -mean

@@ -36,9 +36,7 @@ def test_batch_and_views_equal_single_images(backend: str):
             assert torch.equal(single.contribution[0], views.contribution[scene, view])
             loss(single).backward()
             gradients[scene] += one.means.grad
-            assert torch.allclose(
-                single.splat_positional_gradients[0], views.splat_positional_gradients[scene, view], rtol=1e-5
-            )
+            assert torch.allclose(single.splat_positional_gradients[0], views.splat_positional_gradients[scene, view], rtol=1e-5)
     assert torch.allclose(together.means.grad, gradients, rtol=1e-4, atol=1e-5 * float(gradients.abs().max()))
 
 
@@ -98,10 +96,7 @@ def test_autocast_changes_nothing(backend: str):
 def test_non_contiguous_inputs(backend: str):
     splats, cameras, background = nasty_scene("cloud", seed=10, batch=2)
     spaced = Splats(
-        *(
-            torch.stack([getattr(splats, name), torch.full_like(getattr(splats, name), torch.nan)], -1)[..., 0]
-            for name in FIELDS
-        )
+        *(torch.stack([getattr(splats, name), torch.full_like(getattr(splats, name), torch.nan)], -1)[..., 0] for name in FIELDS)
     )
     assert not spaced.means.is_contiguous()
     expected, wanted = leaves(splats), rasterize_splats(splats, cameras, background=background, backend=backend)
