@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline.corpus import find_carphone
 from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.trained_model import trained_head_model
 from sheap.evaluation.now_dataset import NowDataset
@@ -69,7 +70,7 @@ def run(params: EvaluateParams) -> None:
     if params.now_dir == default_dir:
         require_input(params.now_dir, "benchmark")
     dataset = NowDataset.open(params.now_dir, params.image_set)
-    require_folders(params)
+    require_inputs(params)
     begin = time.monotonic()
     with atomic_directory(OUTPUT_DIR) as folder:
         predictor = load_predictor(params)
@@ -85,8 +86,13 @@ def run(params: EvaluateParams) -> None:
     )  # fmt: skip
 
 
-def require_folders(params: EvaluateParams) -> None:
-    """Tells before anything is measured that a named folder is not there. Raises StageError naming it."""
+def require_inputs(params: EvaluateParams) -> None:
+    """Tells before anything is measured that a named folder or clip is not there. Raises StageError naming it."""
+    if params.carphone:
+        try:
+            find_carphone()
+        except StageError as error:
+            raise StageError(str(error).replace("corpus.carphone", "evaluate.carphone")) from None
     for field in ("expressions_dir", "footage_dir", "emotions_dir"):
         folder = getattr(params, field)
         if folder is not None and not folder.is_dir():

@@ -13,7 +13,9 @@ from pipeline.benchmark import run as run_benchmark
 from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
 from pipeline.stage import StageError
+from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
 
 SMALL = PeopleParams(train_people=1, validation_people=1, frames=2, sizes=[(96, 128)])
@@ -84,6 +86,20 @@ def test_benchmark_is_a_now_download(benchmark):
     distance = np.linalg.norm(scan.mesh.vertices[:, None] - scan.landmarks[None].astype(float), axis=-1).min(0)
     # Both files round their decimals: 0.05 and 0.005 micrometres, plus float32.
     assert distance.max() < 2e-4
+
+
+def test_benchmark_has_the_moments_with_an_expression(benchmark):
+    dataset = ExpressionDataset.open(benchmark / "expressions")
+    assert [image.subject for image in dataset.images] == ["benchmark-0000"]
+    [image] = dataset.images
+    photo = benchmark / "iphone_pictures/benchmark-0000/multiview_expressions" / image.name
+    assert dataset.image_path(image).read_bytes() == photo.read_bytes()
+    moment, neutral = dataset.scan(image), NowDataset.open(benchmark).scan(image.subject)
+    # One skull, two faces: the eyes' corners stay apart as they were, the landmarks as a whole do not fit.
+    widths = [np.linalg.norm(landmarks[0] - landmarks[3]) for landmarks in (moment.landmarks, neutral.landmarks)]
+    assert abs(widths[0] - widths[1]) < 3
+    fit = procrustes(neutral.landmarks, moment.landmarks, allow_reflection=False)
+    assert np.abs(fit.apply(moment.landmarks) - neutral.landmarks).max() > 0.5
 
 
 def test_benchmark_repeats_and_meets_no_training_person(benchmark, people, tmp_path):

@@ -188,6 +188,10 @@ def test_further_measures_are_what_the_settings_name(
     assert further() == {}
     with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
         run(EvaluateParams(expressions_dir=Path("data/none")))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.corpus.CARPHONE_PACKAGE", "no_such_package")
+        with pytest.raises(StageError, match=r"evaluate\.carphone: .* or set evaluate\.carphone to false"):
+            run(EvaluateParams(carphone=True))
     with pytest.raises(StageError, match=r"data/none: missing; set evaluate\.emotions_dir to null"):
         run(EvaluateParams(emotions_dir=Path("data/none")))
     Path("footage").mkdir()
