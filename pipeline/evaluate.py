@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.corpus import find_carphone
 from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
-from pipeline.trained_model import trained_head_model
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
@@ -88,6 +86,9 @@ def run(params: EvaluateParams) -> None:
 
 def require_inputs(params: EvaluateParams) -> None:
     """Tells before anything is measured that a named folder or clip is not there. Raises StageError naming it."""
+    # Imported here, as elsewhere in this file: measuring starts worker processes that import it and need no torch.
+    from pipeline.corpus import find_carphone
+
     if params.carphone:
         try:
             find_carphone()
@@ -102,7 +103,7 @@ def require_inputs(params: EvaluateParams) -> None:
 
 def load_predictor(params: EvaluateParams) -> SheapPredictor:
     """The trained model, with the head model it was trained with."""
-    # Imported here, as elsewhere in this file: measuring starts worker processes that import it and need no torch.
+    from pipeline.trained_model import trained_head_model
     from sheap.predictor import SheapPredictor
 
     return SheapPredictor.load(

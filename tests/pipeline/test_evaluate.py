@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -239,3 +241,9 @@ def test_improvement_is_negative_when_the_model_is_worse() -> None:
     better, worse = (DistanceStatistics(median, 1.0, 1.0, 1, 1) for median in (1.0, 1.25))
     assert improvement(better, worse) == {"median_mm": 0.25, "median_percent": 20.0}
     assert improvement(worse, better) == {"median_mm": -0.25, "median_percent": -25.0}
+
+
+def test_worker_processes_import_no_torch() -> None:
+    """They import the stage's module once each; torch would cost them seconds."""
+    code = "import sys, pipeline.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
