@@ -18,6 +18,14 @@ def population_prior(shape: Tensor) -> Tensor:
     return shape.mean(0).square().mean()
 
 
+def identity_consistency(source_shape: Tensor, target_shape: Tensor) -> Tensor:
+    """Mean squared difference of the coefficients [B, S] that two frames of one person got. Scalar.
+
+    Landmarks of the target judge the source's shape already (method.md, 3); this takes out what either frame's own noise adds.
+    """
+    return (source_shape - target_shape).square().mean()
+
+
 def expression_prior(expression: Tensor) -> Tensor:
     """Mean squared unit-variance coefficient [..., E]. Scalar."""
     return expression.square().mean()

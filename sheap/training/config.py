@@ -23,6 +23,7 @@ class LossWeights(_Config):
     alpha: float = Field(0.5, ge=0)
     shape_prior: float = Field(1.0, ge=0)
     population_prior: float = Field(2.0, ge=0)
+    identity_consistency: float = Field(3.0, ge=0)
     expression_prior: float = Field(1.0, ge=0)
     pose_prior: float = Field(0.1, ge=0)
     eyelid_prior: float = Field(0.01, ge=0)

@@ -16,7 +16,15 @@ from sheap.losses.gaussian_regularisers import offset_regulariser, opacity_regul
 from sheap.losses.geometry_consistency import depth_consistency, normal_consistency
 from sheap.losses.landmarks import landmark_loss, visibility_weights
 from sheap.losses.photometric import photometric_loss
-from sheap.losses.priors import expression_prior, eyelid_prior, lighting_prior, population_prior, pose_prior, shape_prior
+from sheap.losses.priors import (
+    expression_prior,
+    eyelid_prior,
+    identity_consistency,
+    lighting_prior,
+    population_prior,
+    pose_prior,
+    shape_prior,
+)
 from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
 from sheap.networks.sheap_network import GaussianHead, SheapNetwork
@@ -89,6 +97,7 @@ def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:
     return {
         "shape_prior": shape_prior(both.shape),
         "population_prior": population_prior(both.shape),
+        "identity_consistency": identity_consistency(source.shape, target.shape),
         "expression_prior": expression_prior(both.expression),
         "eyelid_prior": eyelid_prior(both.eyelids),
         "pose_prior": pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
