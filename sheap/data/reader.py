@@ -21,6 +21,7 @@ from sheap.data.codecs import (
     decode_mask,
 )
 from sheap.data.manifest import INDEX_NAME, Manifest, verify_split
+from sheap.data.remote import RemoteSplit, is_url
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, num_frames_of
 
 _REMEMBERED_RECORDS = 1024
@@ -41,9 +42,22 @@ class ShardReader:
 
     The folder must be exactly what the manifest beside it says: ValueError lists what is missing, extra or altered.
     verify_hashes=False checks names and sizes only, for corpora too large to be read once before training.
+
+    The place may also be an address that fsspec knows, `ShardReader("s3://bucket/shards/train", cache_dir=...)`: shards
+    are fetched into the cache when they are first needed, and verified then.
     """
 
-    def __init__(self, folder: Path | str, *, verify_hashes: bool = True) -> None:
+    def __init__(
+        self, folder: Path | str, *, verify_hashes: bool = True, cache_dir: Path | str | None = None
+    ) -> None:
+        self._remote: RemoteSplit | None = None
+        if is_url(folder):
+            if cache_dir is None:
+                raise ValueError(f"{folder}: an address needs a cache_dir, a folder for what is fetched")
+            self._remote = RemoteSplit.open(str(folder), Path(cache_dir))
+            if verify_hashes:
+                self._remote.damaged()
+            folder = self._remote.folder
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder.parent)
         split = self.folder.name
@@ -51,7 +65,7 @@ class ShardReader:
             known = sorted(self.manifest.splits)
             raise ValueError(f"{self.folder}: the manifest knows no split '{split}' (it has {known})")
         self.info = self.manifest.splits[split]  # type: ignore[index]
-        problems = verify_split(self.folder, self.info, hashes=verify_hashes)
+        problems = [] if self._remote else verify_split(self.folder, self.info, hashes=verify_hashes)
         if problems:
             more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
             raise ValueError("; ".join(problems[:3]) + more)
@@ -156,7 +170,8 @@ class ShardReader:
         offset, whole = self._member_place(number, member)
         offset, length = offset + skip, whole if length is None else length
         if entry["shard"] not in self._files:
-            self._files[entry["shard"]] = os.open(self.folder / entry["shard"], os.O_RDONLY)
+            path = self._remote.have(entry["shard"]) if self._remote else self.folder / entry["shard"]
+            self._files[entry["shard"]] = os.open(path, os.O_RDONLY)
         # pread carries its own offset, so worker processes that inherit the descriptor cannot disturb one another
         content = os.pread(self._files[entry["shard"]], length, offset)
         if len(content) != length:
