@@ -57,7 +57,8 @@ def page(report: dict[str, Any]) -> str:
         f"torch {machine['torch']}, numba {machine['numba']}; commit {machine['commit']}, {machine['date']}.",
         "Scenes: splats spread evenly over the open head, as wide as their share of its surface, opacity 0.05 to 1, "
         "before the published camera; gradients of colour, alpha, depth and normal flow back to every parameter. "
-        "Times are the least of several runs; peak memory is above the inputs.",
+        "Times are the least of several runs; where the load is high, those of the processor are the ones to read. Peak "
+        "memory is above the inputs.",
         "\n".join(f"- {line}" for line in report["summary"]),
         "## 20,000 splats",
         _table(("side", "batch", "threads", *named), head, ("size", "batch", "threads", *fields)),

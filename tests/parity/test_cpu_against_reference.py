@@ -21,12 +21,12 @@ MEASURED = {
     "tiny": (5.4e-06, 2.2e-05, 1.0e-05),
     "huge": (5.4e-06, 2.4e-04, 6.9e-06),
     "grazing": (2.7e-04, 1.2e-02, 1.7e-04),
-    "behind": (1.6e-05, 1.1e-04, 2.4e-05),
+    "behind": (1.6e-05, 1.1e-04, 2.5e-05),
     "coincident": (3.4e-05, 3.1e-04, 8.7e-06),
-    "opaque": (2.3e-05, 1.2e-03, 4.1e-06),
-    "faint": (1.4e-06, 2.1e-04, 2.5e-05),
+    "opaque": (2.3e-05, 1.2e-03, 4.2e-06),
+    "faint": (1.4e-06, 2.3e-04, 3.3e-05),
     "odd_quats": (3.3e-05, 5.3e-04, 8.3e-06),
-    "points": (1.9e-05, 1.9e-04, 1.2e-05),
+    "points": (1.9e-05, 2.0e-04, 1.2e-05),
 }
 CONTRIBUTION_MEASURED = 1.8e-05
 """The largest error of contributions, over all kinds ("grazing"; of the others 4.8e-06)."""
