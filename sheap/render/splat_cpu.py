@@ -1,9 +1,9 @@
 """The CPU backend: compiled kernels (numba), one autograd function, no compiler needed on the user's machine.
 
-Forward: project every splat, sort each image's splats by depth, hand them to tiles, composite tile by tile. Backward:
-tile by tile from the last contributor to the first, every (splat, tile) writing its gradients into a slot of its own;
-then each splat sums its slots in a fixed order. No two threads write one number, so the result does not depend on
-how many threads there are.
+Forward: project every splat, sort each image's splats by depth, hand them to tiles, composite tile by tile, put the
+background behind. Backward: tile by tile from the last contributor to the first, every (splat, tile) writing its
+gradients into a slot of its own; then each splat sums its slots in a fixed order. No two threads write one number, so
+the result does not depend on how many threads there are.
 """
 
 from __future__ import annotations
