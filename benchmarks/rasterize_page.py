@@ -87,7 +87,7 @@ def _passes(row: Row | None) -> str:
         return "Not measured."
     rest = _both(row) - sum(row["parts_ms"].values())
     lines = [(PASSES[name], ms) for name, ms in row["parts_ms"].items()]
-    lines.append(("torch's own steps around the kernel: background, division of the depth, copies", rest))
+    lines.append(("the rest: checks of the inputs, allocation, autograd", rest))
     body = [f"| {what} | {ms:.1f} | {100 * ms / _both(row):.0f}% |" for what, ms in lines]
     return "\n".join(["| pass | ms | share |", "|---|---:|---:|", *body])
 

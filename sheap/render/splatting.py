@@ -237,6 +237,8 @@ def _check(splats: Splats, cameras: Cameras, background: Tensor) -> torch.Size:
         raise ValueError("cameras.K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
     batch = torch.Size()
     for name, shape in leading:
+        if not shape or shape == batch:
+            continue  # the usual case, and torch's answer takes a tenth of a millisecond
         try:
             batch = torch.broadcast_shapes(batch, shape)
         except RuntimeError:

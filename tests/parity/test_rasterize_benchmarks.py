@@ -57,7 +57,7 @@ def test_page_and_summary_say_the_ratios():
     assert "A Fast One" in text and all(f"- {line}\n" in text for line in lines)
     assert "| 80,000 | 10.0 | 30.0 | 10.0 | 30.0 | 7.0 |" in text
     # 40 ms less seven passes of 1 ms.
-    assert "copies | 33.0 | 82% |" in text
+    assert "autograd | 33.0 | 82% |" in text
     only_one = summary(rows_of_every_case(1))
     assert not any("two threads" in line for line in only_one) and only_one
 
