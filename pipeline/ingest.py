@@ -54,7 +54,7 @@ DROPPED_NAME = "dropped.tar"
 MAX_EXAMPLES = 60
 """Pictures of one reason in the whole corpus."""
 
-_NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "landmark_model", "mask", "copy_distance"}
+_NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "memory_gb", "landmark_model", "mask", "copy_distance"}
 """Settings that do not decide what a video's clips look like, or are named otherwise."""
 
 log = logging.getLogger("ingest")
@@ -105,6 +105,8 @@ class IngestParams(StageParams):
     ray_address: str | None = None
     """Address of a running Ray cluster; None starts one on this machine."""
     num_workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    memory_gb: Annotated[float, Field(ge=2)] | None = 8
+    """Address space of a worker process; a video that makes the decoder want more is dropped. None: no bound."""
     timeout_s: Annotated[float, Field(gt=0)] = 1800
     """A video that takes longer is dropped as timed_out."""
 
@@ -195,7 +197,9 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
     start = functools.partial(start_worker, params)
     if params.executor == "processes":
         num_workers = cpu_count() if params.num_workers == "auto" else params.num_workers
-        yield from run_tasks(start, pending, num_workers=num_workers, timeout_s=params.timeout_s)
+        yield from run_tasks(
+            start, pending, num_workers=num_workers, timeout_s=params.timeout_s, memory_gb=params.memory_gb
+        )
         return
     from pipeline.ray_workers import ray_cluster, run_ray_tasks
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ class Outcome(Generic[Task, Result]):
 class _Worker:
     """One process with a pipe; it has at most one task at a time."""
 
-    def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
+    def __init__(self, start: Callable[[], Callable[[Any], Any]], memory_gb: float | None) -> None:
         context = multiprocessing.get_context("spawn")  # a forked LiteRT or OpenCV may hold a lock for ever
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, start), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, start, memory_gb), daemon=True)
         self.process.start()
         theirs.close()
         self.task: Any = None
@@ -51,14 +52,21 @@ class _Worker:
 
 
 def run_tasks(
-    start: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task], *, num_workers: int, timeout_s: float
+    start: Callable[[], Callable[[Task], Result]],
+    tasks: Iterable[Task],
+    *,
+    num_workers: int,
+    timeout_s: float,
+    memory_gb: float | None = None,
 ) -> Iterator[Outcome[Task, Result]]:
     """Outcomes as they come. `start` runs once in each new process and returns the function that does a task.
+
+    memory_gb: address space of a process; a task that wants more fails, and the machine does not suffer.
 
     `start`, tasks and results must be picklable. An exception in a task is an outcome, not an end.
     """
     waiting = list(tasks)[::-1]
-    workers = [_Worker(start) for _ in range(min(num_workers, len(waiting)))]
+    workers = [_Worker(start, memory_gb) for _ in range(min(num_workers, len(waiting)))]
     try:
         for worker in workers:
             worker.give(waiting.pop(), timeout_s)
@@ -74,7 +82,7 @@ def run_tasks(
                     worker.end()
                     workers.remove(worker)
                     if waiting:
-                        worker = _Worker(start)
+                        worker = _Worker(start, memory_gb)
                         workers.append(worker)
                 if waiting:
                     worker.give(waiting.pop(), timeout_s)
@@ -100,7 +108,11 @@ def _collect(worker: _Worker, is_ready: bool, timeout_s: float) -> Outcome[Any, 
     return None
 
 
-def _serve(pipe: Connection, start: Callable[[], Callable[[Any], Any]]) -> None:
+def _serve(pipe: Connection, start: Callable[[], Callable[[Any], Any]], memory_gb: float | None) -> None:
+    if memory_gb is not None and sys.platform == "linux":  # elsewhere the limit is not kept
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory_gb * 1e9),) * 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     do = start()
     while True:

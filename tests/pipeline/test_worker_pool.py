@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ def do(task: str) -> str:
         raise ValueError("two\nlines")
     if task == "die":
         os._exit(7)
+    if task == "explode":
+        return bytes(3_000_000_000)[:1].decode()
     if task == "hang":
         time.sleep(60)
     return task.upper()
@@ -38,6 +41,13 @@ def test_every_task_has_an_outcome_whatever_it_does(num_workers):
     assert (outcomes["raise"].failure, outcomes["raise"].detail) == ("worker_failed", "ValueError: two lines")
     assert (outcomes["die"].failure, outcomes["die"].detail) == ("worker_died", "exit code 7")
     assert outcomes["hang"].failure == "timed_out" and outcomes["hang"].result is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
+def test_a_task_that_wants_too_much_memory_fails_alone():
+    outcomes = {o.task: o for o in run_tasks(start, ["explode", "a"], num_workers=1, timeout_s=30, memory_gb=2)}
+    assert outcomes["explode"].failure == "worker_failed" and outcomes["explode"].detail.startswith("MemoryError")
+    assert outcomes["a"].result == "A"
 
 
 def test_a_worker_that_cannot_start_is_an_outcome_too():
