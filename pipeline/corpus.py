@@ -159,7 +159,8 @@ def run(params: CorpusParams) -> None:
     builder = CorpusBuilder(params.excluded)
     default = VideoFacts(licence=params.licence, origin=params.origin)
     names: set[str] = set()
-    for path, name in folder_files(params.folder):
+    # those that a table knows first: of two equal files the one that somebody has named stays
+    for path, name in sorted(folder_files(params.folder), key=lambda item: item[1] not in facts):
         if name == params.identities:
             continue
         names.add(name)

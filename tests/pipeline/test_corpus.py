@@ -127,3 +127,17 @@ def test_a_missing_or_empty_folder_is_one_line(project):
     with pytest.raises(StageError, match="holds no video"):
         listed()
     assert not Path("data/corpus").exists()
+
+
+def test_of_equal_files_the_named_one_stays(project):
+    fill(project / "videos", a_mp4=b"same", z_mp4=b"same", m_mp4=b"other")
+    (project / "videos/who.csv").write_text("video,identity\nz.mp4,zoe\n")
+    corpus = listed(identities="who.csv")
+    assert [(v.name, v.identity == "zoe") for v in corpus.videos] == [("z.mp4", True), ("m.mp4", False)]
+    assert corpus.skipped == [{"name": "a.mp4", "reason": "duplicate", "detail": "same bytes as z.mp4"}]
+
+
+def test_excluded_files_stay_out(project):
+    fill(project / "videos", a_mp4=b"a", b_mp4=b"b")
+    corpus = listed(excluded=["ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"])
+    assert [v.name for v in corpus.videos] == ["b.mp4"] and corpus.skipped_counts == {"excluded": 1}
