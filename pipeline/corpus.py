@@ -148,6 +148,11 @@ class CorpusBuilder:
         self._seen[video.sha256] = video.name
         self._videos.append(video)
 
+    def sort(self) -> None:
+        """Puts what was taken and skipped so far into the order of names."""
+        self._videos.sort(key=lambda video: video.name)
+        self._skipped.sort(key=lambda item: item["name"])
+
     def finish(self) -> Corpus:
         counts = dict(sorted(Counter(item["reason"] for item in self._skipped).items()))
         return Corpus(videos=self._videos, skipped=self._skipped, skipped_counts=counts)
@@ -168,6 +173,7 @@ def run(params: CorpusParams) -> None:
             builder.skip(name, *problem)
         else:
             builder.take(path, name, facts.get(name, VideoFacts()), default)
+    builder.sort()
     if params.carphone:
         carphone = VideoFacts(
             identity="carphone",

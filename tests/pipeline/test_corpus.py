@@ -133,7 +133,7 @@ def test_of_equal_files_the_named_one_stays(project):
     fill(project / "videos", a_mp4=b"same", z_mp4=b"same", m_mp4=b"other")
     (project / "videos/who.csv").write_text("video,identity\nz.mp4,zoe\n")
     corpus = listed(identities="who.csv")
-    assert [(v.name, v.identity == "zoe") for v in corpus.videos] == [("z.mp4", True), ("m.mp4", False)]
+    assert [(v.name, v.identity == "zoe") for v in corpus.videos] == [("m.mp4", False), ("z.mp4", True)]
     assert corpus.skipped == [{"name": "a.mp4", "reason": "duplicate", "detail": "same bytes as z.mp4"}]
 
 
