@@ -95,7 +95,8 @@ def _show_lines(path: Path, config: TrainingConfig, done: threading.Event) -> No
             continue
         now = time.monotonic()
         eta = ""
-        if rates.get("phase") == record["phase"]:
+        # A resumed run goes back to its checkpoint: no rate spans that.
+        if rates.get("phase") == record["phase"] and record["step"] > rates["step"]:
             per_step = (now - rates["time"]) / (record["step"] - rates["step"])
             end = config.landmark_phase.steps if record["phase"] == "landmarks" else config.total_steps
             eta = f", {(end - record['step']) * per_step:.0f} s to the end of this phase"
