@@ -37,7 +37,9 @@ def test_forms_forget_pose_and_keep_differences() -> None:
     assert np.abs(one[0] - one[1]).mean() > 1e-3
 
 
-def test_a_folder_without_truth_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_a_folder_without_shards_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["identity_in_landmarks", "--shards", str(tmp_path / "none")])
     assert main() == 1
     assert str(tmp_path) in capsys.readouterr().err
