@@ -18,9 +18,9 @@ from sheap.geometry.cameras import published_camera
 from sheap.head import HeadParams
 from sheap.networks.dinov2 import Dinov2Features
 from sheap.networks.head_codes import HeadCodes, reenact
+from sheap.networks.head_render import render_head
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
 from sheap.render.mesh import mesh_normals, rasterize_mesh
-from sheap.render.splatting import rasterize_splats
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 
 Picture = NDArray[np.uint8]
@@ -107,23 +107,19 @@ class PanelPainter:
         side = self._config.preprocessing.image_size
         images = torch.stack([_to_tensor(_resized(picture, side)) for picture in (source, target)])
         codes = reenact(*self._network.encode(images.permute(0, 3, 1, 2)).split([1, 1]))
-        vertices = self._network.head(codes.head_params()).vertices
+        features = self._dinov2(images[:1].permute(0, 3, 1, 2)) if self._dinov2 else None
+        paper = torch.tensor(PAPER)[None]
+        drawn = render_head(self._network, codes, published_camera(self._size), paper, features)
         backdrop = _to_tensor(_resized(target, self._size))
         pictures = (
             _resized(source, self._size),
             _resized(target, self._size),
-            _to_picture(self._render(codes, vertices, images[:1])),
-            _to_picture(self._shaded(vertices, backdrop, OVERLAY)),
+            _to_picture(drawn.color[0]),
+            _to_picture(self._shaded(drawn.vertices, backdrop, OVERLAY)),
             _to_picture(self._at_rest(codes)),
         )
         record = pair.reader.record(pair.clip)
         return PanelRow(record, pair.reader.folder.name, pair.source_frame, pair.target_frame, pictures)
-
-    def _render(self, codes: HeadCodes, vertices: Tensor, source_images: Tensor) -> Tensor:
-        features = self._dinov2(source_images.permute(0, 3, 1, 2)) if self._dinov2 else None
-        splats = self._network.gaussians(codes, vertices, features).splats()
-        views = rasterize_splats(splats, published_camera(self._size), background=torch.tensor(PAPER))
-        return views.color[0, 0]
 
     def _at_rest(self, codes: HeadCodes) -> Tensor:
         camera = published_camera(self._size)

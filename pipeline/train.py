@@ -92,6 +92,10 @@ class TrainParams(StageParams):
     """Params section `train`."""
 
     preset: Literal["published", "small", "tiny"]
+    appearance: Literal["gaussians", "mesh"]
+    """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
+    regressor: Literal["graph", "mlp"]
+    """Whether Gaussians hear of their neighbours."""
     pairs: PairParams
     workers: WorkerParams
     weight_files: WeightFiles
@@ -101,7 +105,9 @@ class TrainParams(StageParams):
     training: TrainingConfig
 
     def network(self) -> NetworkConfig:
-        return PRESETS[self.preset]
+        preset = PRESETS[self.preset]
+        regressor = preset.regressor.model_copy(update={"network": self.regressor})
+        return preset.model_copy(update={"appearance": self.appearance, "regressor": regressor})
 
 
 def run(params: TrainParams) -> None:

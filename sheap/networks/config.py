@@ -72,6 +72,8 @@ class NetworkConfig(_Config):
     encoder: EncoderConfig
     regressor: RegressorConfig
     lighting_components: int = Field(gt=0, le=27)
+    appearance: Literal["gaussians", "mesh"] = "gaussians"
+    """`mesh` is the baseline that the paper argues against: the mesh itself with a predicted UV albedo, and no Gaussians."""
 
 
 OUTSIDE = ("skin", "eyeballs")

@@ -44,6 +44,10 @@ class HeadCodes:
         """The first `count` of the batch."""
         return HeadCodes(**{field.name: getattr(self, field.name)[:count] for field in fields(self)})
 
+    def rolled(self) -> HeadCodes:
+        """Each row's place taken by the next one's codes, the last by the first's."""
+        return HeadCodes(**{field.name: getattr(self, field.name).roll(-1, 0) for field in fields(self)})
+
     @staticmethod
     def concatenate(parts: list[HeadCodes]) -> HeadCodes:
         """One batch after another."""

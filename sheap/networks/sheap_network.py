@@ -19,6 +19,7 @@ from sheap.networks.gaussian_regressor import GaussianRegressor
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.illumination import IlluminationPrior, shade
 from sheap.networks.landmark_calibration import LandmarkCalibration
+from sheap.networks.uv_albedo import TexturedMesh, UvAlbedo, textured_mesh
 from sheap.render.types import Splats
 
 ROTATION_UNIT = 0.5
@@ -47,7 +48,8 @@ class GaussianHead:
 
 
 class SheapNetwork(nn.Module):
-    """Encoder with its heads, Gaussians regressor, illumination prior and landmark calibration (method.md, 2-7).
+    """Encoder with its heads, Gaussians regressor (or the baseline's UV albedo), illumination prior and landmark calibration
+    (method.md, 2-7).
 
     head: the head model; it moves with the network and is no part of its weights.
     start_translation: [3] metres, where the head is put before anything is learnt; `start_translation_for` gives the place
@@ -90,7 +92,8 @@ class SheapNetwork(nn.Module):
         self.illumination = IlluminationPrior(config.lighting_components, illumination_prior)
         num_landmarks = 0 if head.landmark_faces is None else len(head.landmark_faces)
         self.landmark_calibration = LandmarkCalibration(num_landmarks)
-        self.regressor = GaussianRegressor(config.regressor, head, image_feature_size)
+        regressor = UvAlbedo if config.appearance == "mesh" else GaussianRegressor
+        self.regressor = regressor(config.regressor, head, image_feature_size)
         weights = uv_tangent_weights(head.uv_coords, head.uv_faces)
         self.register_buffer("tangent_weights", weights[self.regressor.faces], persistent=False)
 
@@ -129,6 +132,15 @@ class SheapNetwork(nn.Module):
         )
         colors = shade(attributes.albedos, rigged.normals, self.illumination(codes.lighting))
         return GaussianHead(attributes, frames, rigged, colors)
+
+    def textured_mesh(
+        self, codes: HeadCodes, vertices: Tensor, cameras: Cameras, image_features: Tensor | None = None
+    ) -> TexturedMesh:
+        """The baseline's picture of `codes` on posed meshes [B, N, 3] in one view (appearance `mesh`)."""
+        albedo = self.regressor(codes.features, image_features)
+        return textured_mesh(
+            vertices, self.head, self.regressor.faces, albedo, self.illumination(codes.lighting), cameras
+        )
 
 
 def start_translation_for(cameras: Cameras, crop_side: float, crop_rise: float) -> Tensor:

@@ -137,11 +137,12 @@ def _one_step(
 
 def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: StepResult) -> None:
     """Records how much each Gaussian is seen and pulled, and moves prototypes when it is time."""
-    if result.gaussians is None or result.views is None or config.densify.every == 0:
+    head = result.head
+    if head is None or head.gaussians is None or head.views is None or config.densify.every == 0:
         return
     prototypes = state.network.regressor.prototypes
-    gradients = result.views.splat_positional_gradients[:, 0].norm(dim=-1)
-    prototypes.observe(result.gaussians.attributes.opacities.detach(), gradients)
+    gradients = head.views.splat_positional_gradients[:, 0].norm(dim=-1)
+    prototypes.observe(head.gaussians.attributes.opacities.detach(), gradients)
     done = state.step + 1
     in_phase = done - config.landmark_phase.steps
     if in_phase % config.densify.every or done > config.densify.until * config.total_steps:

@@ -29,10 +29,10 @@ from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
 from sheap.networks.sheap_network import GaussianHead, SheapNetwork
 from sheap.render.mesh import mesh_depth, rasterize_mesh
-from sheap.render.splatting import rasterize_splats
 from sheap.render.types import RenderedViews
 from sheap.training.config import TrainingConfig
 from sheap.training.inputs import Frames, Pairs
+from sheap.networks.head_render import HeadRender, render_head
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class Models:
 
 @dataclass(frozen=True)
 class StepResult:
-    """loss: scalar. terms: every term before its weight. gaussians and views: of the rendered pairs, else None."""
+    """loss: scalar. terms: every term before its weight. head: the rendered pairs' heads, else None."""
 
     loss: Tensor
     terms: dict[str, Tensor]
-    gaussians: GaussianHead | None = None
-    views: RenderedViews | None = None
+    head: HeadRender | None = None
 
 
 def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered_pairs: int) -> StepResult:
@@ -61,13 +60,13 @@ def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered
     images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2).contiguous()
     source, target = models.network.encode(images).split([len(pairs.source), len(pairs.target)])
     terms = landmark_terms(models, source, target, pairs, config.both_ways) | prior_terms(source, target)
-    gaussians = views = None
+    head = None
     if rendered_pairs:
         codes = reenact(source.first(rendered_pairs), target.first(rendered_pairs))
-        rendered_terms, gaussians, views = render_terms(models, codes, pairs.first(rendered_pairs), config)
+        rendered_terms, head = render_terms(models, codes, pairs.first(rendered_pairs), config)
         terms |= rendered_terms
     loss = sum(getattr(config.weights, name) * term for name, term in terms.items())
-    return StepResult(loss, terms, gaussians, views)
+    return StepResult(loss, terms, head)
 
 
 def landmark_terms(
@@ -106,42 +105,46 @@ def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:
 
 def render_terms(
     models: Models, codes: HeadCodes, pairs: Pairs, config: TrainingConfig
-) -> tuple[dict[str, Tensor], GaussianHead, RenderedViews]:
-    """The rendered Gaussian head against the target's foreground, and against its own mesh."""
-    network, cameras = models.network, models.cameras
-    vertices = network.head(codes.head_params()).vertices
+) -> tuple[dict[str, Tensor], HeadRender]:
+    """The rendered head against the target's foreground and, if Gaussians drew it, against its own mesh."""
     image_features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
-    gaussians = network.gaussians(codes, vertices, image_features)
-    views = rasterize_splats(gaussians.splats(), cameras, background=pairs.background[:, None])
-    rendered, wanted = views.color[:, 0], pairs.target.over(pairs.background)
+    head = render_head(models.network, codes, models.cameras, pairs.background, image_features)
+    rendered, wanted = head.color, pairs.target.over(pairs.background)
+    if head.gaussians is None:
+        # A mesh has neither hair nor a differentiable outline: it is judged where it covers the head.
+        seen = head.alpha * pairs.target.masks
+        rendered = rendered * seen + wanted * (1 - seen)
     terms = {
         "photometric": photometric_loss(rendered, wanted),
         "ssim": ssim_loss(rendered, wanted),
-        "alpha": alpha_loss(views.alpha[:, 0], pairs.target.masks),
+        "lighting_prior": lighting_prior(codes.lighting),
     }
     if models.lpips:
         terms["lpips"] = models.lpips(rendered, wanted)
     if models.dinov2:
         terms["dinov2"] = dinov2_distance(rendered, wanted, models.dinov2)
+    if head.gaussians is not None and head.views is not None:
+        terms["alpha"] = alpha_loss(head.alpha, pairs.target.masks)
+        terms |= gaussian_terms(models, head.gaussians, head.views, head.vertices, config)
+    return terms, head
 
-    fragments = rasterize_mesh(vertices, network.head.faces, cameras)
-    on_mesh = mesh_depth(vertices, network.head.faces, cameras, fragments)
+
+def gaussian_terms(
+    models: Models, gaussians: GaussianHead, views: RenderedViews, vertices: Tensor, config: TrainingConfig
+) -> dict[str, Tensor]:
+    """Gaussians against the mesh they are bound to: the consistency terms and the regularisers."""
+    faces, cameras, attributes = models.network.head.faces, models.cameras, gaussians.attributes
+    fragments = rasterize_mesh(vertices, faces, cameras)
+    on_mesh = mesh_depth(vertices, faces, cameras, fragments)
     both_seen = views.alpha.detach() * fragments.mask[..., None]
-    attributes = gaussians.attributes
     face_normals = gaussians.frames.rotations[..., 2]
-    return (
-        terms
-        | {
-            "normals": normal_consistency(gaussians.rigged.normals, face_normals, attributes.opacities.detach()),
-            "depth": depth_consistency(views.depth, on_mesh, both_seen),
-            "lighting_prior": lighting_prior(codes.lighting),
-            "offset": offset_regulariser(attributes.offsets, config.free_offset),
-            "scale": scale_regulariser(attributes.scales, config.largest_scale),
-            "opacity": opacity_regulariser(attributes.opacities),
-        },
-        gaussians,
-        views,
-    )
+    return {
+        "normals": normal_consistency(gaussians.rigged.normals, face_normals, attributes.opacities.detach()),
+        "depth": depth_consistency(views.depth, on_mesh, both_seen),
+        "offset": offset_regulariser(attributes.offsets, config.free_offset),
+        "scale": scale_regulariser(attributes.scales, config.largest_scale),
+        "opacity": opacity_regulariser(attributes.opacities),
+    }
 
 
 def camera_center(cameras: Cameras) -> Tensor:

@@ -22,11 +22,12 @@ from sheap.networks.config import PRESETS, EncoderConfig, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training import loop
 from sheap.training.config import TrainingConfig
+from sheap.training.inputs import to_pairs
 from sheap.training.landmark_head import landmark_head
 from sheap.training.loop import Worker, run_training, validate
 from sheap.training.panels import COLUMNS, draw_panel
 from sheap.training.state import TrainingState
-from sheap.training.step import Models
+from sheap.training.step import Models, training_step
 
 SIZE = 32
 
@@ -117,9 +118,9 @@ def head() -> HeadModel:
     return HeadModel.load()
 
 
-def made_models(head: HeadModel) -> Models:
+def made_models(head: HeadModel, **changes: str) -> Models:
     torch.manual_seed(0)
-    network = SheapNetwork(NETWORK, head, start_translation=torch.tensor([0.0, -0.015, -0.16]))
+    network = SheapNetwork(NETWORK.model_copy(update=changes), head, start_translation=torch.tensor([0.0, -0.015, -0.16]))
     return Models(network, landmark_head(head), published_camera(SIZE))
 
 
@@ -295,7 +296,23 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(head: HeadModel, tmp_pa
         state.restore(path)
 
 
-def test_a_panel_has_a_row_a_pair_and_its_five_columns(head: HeadModel) -> None:
+def test_the_mesh_baseline_learns_the_picture_without_gaussian_terms(head: HeadModel) -> None:
+    models = made_models(head, appearance="mesh")
+    pairs = to_pairs(collate([MadePairs(2, 0)[k] for k in range(2)]), torch.Generator().manual_seed(0))
+    config = made_config()
+    optimizer = torch.optim.Adam(models.network.regressor.parameters(), 0.01)
+    losses = []
+    for _ in range(8):
+        result = training_step(models, pairs, config, rendered_pairs=2)
+        assert not {"normals", "depth", "alpha", "offset", "scale", "opacity"} & set(result.terms)
+        losses.append(float(result.terms["photometric"].detach()))
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.95 * losses[0], losses
+
+
+def test_a_panel_has_a_row_a_pair_and_its_columns(head: HeadModel) -> None:
     models = made_models(head)
     batch: PairBatch = collate([MadePairs(2, 0)[k] for k in range(2)])
     picture = draw_panel(models, models.network, batch)
