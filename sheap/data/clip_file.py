@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_png
+from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, member_names
 from sheap.data.tar_writer import TarWriter
 
@@ -36,7 +36,7 @@ def write_clip_file(
     writer.add(RECORD_NAME, record.to_json())
     for frame, (image, mask) in enumerate(zip(images, masks, strict=True)):
         writer.add(image_name(frame), encode_jpeg(image, jpeg_quality))
-        writer.add(mask_name(frame), encode_png(mask))
+        writer.add(mask_name(frame), encode_mask(mask))
     writer.add(LANDMARKS_NAME, encode_landmarks(landmarks))
     writer.finish()
     path = folder / f"{record.clip_id}{CLIP_SUFFIX}"

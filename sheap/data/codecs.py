@@ -1,17 +1,21 @@
-"""How a clip's pictures, masks and landmarks become files, and back."""
+"""How a clip's pictures, masks and landmarks become files, and back.
+
+Pictures are JPEG, landmarks .npy, masks the plain bytes of their pixels in an LZ4 frame (`lz4 -d` unpacks it). Masks stay
+exact. On real ones of 224 px LZ4 took a tenth of PNG's time to read and a seventh to write and 13 % more room; grey JPEG
+took five times as long to read and left errors of up to 10 of 255 in what is wholly head or wholly background.
+"""
 
 from __future__ import annotations
 
 import io
+import math
 
 import cv2
+import lz4.frame
 import numpy as np
 from numpy.typing import NDArray
 
 from sheap.data.schema import NUM_LANDMARKS
-
-_PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
-"""Smooth opacity needs no row filters: as small as with them, written five times and read twice as fast (measured)."""
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
@@ -21,11 +25,10 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     return content.tobytes()
 
 
-def encode_png(mask: NDArray[np.uint8]) -> bytes:
-    """uint8 [H, W] as a PNG file."""
-    ok, content = cv2.imencode(".png", mask, _PNG_OPTIONS)
-    assert ok
-    return content.tobytes()
+def encode_mask(mask: NDArray[np.uint8]) -> bytes:
+    """uint8 [S, S] as an LZ4 file."""
+    assert mask.dtype == np.uint8 and mask.ndim == 2 and mask.shape[0] == mask.shape[1]
+    return lz4.frame.compress(mask.tobytes())
 
 
 def encode_landmarks(landmarks: NDArray[np.float32]) -> bytes:
@@ -44,11 +47,15 @@ def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
 
 
 def decode_mask(content: bytes, where: str) -> NDArray[np.uint8]:
-    """A PNG file as uint8 [H, W]. Raises ValueError naming `where`."""
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
-    if mask is None:
-        raise ValueError(f"{where}: not a readable PNG")
-    return mask
+    """An LZ4 file of a square mask as uint8 [S, S]. Raises ValueError naming `where`."""
+    try:
+        pixels = lz4.frame.decompress(content, return_bytearray=True)  # bytes would make an array that cannot be changed
+    except RuntimeError:
+        raise ValueError(f"{where}: not a readable LZ4 file") from None
+    side = math.isqrt(len(pixels))
+    if side == 0 or side * side != len(pixels):
+        raise ValueError(f"{where}: {len(pixels)} bytes are not a square mask")
+    return np.frombuffer(pixels, np.uint8).reshape(side, side)
 
 
 NPY_HEADER_BYTES = 128

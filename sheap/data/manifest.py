@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sheap.data.schema import SCHEMA_VERSION
+from sheap.data.schema import SCHEMA_VERSION, SchemaVersion
 
 MANIFEST_NAME = "manifest.json"
 INDEX_NAME = "index.json"
@@ -48,7 +48,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     image_size: int
     splits: dict[Split, SplitInfo]
     notes: list[str] = []

@@ -10,9 +10,11 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: masks were PNG files. 2: they are LZ4 files."""
 NUM_LANDMARKS = 478
 
 RECORD_NAME = "clip.json"
@@ -22,12 +24,25 @@ _CLIP_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 """No dot: WebDataset ends a sample's key at the first one. No slash: a clip is one folder."""
 
 
+def _check_schema_version(version: int) -> int:
+    if version != SCHEMA_VERSION:
+        raise PydanticCustomError(
+            "schema_version",
+            "{found}, but this version of the program reads {known}: make the clips and shards anew (stages ingest, shards)",
+            {"found": version, "known": SCHEMA_VERSION},
+        )
+    return version
+
+
+SchemaVersion = Annotated[int, AfterValidator(_check_schema_version)]
+
+
 class ClipRecord(BaseModel):
     """The facts of one clip, stored as `clip.json`. Lists run over its frames, in time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     clip_id: Annotated[str, Field(pattern=rf"^{_CLIP_ID.pattern}$")]
     identity: Annotated[str, Field(min_length=1)]
     """Who it is, as far as the corpus knows; clips of one identity never cross the train/validation split."""
@@ -86,8 +101,8 @@ def image_name(frame: int) -> str:
 
 
 def mask_name(frame: int) -> str:
-    """The foreground mask of one frame (PNG, one channel, 255 on the head with its hair)."""
-    return f"{frame:03d}.mask.png"
+    """The foreground mask of one frame (LZ4, one byte a pixel, 255 on the head with its hair)."""
+    return f"{frame:03d}.mask.lz4"
 
 
 def num_frames_of(members: Collection[str]) -> int:

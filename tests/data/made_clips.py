@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_png
+from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
 from sheap.data.shard_writer import ClipMembers
 
@@ -32,6 +32,6 @@ def make_clip(clip_id: str, num_frames: int = 4, identity: str | None = None) ->
         image[..., 2] = 10 * t
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[8:24, 4 + t : 20] = 255
-        members += [(image_name(t), encode_jpeg(image, 95)), (mask_name(t), encode_png(mask))]
+        members += [(image_name(t), encode_jpeg(image, 95)), (mask_name(t), encode_mask(mask))]
     members.append((LANDMARKS_NAME, encode_landmarks(landmarks)))
     return ClipMembers(record, members)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import re
 import tarfile
 
+import lz4.frame
 import numpy as np
 import pytest
 import webdataset
 
 from sheap.data.clip_file import read_clip_members, read_clip_record, write_clip_file
-from sheap.data.codecs import decode_landmarks, decode_mask
+from sheap.data.codecs import decode_landmarks, decode_mask, encode_mask
 from sheap.data.manifest import MANIFEST_NAME, Manifest, verify_shards
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord, check_clip_id, member_names
@@ -146,14 +147,51 @@ def test_a_clip_file_round_trips_and_is_checked(tmp_path):
     again, members = read_clip_members(path)
     assert again == record and [name for name, _ in members] == member_names(2)
     content = dict(members)
-    assert np.array_equal(decode_mask(content["001.mask.png"], "here"), masks[1])
+    assert np.array_equal(decode_mask(content["001.mask.lz4"], "here"), masks[1])
     assert np.array_equal(decode_landmarks(content["landmarks.npy"], 2, "here"), landmarks)
-    path.write_bytes(path.read_bytes().replace(b"001.mask.png", b"001.misk.png"))
+    path.write_bytes(path.read_bytes().replace(b"001.mask.lz4", b"001.misk.lz4"))
     with pytest.raises(ValueError, match=r"abc\.tar"):
         read_clip_members(path)
     path.rename(tmp_path / "other.tar")
     with pytest.raises(ValueError, match="clip_id is 'abc'"):
         read_clip_record(tmp_path / "other.tar")
+
+
+@pytest.mark.parametrize("side", [1, 32, 224])
+def test_masks_are_exact_and_can_be_changed(side):
+    mask = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    decoded = decode_mask(encode_mask(mask), "here")
+    assert decoded.dtype == np.uint8 and np.array_equal(decoded, mask)
+    decoded[0, 0] = 7
+    assert lz4.frame.decompress(encode_mask(mask)) == mask.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "here: not a readable LZ4 file"),
+        (b"\x89PNG\r\n\x1a\n", "here: not a readable LZ4 file"),
+        (encode_mask(np.full((32, 32), 9, np.uint8))[:-6], "here: not a readable LZ4 file"),
+        (lz4.frame.compress(b"12345"), "here: 5 bytes are not a square mask"),
+        (lz4.frame.compress(b""), "here: 0 bytes are not a square mask"),
+    ],
+)
+def test_what_is_no_mask_is_refused(content, message):
+    with pytest.raises(ValueError, match=message):
+        decode_mask(content, "here")
+
+
+def test_an_older_schema_is_refused_in_one_line(shard_folder, tmp_path):
+    folder = shard_folder()
+    path = folder / MANIFEST_NAME
+    path.write_bytes(path.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 1'))
+    with pytest.raises(ValueError, match=r"manifest\.json: schema_version: 1, but .* reads 2: make .* anew") as caught:
+        ShardReader(folder / "train")
+    assert "\n" not in str(caught.value)
+    assert verify_shards(folder) == [str(caught.value)]
+    old = make_record("abc", 2).to_json().replace(b'"schema_version":2', b'"schema_version":1')
+    with pytest.raises(ValueError, match="here: schema_version: 1, but"):
+        ClipRecord.from_json(old, "here")
 
 
 def test_a_record_with_too_few_entries_is_refused():
