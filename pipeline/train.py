@@ -20,22 +20,27 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, model_validator
 
+from pipeline.compilers import require_compiler
 from pipeline.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
 from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.train_progress import follow_history
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.data.manifest import Manifest
 from sheap.networks.config import PRESETS, NetworkConfig
+from sheap.networks.face_mesh import FaceMesh
+from sheap.networks.face_mesh_weights import load_face_mesh_weights
+from sheap.precision import resolve_precision
 from sheap.training.config import TrainingConfig
 from sheap.training.state import TrainingState
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
 SHARDS_DIR = Path("data/shards")
 MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
 
 CODE_PARTS = (
-    "bundle.py", "data", "geometry", "head", "losses", "networks", "render", "training", "video/crops.py",
+    "bundle.py", "data", "geometry", "head", "losses", "networks", "precision.py", "render", "training", "video/crops.py",
     "video/face_models.py",
 )  # fmt: skip
 """What of `sheap` decides a training run's result."""
@@ -116,14 +121,21 @@ def run(params: TrainParams) -> None:
     for name, path in params.weight_files.named().items():
         if not path.exists():
             raise StageError(f"params.yaml: train.weight_files.{name}: {path} does not exist")
+    check_face_landmarks(params)
+    num_workers, threads, use_gpu = resolve_workers(params.workers)
+    if params.training.compile:
+        require_compiler("train.training.compile", "cuda" if use_gpu else "cpu")
     say_what_is_left_out(params)
     run_hash, identity = _run_hash(params, manifest)
     folder = (CHECKPOINTS_DIR / run_hash).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    num_workers, threads, use_gpu = resolve_workers(params.workers)
     started = time.time()
     _train(params, folder, run_hash, num_workers, threads, use_gpu)
-    workers = {"num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu}
+    precision = resolve_precision(params.training.precision, "cuda" if use_gpu else "cpu")
+    workers = {
+        "num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu,
+        "precision": str(precision).removeprefix("torch."),
+    }  # fmt: skip
     _write_model(params, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
     shutil.rmtree(folder)
 
@@ -137,6 +149,19 @@ def resolve_workers(workers: WorkerParams) -> tuple[int, int, bool]:
     num_workers = (max(1, num_gpus) if use_gpu else 1) if workers.num_workers == "auto" else workers.num_workers
     share = max(1, cpu_count() // num_workers)
     return num_workers, share if workers.threads_per_worker == "auto" else workers.threads_per_worker, use_gpu
+
+
+def check_face_landmarks(params: TrainParams) -> None:
+    """Raises StageError naming field and file where the encoder's frozen landmark network cannot be read from it: found out
+    here, in a second, and not by every worker."""
+    if not params.network().encoder.face_points:
+        return
+    file = params.weight_files.face_landmarks
+    try:
+        load_face_mesh_weights(FaceMesh(), read_bundle_member(find_bundle(file), LANDMARKS_MEMBER))
+    except (ValueError, OSError) as error:
+        where = "" if file is None or str(file) in str(error) else f"{file}: "
+        raise StageError(f"params.yaml: train.weight_files.face_landmarks: {where}{error}") from None
 
 
 def say_what_is_left_out(params: TrainParams) -> None:

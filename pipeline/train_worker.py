@@ -24,6 +24,8 @@ from sheap.networks.dinov2 import Dinov2Features
 from sheap.networks.encoder_weights import load_encoder_weights
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
+from sheap.precision import resolve_precision, set_compute_dtype
+from sheap.training.compilation import compile_encoder
 from sheap.training.landmark_head import landmark_head
 from sheap.training.loop import Worker, run_training
 from sheap.training.panels import draw_panel
@@ -48,6 +50,8 @@ def train_worker(job: dict[str, Any]) -> None:
         loader_processes=params.workers.loader_processes,
     )
     models = build_models(params, worker.device)
+    if params.training.compile:
+        compile_encoder(models.network)
     state = TrainingState.start(models.network, params.training)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -58,18 +62,10 @@ def train_worker(job: dict[str, Any]) -> None:
     image_size = params.network().encoder.image_size
 
     def make_dataset(num_samples: int, seed: int) -> PairDataset:
-        return PairDataset(
-            readers["train"],
-            num_samples=num_samples,
-            seed=seed,
-            gap=(params.pairs.least_gap, params.pairs.greatest_gap),
-            across_clips=params.pairs.across_clips,
-            augment=AugmentParams() if params.pairs.augment else None,
-            image_size=image_size,
-        )
+        return pair_dataset(readers["train"], params, num_samples, seed)
 
     held_out = readers.get("val")
-    validation = [] if held_out is None else _fixed_batches(held_out, params.validation_pairs, image_size)
+    validation = [] if held_out is None else fixed_batches(held_out, params.validation_pairs, image_size)
     panel_batches = {name: panel_batch(reader, params.panel_pairs, image_size) for name, reader in readers.items()}
     reporter = RunReporter(params, job, models, panel_batches, state.step, is_first=worker.rank == 0)
     run_training(models, state, params.training, make_dataset, validation, worker, reporter)
@@ -99,6 +95,7 @@ def build_models(params: TrainParams, device: torch.device) -> Models:
         load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
     if files.encoder is not None:
         load_encoder_weights(network.encoder, files.encoder)
+    set_compute_dtype([network, dinov2, lpips], resolve_precision(params.training.precision, device.type))
     return Models(
         network.to(device),
         landmark_head(head).to(device),
@@ -108,7 +105,20 @@ def build_models(params: TrainParams, device: torch.device) -> Models:
     )
 
 
-def _fixed_batches(reader: ShardReader, num_pairs: int, image_size: int, batch_size: int = 8) -> list[PairBatch]:
+def pair_dataset(reader: ShardReader, params: TrainParams, num_samples: int, seed: int) -> PairDataset:
+    """The training pairs that the params ask for."""
+    return PairDataset(
+        reader,
+        num_samples=num_samples,
+        seed=seed,
+        gap=(params.pairs.least_gap, params.pairs.greatest_gap),
+        across_clips=params.pairs.across_clips,
+        augment=AugmentParams() if params.pairs.augment else None,
+        image_size=params.network().encoder.image_size,
+    )
+
+
+def fixed_batches(reader: ShardReader, num_pairs: int, image_size: int, batch_size: int = 8) -> list[PairBatch]:
     """The same held-out pairs every time, unaugmented, clip after clip."""
     dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size)
     samples = [dataset[k] for k in range(num_pairs)]

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sheap.precision import ComputesIn
+
 _VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Convolutions of VGG-16 between its poolings; LPIPS compares what leaves each stage."""
 _SHIFT = (-0.030, -0.088, -0.188)
@@ -17,7 +19,7 @@ _SCALE = (0.458, 0.448, 0.450)
 """LPIPS's own input normalisation, for images in [-1, 1]."""
 
 
-class Lpips(nn.Module):
+class Lpips(ComputesIn):
     """Frozen LPIPS. Needs VGG-16's convolutions (`features.N.weight`, torchvision's names) and LPIPS's linear weights
     (`linK.model.1.weight`, the authors' names), in one or two files, .safetensors or .pth.
 
@@ -54,8 +56,10 @@ class Lpips(nn.Module):
         features = (both - self.shift) / self.scale
         total = rendered.new_zeros(())
         for index, stage in enumerate(self.stages):
-            features = stage(features)
-            unit = F.normalize(features, dim=1, eps=1e-10)
+            with self.computing(features):
+                features = stage(features)
+            # Distances of nearly equal images are small differences of unit vectors: float32.
+            unit = F.normalize(features.float(), dim=1, eps=1e-10)
             ours, theirs = unit.chunk(2)
             total = total + ((ours - theirs).square() * getattr(self, f"linear_{index}")).sum(1).mean()
         return total

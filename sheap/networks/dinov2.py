@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from transformers import Dinov2Model
 
+from sheap.precision import ComputesIn
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INPUT_SIZE = 224
 
 
-class Dinov2Features(nn.Module):
+class Dinov2Features(ComputesIn):
     """Patch features of a frozen DINOv2 (transformers' folder layout: config.json and weights). Never downloads.
 
     Raises ValueError when the folder does not hold such a model or its weights are incomplete.
@@ -39,6 +41,8 @@ class Dinov2Features(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] -> patch features [B, P, size]; gradients reach the images, never the weights."""
+        """Images [B, 3, H, W] in [0, 1] -> patch features [B, P, size], float32; gradients reach the images, not the weights."""
         resized = nn.functional.interpolate(images, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True)
-        return self.model((resized - self.pixel_mean) / self.pixel_std).last_hidden_state[:, 1:]
+        with self.computing(images):
+            out = self.model((resized - self.pixel_mean) / self.pixel_std).last_hidden_state
+        return out[:, 1:].float()

@@ -9,6 +9,7 @@ from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_points import FacePoints
+from sheap.precision import ComputesIn
 
 TOKEN_NAMES = ("shape", "expression", "pose", "lighting", "features")
 """The five tokens, in the order in which they are appended."""
@@ -18,13 +19,15 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's published input normalisation, which FaRL's weights expect."""
 
 
-class TokenEncoder(nn.Module):
+class TokenEncoder(ComputesIn):
     """Images to five tokens.
 
     Class and patch tokens carry position embeddings and pass CLIP's first LayerNorm; the five tokens are appended
     after it, without position. With the `patches` stem and the published sizes this is CLIP's ViT-B/16 and its
     parameter names are kept apart from the rest (`patch_embedding`, `class_embedding`, `position_embedding`,
     `pre_norm`, `layers`), so that `encoder_weights` can fill them.
+
+    Stem and transformer run in `compute_dtype`; the face's points are found, and become part of the tokens, in float32.
 
     mean_points: [478, 3] metres, the mean head's landmarks; needed where the configuration has `face_points`.
     """
@@ -63,22 +66,23 @@ class TokenEncoder(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] of the configured side -> tokens [B, 5, hidden_size].
+        """Images [B, 3, H, W] in [0, 1] of the configured side -> tokens [B, 5, hidden_size], float32.
 
         Raises ValueError for another size.
         """
         side = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images: expected [B, 3, {side}, {side}], got {list(images.shape)}")
-        patches = self.patch_embedding((images - self.pixel_mean) / self.pixel_std).flatten(2).transpose(1, 2)
-        batch = patches.shape[0]
-        known = torch.cat([self.class_embedding.expand(batch, 1, -1).to(patches.dtype), patches], 1)
-        known = self.pre_norm(known + self.position_embedding)
-        tokens = self.tokens.expand(batch, -1, -1).to(known.dtype)
+        tokens = self.tokens.expand(len(images), -1, -1)
         if self.config.face_points:
             tokens = tokens + self.places(self.face_points(images))[:, None]
-        sequence = torch.cat([known, tokens], 1)
-        return self.layers(inputs_embeds=sequence).last_hidden_state[:, -len(TOKEN_NAMES) :]
+        with self.computing(images):
+            patches = self.patch_embedding((images - self.pixel_mean) / self.pixel_std).flatten(2).transpose(1, 2)
+            # float32 between the layers: a residual stream in bfloat16 would lose small updates.
+            known = torch.cat([self.class_embedding.expand(len(images), 1, -1), patches.float()], 1)
+            known = self.pre_norm(known + self.position_embedding).float()
+            out = self.layers(inputs_embeds=torch.cat([known, tokens], 1)).last_hidden_state
+        return out[:, -len(TOKEN_NAMES) :].float()
 
 
 class ConvolutionalStem(nn.Module):

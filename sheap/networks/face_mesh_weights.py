@@ -24,10 +24,14 @@ def load_face_mesh_weights(network: FaceMesh, content: bytes) -> None:
     """Fills `network` from the bytes of `face_landmarks_detector.tflite`.
 
     The file lists its operations in the order in which they run, which is the order of the network's layers; its other heads
-    (is there a face, is the tongue out) are skipped. Raises ValueError when a shape or the number of layers is another.
+    (is there a face, is the tongue out) are skipped. Raises ValueError when the bytes are no such file, or a shape or the number
+    of layers is another.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.PReLU))]
-    stored = _stored_layers(content)
+    try:
+        stored = _stored_layers(content)
+    except Exception as error:  # the flatbuffers reader checks nothing: any error may come of bytes that are no model
+        raise ValueError(f"face landmark model: not a TensorFlow Lite file ({type(error).__name__}: {error})") from None
     if len(layers) != len(stored):
         raise ValueError(f"face landmark model: expected {len(layers)} layers with weights, got {len(stored)}")
     with torch.no_grad():

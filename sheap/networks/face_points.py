@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sheap.networks.face_mesh import FACE_CENTER, NUM_POINTS, FaceMesh
+from sheap.precision import computing_in
 
 PLACE_UNIT = 0.1
 """Crop sides per unit of a point's place."""
@@ -36,9 +37,14 @@ class FacePoints(nn.Module):
         mean_points = mean_points - mean_points.mean(0)
         self.register_buffer("mean_points", mean_points / _size(mean_points), persistent=False)
 
+    @torch.compiler.disable
     @torch.no_grad()
     def forward(self, crops: Tensor) -> Tensor:
-        """Head crops [B, 3, S, S] in [0, 1] -> [B, num_features]."""
+        """Head crops [B, 3, S, S] in [0, 1] -> [B, num_features], computed in float32 whatever a caller's autocast."""
+        with computing_in(torch.float32, crops.device.type):
+            return self._features(crops)
+
+    def _features(self, crops: Tensor) -> Tensor:
         parts = crops.split(_CHUNK) if crops.device.type == "cpu" else [crops]
         points = torch.cat([self.face_mesh.points_in_crops(part) for part in parts]).float()
         places = (points - points.new_tensor([*FACE_CENTER, 0.0])) / PLACE_UNIT

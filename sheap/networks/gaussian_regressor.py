@@ -11,12 +11,14 @@ from sheap.networks.config import RegressorConfig
 from sheap.networks.face_graph import GraphBlock, NeighbourMean
 from sheap.networks.prototypes import Prototypes
 from sheap.networks.uv_generator import UvGenerator
+from sheap.precision import ComputesIn
 
 
-class GaussianRegressor(nn.Module):
+class GaussianRegressor(ComputesIn):
     """UV-map generator, prototypes and face-graph network (method.md, 5).
 
     faces: [F] int64, the covered faces of the head model; prototypes' `parents` index into them.
+    UV places and the last layer are float32: bfloat16 tells neither two texels nor two small offsets apart.
     """
 
     def __init__(self, config: RegressorConfig, head: HeadModel, image_feature_size: int | None) -> None:
@@ -46,14 +48,15 @@ class GaussianRegressor(nn.Module):
         grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], -1)
         batch = len(uv_map)
         sampled = nn.functional.grid_sample(
-            uv_map, grid.to(uv_map.dtype).expand(batch, 1, -1, -1), align_corners=False, padding_mode="border"
+            uv_map, grid.expand(batch, 1, -1, -1), align_corners=False, padding_mode="border"
         )
         # Gaussians first: the graph sums over rows.
         per_gaussian = sampled[:, :, 0].permute(2, 0, 1)
         embeddings = self.prototypes.embeddings[:, None].expand(-1, batch, -1)
-        nodes = self.inward(torch.cat([embeddings, per_gaussian], -1))
-        for block in self.blocks:
-            nodes = block(nodes, parents, self.neighbour_mean)
+        with self.computing(features):
+            nodes = self.inward(torch.cat([embeddings, per_gaussian], -1)).float()
+            for block in self.blocks:
+                nodes = block(nodes, parents, self.neighbour_mean)
         raw = self.outward(self.norm(nodes)).transpose(0, 1)
         density = torch.bincount(parents, minlength=self.prototypes.num_faces)[parents].float()
         return activate(raw, density)

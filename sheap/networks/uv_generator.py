@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from sheap.networks.config import RegressorConfig
+from sheap.precision import ComputesIn
 
 
-class UvGenerator(nn.Module):
+class UvGenerator(ComputesIn):
     """f [B, C, g, g] to M [B, C', g 2^k, g 2^k]: doubling blocks, with cross-attention to image features at one size.
 
     `image_feature_size` is the channel count of the frozen DINOv2 features; None builds no cross-attention.
@@ -37,11 +38,13 @@ class UvGenerator(nn.Module):
         self.out_channels = channels
 
     def forward(self, features: Tensor, image_features: Tensor | None) -> Tensor:
-        """features [B, C, g, g], image_features [B, P, D] (needed exactly when built for them) -> [B, C', S, S]."""
-        uv_map = features + self.shared_layout
-        for block in self.blocks:
-            uv_map = block(uv_map, image_features)
-        return uv_map
+        """features [B, C, g, g], image_features [B, P, D] (needed exactly when built for them) -> [B, C', S, S],
+        float32."""
+        with self.computing(features):
+            uv_map = features + self.shared_layout
+            for block in self.blocks:
+                uv_map = block(uv_map, image_features)
+        return uv_map.float()
 
 
 class UpsamplingBlock(nn.Module):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sheap.precision import Precision
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +89,10 @@ class TrainingConfig(_Config):
     weights: LossWeights
     optimizer: OptimizerConfig
     densify: DensifyConfig
+    precision: Precision = "auto"
+    """Of the networks' matrix products; geometry, rasteriser and losses are float32 always. auto: bfloat16 on a GPU."""
+    compile: bool = False
+    """torch.compile for the encoder: the first step takes minutes more, every other one less."""
     log_every: int = Field(ge=1)
     validate_every: int = Field(ge=1)
     panels_every: int = Field(ge=1)
