@@ -38,7 +38,7 @@ def encode_landmarks(landmarks: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
+def decode_image(content: bytes | memoryview, where: str) -> NDArray[np.uint8]:
     """A JPEG file as uint8 RGB [H, W, 3]. Raises ValueError naming `where`."""
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     if image is None:
@@ -46,7 +46,7 @@ def decode_image(content: bytes, where: str) -> NDArray[np.uint8]:
     return image
 
 
-def decode_mask(content: bytes, where: str) -> NDArray[np.uint8]:
+def decode_mask(content: bytes | memoryview, where: str) -> NDArray[np.uint8]:
     """An LZ4 file of a square mask as uint8 [S, S]. Raises ValueError naming `where`."""
     try:
         pixels = lz4.frame.decompress(content, return_bytearray=True)  # bytes would make an array that cannot be changed

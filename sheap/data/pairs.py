@@ -99,6 +99,7 @@ class PairDataset(Dataset[PairSample]):
         self._reader = reader
         self._num_samples = len(reader) if num_samples is None else num_samples
         self._seed, self._gap, self._across_clips = seed, gap, across_clips
+        self._random = _KeyedRandom()
         self.image_size = image_size or reader.image_size
         self._augmenter = PairAugmenter(self.image_size, augment)
         self._cache = _FrameCache(reader, cache_bytes)
@@ -114,12 +115,16 @@ class PairDataset(Dataset[PairSample]):
     def __getitem__(self, index: int) -> PairSample:
         if not 0 <= index < self._num_samples:
             raise IndexError(index)
-        rng = np.random.default_rng([self._seed, index])
+        rng = self._random.of(self._seed, index)
         source_clip, source_frame, target_clip, target_frame = self.draw(index, rng)
         source, target = self._augmenter(
             self._cache.frame(source_clip, source_frame), self._cache.frame(target_clip, target_frame), rng
         )
         return PairSample(source, target, self._reader.clip_id(source_clip))
+
+    def places(self, index: int) -> tuple[int, int, int, int]:
+        """Source clip and frame, target clip and frame of the sample that `self[index]` gives."""
+        return self.draw(index, self._random.of(self._seed, index))
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Source clip and frame, target clip and frame of a sample."""
@@ -153,6 +158,20 @@ def _draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator
     return pair if rng.random() < 0.5 else pair[::-1]
 
 
+class _KeyedRandom:
+    """Random numbers by key: Philox can be set to any key at once, where a new generator costs more than its draws."""
+
+    def __init__(self) -> None:
+        self._generator = np.random.Generator(np.random.Philox(key=[0, 0]))
+        self._start = self._generator.bit_generator.state
+
+    def of(self, seed: int, index: int) -> np.random.Generator:
+        """A generator at the start of the stream of (seed, index); good until the next call."""
+        self._start["state"]["key"][:] = seed, index
+        self._generator.bit_generator.state = self._start
+        return self._generator
+
+
 class _FrameCache:
     """Decoded frames, kept until the bound is reached; decoding again gives the same frame."""
 
@@ -161,13 +180,10 @@ class _FrameCache:
         self._frames: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def frame(self, clip: int, frame: int) -> Frame:
-        key = (clip, frame)
-        if key not in self._frames:
-            image, mask = self._reader.image(clip, frame), self._reader.mask(clip, frame)
-            size = image.nbytes + mask.nbytes
-            if size > self._free:
-                return Frame(image, mask, self._reader.frame_landmarks(clip, frame))
-            self._frames[key] = (image, mask)
+        known = self._frames.get((clip, frame))
+        image, mask = known or self._reader.image_and_mask(clip, frame)
+        size = image.nbytes + mask.nbytes
+        if known is None and size <= self._free:
+            self._frames[clip, frame] = (image, mask)
             self._free -= size
-        image, mask = self._frames[key]
         return Frame(image, mask, self._reader.frame_landmarks(clip, frame))

@@ -113,14 +113,16 @@ class ShardReader:
 
     def frame_landmarks(self, number: int, frame: int) -> NDArray[np.float32]:
         """Landmarks [478, 3] of one frame, without reading the others'."""
-        count = self.num_frames(number)
+        members = self._index[number]["members"]
+        count = num_frames_of(members)
         if not 0 <= frame < count:
             raise ValueError(f"{self.folder}: {self.clip_id(number)} has {count} frames, asked for number {frame}")
-        _, length = self._member_place(number, LANDMARKS_NAME)
+        offset, length = members[LANDMARKS_NAME]
         if length != NPY_HEADER_BYTES + count * FRAME_LANDMARKS_BYTES:
             return self.landmarks(number)[frame]  # says what is wrong with the file, if anything is
-        skip = NPY_HEADER_BYTES + frame * FRAME_LANDMARKS_BYTES
-        return decode_frame_landmarks(*self._read(number, LANDMARKS_NAME, skip, FRAME_LANDMARKS_BYTES))
+        offset += NPY_HEADER_BYTES + frame * FRAME_LANDMARKS_BYTES
+        where = self._where(number, LANDMARKS_NAME)
+        return decode_frame_landmarks(self._read_at(number, offset, FRAME_LANDMARKS_BYTES, where), where)
 
     def member(self, number: int, name: str) -> bytes:
         """One stored file of a clip, as it is."""
@@ -133,6 +135,19 @@ class ShardReader:
     def mask(self, number: int, frame: int) -> NDArray[np.uint8]:
         """One foreground mask, uint8 [S, S]."""
         return decode_mask(*self._read(number, mask_name(frame)))
+
+    def image_and_mask(self, number: int, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One crop and its mask, as `image` and `mask` give them, in one read: they lie side by side."""
+        image, mask = image_name(frame), mask_name(frame)
+        image_at, image_length = self._member_place(number, image)
+        mask_at, mask_length = self._member_place(number, mask)
+        start, end = min(image_at, mask_at), max(image_at + image_length, mask_at + mask_length)
+        where = self._where(number, image)
+        content = memoryview(self._read_at(number, start, end - start, where))
+        return (
+            decode_image(content[image_at - start :][:image_length], where),
+            decode_mask(content[mask_at - start :][:mask_length], self._where(number, mask)),
+        )
 
     def clip(self, number: int) -> ClipFrames:
         """A whole clip, for panels and inspection."""
@@ -163,20 +178,22 @@ class ShardReader:
             raise ValueError(f"{self._where(number, member)}: no such member") from None
         return offset, length
 
-    def _read(self, number: int, member: str, skip: int = 0, length: int | None = None) -> tuple[bytes, str]:
-        """Bytes of one member (or of a part of it) and a name for it in messages."""
-        entry = self._index[number]
+    def _read(self, number: int, member: str) -> tuple[bytes, str]:
+        """Bytes of one member and a name for it in messages."""
         where = self._where(number, member)
-        offset, whole = self._member_place(number, member)
-        offset, length = offset + skip, whole if length is None else length
-        if entry["shard"] not in self._files:
-            path = self._remote.have(entry["shard"]) if self._remote else self.folder / entry["shard"]
-            self._files[entry["shard"]] = os.open(path, os.O_RDONLY)
+        return self._read_at(number, *self._member_place(number, member), where), where
+
+    def _read_at(self, number: int, offset: int, length: int, where: str) -> bytes:
+        """`length` bytes of a clip's shard. Raises ValueError naming `where` when there are fewer."""
+        shard = self._index[number]["shard"]
+        if shard not in self._files:
+            path = self._remote.have(shard) if self._remote else self.folder / shard
+            self._files[shard] = os.open(path, os.O_RDONLY)
         # pread carries its own offset, so worker processes that inherit the descriptor cannot disturb one another
-        content = os.pread(self._files[entry["shard"]], length, offset)
+        content = os.pread(self._files[shard], length, offset)
         if len(content) != length:
             raise ValueError(f"{where}: the file ends inside this member")
-        return content, where
+        return content
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}

@@ -58,6 +58,10 @@ def test_the_reader_gives_back_what_was_stored(shard_folder):
     assert reader._read(number, "002.jpg")[0] == stored["002.jpg"]
     assert clip.masks[3, 10, 7] == 255 and clip.masks[3, 10, 6] == 0
     assert abs(int(clip.images[2, 5, 5, 2]) - 20) < 4
+    for frame in range(4):
+        image, mask = reader.image_and_mask(number, frame)
+        assert np.array_equal(image, reader.image(number, frame)) and np.array_equal(image, clip.images[frame])
+        assert np.array_equal(mask, reader.mask(number, frame)) and np.array_equal(mask, clip.masks[frame])
     reader.close()
     assert np.array_equal(reader.landmarks(number), clip.landmarks)
 
