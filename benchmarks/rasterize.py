@@ -12,12 +12,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
-import gc
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +25,7 @@ from typing import Any
 import numba
 import torch
 
+from benchmarks.machine import commit, cpu_name, reset_peak_mb, status_mb
 from benchmarks.rasterize_page import page, summary
 from benchmarks.splat_parity import PARAMETERS
 from benchmarks.splat_scenes import head_camera, head_meshes, head_splats
@@ -68,8 +65,8 @@ def main() -> int:
     options = parser.parse_args()
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     machine = {
-        "cpu": _cpu_name(), "cores": num_cores, "load": os.getloadavg()[0], "torch": torch.__version__,
-        "numba": numba.__version__, "commit": _commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": cpu_name(), "cores": num_cores, "load": os.getloadavg()[0], "torch": torch.__version__,
+        "numba": numba.__version__, "commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }  # fmt: skip
     print("  ".join(f"{key} {value}" for key, value in machine.items()))
     if num_cores < 2:
@@ -104,7 +101,7 @@ def measure(case: Case, runs: int) -> dict[str, Any]:
         prepare = _mesh_run if case.backend == "mesh" else _splat_run
         prepare(Case(num_splats=50, size=32, backend=case.backend))()  # compiles
         run = prepare(case)
-        held_mb = _reset_peak_mb()
+        held_mb = reset_peak_mb()
         times = []
         with _timed_parts(parts):
             started = time.perf_counter()
@@ -118,7 +115,7 @@ def measure(case: Case, runs: int) -> dict[str, Any]:
     return {
         **asdict(case),
         **{name: 1e3 * min(column) for name, column in zip(names, zip(*times))},
-        "peak_mb": _status_mb("VmHWM") - held_mb,
+        "peak_mb": status_mb("VmHWM") - held_mb,
         "load": os.getloadavg()[0],
         "parts_ms": {name: 1e3 * seconds for name, seconds in parts.items()},
     }
@@ -180,37 +177,6 @@ def _timed_parts(parts: dict[str, float]) -> Iterator[None]:
         yield
     finally:
         splat_cpu.for_each_range = run
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return answer.stdout.strip() or "not a git checkout"
-
-
-def _reset_peak_mb() -> float:
-    """Forget the peak of this process's memory (Linux), and return what it uses now, freed memory handed back."""
-    gc.collect()
-    if not Path("/proc/self/clear_refs").exists():
-        return float("nan")
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status_mb("VmRSS")
-
-
-def _status_mb(key: str) -> float:
-    """A line of /proc/self/status in MB; NaN where there is no such file (not Linux)."""
-    path = Path("/proc/self/status")
-    for line in path.read_text().splitlines() if path.exists() else []:
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
-    return float("nan")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""The machine that a benchmark ran on, and the memory that it took."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import platform
+import subprocess
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    return answer.stdout.strip() or "not a git checkout"
+
+
+def reset_peak_mb() -> float:
+    """Forget the peak of this process's memory (Linux), and return what it uses now, freed memory handed back."""
+    gc.collect()
+    if not Path("/proc/self/clear_refs").exists():
+        return float("nan")
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_mb("VmRSS")
+
+
+def status_mb(key: str) -> float:
+    """A line of /proc/self/status in MB; NaN where there is no such file (not Linux)."""
+    path = Path("/proc/self/status")
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    return float("nan")
