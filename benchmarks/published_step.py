@@ -7,7 +7,7 @@ The command writes weight files of the true layouts and sizes into a temporary f
 VGG-16 with LPIPS's linear weights; half a gigabyte, removed at the end), loads them with the loaders of the train stage, and
 runs that stage's own loop (sheap.training.loop) on a batch in which every pair is rendered: forward, backward, gradient
 clipping, AdamW and the moving average. Several steps, because heads that start at zero pass no gradient to the encoder in
-the first; the last one is reported. A minute and 4 GB on a CPU core. --output also writes a page (published_step.md) and
+the first; the last one is reported. Two minutes and 5 GB on one CPU core. --output also writes a page (published_step.md) and
 its figures (published_step.json). Exit status 1 if a step was skipped or a part of the network got no gradient.
 """
 
@@ -284,7 +284,7 @@ def page(report: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"# A training step of the {report['preset']} configuration",
-            f"Written by `{report['command']}`. {hardware}, {where['threads']} threads of torch on {where['cores']} cores, "
+            f"Written by `{report['command']}`. {hardware}, torch on {where['threads']} of {where['cores']} core(s), "
             f"load {where['load']:.1f} after the run; torch {where['torch']}; commit {where['commit']}, {where['date']}.",
             "**The weights are random and the pictures are noise**: files of the true layouts and sizes, made for this run and "
             "loaded as real ones are. The page says that the configuration builds, takes steps and what they cost, and "
