@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, pearsonr, spearmanr
 from torch import Tensor
 
+from experiments.benchmark_score import NetworkPredictor
 from experiments.distorted_heads import PREDICTORS, Subject, head_model, neutral_mm
 from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_files import TriangleMesh
@@ -37,7 +38,6 @@ from sheap.evaluation.pictures import read_picture
 from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.similarity import Similarity, procrustes
 from sheap.evaluation.true_error import true_vertex_errors
-from sheap.head import HeadParams
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
@@ -242,27 +242,21 @@ def predictors(arguments: argparse.Namespace) -> Iterator[tuple[str, Predictor]]
             raise ValueError(f"{arguments.checkpoints}: no checkpoint_*/state.pt below it")
         for path in paths:
             document = torch.load(path, map_location="cpu", weights_only=True)
-            yield f"trained, step {document['step']}", CheckpointPredictor(document["average"], arguments.preset)
+            yield f"trained, step {document['step']}", NetworkPredictor(
+                _checkpoint_network(document["average"], arguments.preset)
+            )
 
 
-class CheckpointPredictor:
+def _checkpoint_network(weights: dict[str, Tensor], preset: str) -> SheapNetwork:
     """The averaged network of a training checkpoint, on the open head."""
-
-    def __init__(self, weights: dict[str, Tensor], preset: str) -> None:
-        if preset not in PRESETS:
-            raise ValueError(f"--preset: '{preset}' is unknown (known: {', '.join(PRESETS)})")
-        self.head = head_model()
-        self.image_size = PRESETS[preset].encoder.image_size
-        self.network = SheapNetwork(PRESETS[preset], self.head, image_feature_size=None)
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"--checkpoints: do not fit the preset '{preset}' ({str(error)[:200]})") from None
-        self.network.eval()
-
-    @torch.inference_mode()
-    def predict(self, images: Tensor) -> HeadParams:
-        return self.network.encode(images).head_params()
+    if preset not in PRESETS:
+        raise ValueError(f"--preset: '{preset}' is unknown (known: {', '.join(PRESETS)})")
+    network = SheapNetwork(PRESETS[preset], head_model(), image_feature_size=None)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"--checkpoints: do not fit the preset '{preset}' ({str(error)[:200]})") from None
+    return network.eval()
 
 
 if __name__ == "__main__":
