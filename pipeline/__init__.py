@@ -2,6 +2,6 @@
 
 import os
 
-# Before torch or numba load their OpenMP: threads that wait for each other by spinning slow a computation down tenfold and
-# more as soon as another process wants one of the cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch or numba load their OpenMP: its threads wait for each other by spinning. For long, that slows a computation down
+# tenfold as soon as another process wants one of the cores; not at all, and every small operation pays for a wake-up.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
