@@ -243,19 +243,41 @@ def test_the_guard_comes_before_the_update(head: HeadModel) -> None:
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
 
 
+def test_a_gradient_that_is_not_finite_updates_nothing_though_the_loss_is(head: HeadModel) -> None:
+    config = made_config(
+        landmark_phase={"steps": 1, "batch_size": 3, "rendered_pairs": 0},
+        rendered_phase={"steps": 0, "batch_size": 1, "rendered_pairs": 0},
+    )
+    models = made_models(head)
+    before = copy.deepcopy(models.network.state_dict())
+    state = TrainingState.start(models.network, config)
+    models.network.heads["shape"].out.bias.register_hook(lambda gradient: gradient * torch.inf)
+    notes = Notes()
+    run_training(models, state, config, MadePairs, [], Worker(), notes)
+    assert state.skipped == 1 and np.isfinite(notes.records[0]["loss"])
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+    assert not state.optimizer.state and state.average.num_updates == 0
+
+
+class OneBadOfTheSecondWorkers(Poisoned):
+    bad = frozenset({3})
+
+
 def _train_rank(rank: int, port: int, out: Path) -> None:
     import os
 
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    state = train(HeadModel.load(), made_config(), Notes(), worker=Worker(rank=rank, world_size=2))
-    torch.save(state.network.state_dict(), out / f"{rank}.pt")
+    worker = Worker(rank=rank, world_size=2)
+    state = train(HeadModel.load(), made_config(), Notes(), worker=worker, make_dataset=OneBadOfTheSecondWorkers)
+    state.save(out / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_workers_end_with_one_network(tmp_path: Path) -> None:
+    """Prototypes move on both alike, with their averages and the optimiser's memory; one worker's bad sample skips both."""
     import socket
 
     with socket.socket() as probe:
@@ -270,9 +292,15 @@ def test_two_workers_end_with_one_network(tmp_path: Path) -> None:
         assert process.exitcode == 0
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     records = {"opacity_sum", "gradient_sum", "visits"}
-    for name, value in first.items():
-        if name.rsplit(".", 1)[-1] not in records:
-            assert torch.equal(value, second[name]), name
+    for part in ("network", "average"):
+        for name, value in first[part].items():
+            if name.rsplit(".", 1)[-1] not in records:
+                assert torch.equal(value, second[part][name]), (part, name)
+    for key, memory in first["optimizer"]["state"].items():
+        for name, value in memory.items():
+            assert torch.equal(value, second["optimizer"]["state"][key][name]), (key, name)
+    assert int(torch.bincount(first["network"]["regressor.prototypes.parents"]).max()) > 2, "densification took part"
+    assert first["skipped"] == second["skipped"] == 1
 
 
 def test_landmarks_of_the_cut_down_head_are_the_whole_ones(head: HeadModel) -> None:
