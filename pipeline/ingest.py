@@ -370,7 +370,7 @@ def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Pat
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in [*code, *model_files]:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    for package in ("ai-edge-litert", "av", "lz4", "numpy", "opencv-python-headless", "scenedetect-headless"):
+    for package in ("ai-edge-litert", "av", "lz4", "numpy", "opencv-python-headless"):
         digest.update(f"{package}={importlib.metadata.version(package)};".encode())
     return digest.hexdigest()[:16]
 

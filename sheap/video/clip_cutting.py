@@ -115,7 +115,7 @@ class ClipCutter:
     def _finish_next(self) -> None:
         seen = self._window[self._next]
         times = np.array([other.frame.time_s for other in self._window])
-        values = np.stack([other.box for other in self._window])
+        values = np.array([other.box for other in self._window])
         smoothed = smooth_at(times, values, self._next, self._settings.smooth_s)
         reach_px = MAX_DEPARTURE * math.exp(seen.box[2])
         limits = np.array([reach_px, reach_px, MAX_DEPARTURE])

@@ -72,7 +72,7 @@ def cut_crop(image: NDArray[np.uint8], box: CropBox, size: int) -> NDArray[np.ui
     y_whole, y_part = _sample_places(box.center_y, box.side, size)
     whole = np.empty((size, size, 2), np.int16)
     whole[..., 0], whole[..., 1] = x_whole, y_whole[:, None]
-    parts = (y_part[:, None] * _PARTS + x_part).astype(np.uint16)
+    parts = y_part.astype(np.uint16)[:, None] * np.uint16(_PARTS) + x_part.astype(np.uint16)
     return cv2.remap(image, whole, parts, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ _CANONICAL_CM = np.array(
 
 _MEAN_CM = _CANONICAL_CM.mean(0)
 _CENTRED_CM = _CANONICAL_CM - _MEAN_CM
+_UP_AND_OUT = np.array([1.0, -1.0, -1.0])
 _SPREAD_CM2 = float((_CENTRED_CM**2).sum())
 
 EYE_LEVEL_CM = 2.6
@@ -69,12 +71,14 @@ def fit_head_pose(landmarks_px: NDArray[np.float32]) -> HeadPose:
 
     Raises ValueError when the landmarks have no extent.
     """
-    seen = landmarks_px[RIGID_LANDMARKS].astype(np.float64) * [1, -1, -1]
+    seen = landmarks_px[RIGID_LANDMARKS] * _UP_AND_OUT
     seen_mean = seen.mean(0)
-    u, d, vt = np.linalg.svd((seen - seen_mean).T @ _CENTRED_CM)
-    sign = np.array([1.0, 1.0, math.copysign(1.0, np.linalg.det(u @ vt))])
+    if not np.isfinite(seen_mean).all():
+        raise ValueError("landmarks: they span no face")
+    d, u, vt = cv2.SVDecomp((seen - seen_mean).T @ _CENTRED_CM)  # of so small a matrix many times as fast as numpy's
+    sign = np.array([1.0, 1.0, math.copysign(1.0, cv2.determinant(u @ vt))])
     rotation = (u * sign) @ vt
-    px_per_cm = float((d * sign).sum() / _SPREAD_CM2)
-    if not np.isfinite(px_per_cm) or px_per_cm <= 0:
+    px_per_cm = float(sign @ d[:, 0]) / _SPREAD_CM2
+    if px_per_cm <= 0:
         raise ValueError("landmarks: they span no face")
     return HeadPose(rotation, px_per_cm, seen_mean - px_per_cm * rotation @ _MEAN_CM)

@@ -26,8 +26,8 @@ _CLOCK_TOLERANCE_S = 1e-3
 class _CropFrame:
     crop: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
-    place: tuple[NDArray[np.float64], NDArray[np.complex128]]
-    """Centre of the face's points [2] px, and their offsets [P] from it with y as the imaginary part."""
+    place: tuple[complex, NDArray[np.complex128]]
+    """Centre of the face's points, px, and their offsets [P] from it; y is the imaginary part."""
     rows: NDArray[np.bool_]
     columns: NDArray[np.bool_]
     time_s: float
@@ -92,21 +92,24 @@ def _cross_faded(before: _KeyMask, after: _KeyMask, frame: _CropFrame) -> NDArra
 
 def _carried(key: _KeyMask, frame: _CropFrame) -> NDArray[np.uint8]:
     """A key frame's mask moved to where the face is in another frame."""
-    moved = _similarity(key.frame, frame)
-    moved[:, 2] += 0.5 * (moved[:, 0] + moved[:, 1]) - 0.5  # OpenCV: pixel centres at whole numbers
+    factor, shift = _similarity(key.frame, frame)
+    shift += (factor - 1) * (0.5 + 0.5j)  # OpenCV: pixel centres at whole numbers
+    to_frame = np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
     size = key.mask.shape[0]
-    return cv2.warpAffine(key.mask, moved, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(key.mask, to_frame, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _place(landmarks_px: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    xy = landmarks_px[_FACE_POINTS, :2].astype(np.float64)
-    centre = xy.mean(0)
-    return centre, (xy - centre) @ np.array([1, 1j])
+def _place(landmarks_px: NDArray[np.float32]) -> tuple[complex, NDArray[np.complex128]]:
+    points = landmarks_px[_FACE_POINTS, 0] + 1j * landmarks_px[_FACE_POINTS, 1].astype(np.float64)
+    centre = complex(points.sum()) / len(points)
+    return centre, points - centre
 
 
-def _similarity(before: _CropFrame, after: _CropFrame) -> NDArray[np.float64]:
-    """The turn, scale and shift [2, 3] that best takes the face's points from one frame to another (least squares)."""
+def _similarity(before: _CropFrame, after: _CropFrame) -> tuple[complex, complex]:
+    """What best takes the face's points from one frame to another (least squares): `factor * point + shift`.
+
+    In complex numbers a turn with a scale is one factor.
+    """
     (old_centre, old), (new_centre, new) = before.place, after.place
-    factor = np.vdot(old, new) / np.vdot(old, old)  # in complex numbers a turn with a scale is one factor
-    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.concatenate([linear, (new_centre - linear @ old_centre)[:, None]], axis=1)
+    factor = complex(np.vdot(old, new) / np.vdot(old, old))
+    return factor, new_centre - factor * old_centre

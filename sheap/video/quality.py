@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -57,11 +58,12 @@ def sharpness(crop: NDArray[np.uint8], landmarks_px: NDArray[np.float32]) -> flo
 
     Measured on the crop itself, so that an enlarged small face counts as the blurred one that it is.
     """
-    low = np.clip(np.floor(landmarks_px[:, :2].min(0)), 0, crop.shape[0]).astype(int)
-    high = np.clip(np.ceil(landmarks_px[:, :2].max(0)), 0, crop.shape[0]).astype(int)
-    if (high - low).min() < 4:
+    size = crop.shape[0]
+    left, top = (min(max(math.floor(place), 0), size) for place in landmarks_px[:, :2].min(0))
+    right, bottom = (min(max(math.ceil(place), 0), size) for place in landmarks_px[:, :2].max(0))
+    if min(right - left, bottom - top) < 4:
         return 0.0
-    grey = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(crop[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
     detail = cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L2SQR) / grey.size
     _, spread = cv2.meanStdDev(grey)
     return float(detail / (spread[0, 0] ** 2 + 1.0))

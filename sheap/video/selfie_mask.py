@@ -48,6 +48,8 @@ class SelfieMask:
             self._model = LiteModel(model_path.read_bytes(), num_threads)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{model_path}: cannot load the segmenter ({' '.join(str(error).split())})") from None
+        self._image = np.empty((self._model.input_height, self._model.input_width, 3), np.float32)
+        """Used again for every crop: fresh memory of this size takes longer to get than to fill."""
 
     def person(
         self, crop: NDArray[np.uint8], landmarks_px: NDArray[np.float32], previous: NDArray[np.uint8] | None
@@ -56,8 +58,8 @@ class SelfieMask:
         size = crop.shape[0]
         side = self._model.input_width
         shrinking = cv2.INTER_AREA if size > side else cv2.INTER_LINEAR
-        image = cv2.resize(crop, (side, side), interpolation=shrinking).astype(np.float32) / 255.0
-        (opacity,) = self._model(image).values()
+        np.divide(cv2.resize(crop, (side, side), interpolation=shrinking), np.float32(255), out=self._image)
+        (opacity,) = self._model(self._image).values()
         # opacity is smooth: in whole steps and sampled it loses nothing
-        steps = np.clip(opacity[0, :, :, 0] * 255.0 + 0.5, 0, 255).astype(np.uint8)
+        steps = cv2.convertScaleAbs(opacity[0, :, :, 0], alpha=255.0)
         return cv2.resize(steps, (size, size), interpolation=cv2.INTER_LINEAR)

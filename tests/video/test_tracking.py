@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from scenedetect import ContentDetector, FrameTimecode
 
 from sheap.video.face_detector import FaceDetection
 from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks, FaceRoi
@@ -129,6 +131,22 @@ def test_cuts_are_found_where_they_are_and_nowhere_else():
     shots = ShotDetector()
     cuts = [number for number, image in enumerate([*talking, *elsewhere, *talking[:6]]) if shots.is_cut(image)]
     assert cuts == [12, 18]
+
+
+@pytest.mark.parametrize("threshold", [3.5, 4.5, 5.2, 27.0])
+def test_cuts_are_those_of_pyscenedetect(threshold):
+    """Low thresholds too: there ordinary motion is a cut or none, frame by frame."""
+    talking = carphone_frames(30)
+    frames = [*talking[:20], *noise_frames(3, 144, 176), *talking[20:], *(image // 2 for image in talking[:5])]
+    shots = ShotDetector(threshold)
+    detector = ContentDetector(threshold=threshold, min_scene_len=0)
+    expected = []
+    for number, image in enumerate(frames):
+        thumbnail = cv2.resize(image, (80, 60), interpolation=cv2.INTER_LINEAR)
+        cuts = detector.process_frame(FrameTimecode(number, fps=25.0), cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR))
+        expected.append(number > 0 and bool(cuts))
+    assert [shots.is_cut(image) for image in frames] == expected
+    assert 3 <= sum(expected) < len(frames) - 1
 
 
 def test_another_picture_size_is_another_shot():
