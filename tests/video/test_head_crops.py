@@ -61,9 +61,10 @@ def test_the_box_holds_the_head_at_every_turn():
         assert (box.center_x, box.center_y) == pytest.approx((200, 150 - CROP_RISE_CM * 8), abs=1e-2)
 
 
-def test_landmarks_without_extent_are_refused():
+@pytest.mark.parametrize("place", [0.0, 311.7, np.nan, np.inf])
+def test_landmarks_without_extent_are_refused(place):
     with pytest.raises(ValueError, match="span no face"):
-        crop_box(np.zeros((478, 3), np.float32))
+        crop_box(np.full((478, 3), place, np.float32))
 
 
 def test_a_box_maps_its_corners_to_the_crops():
