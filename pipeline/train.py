@@ -101,6 +101,8 @@ class TrainParams(StageParams):
     """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
     regressor: Literal["graph", "mlp"]
     """Whether Gaussians hear of their neighbours."""
+    gaussians_per_face: Annotated[int, Field(ge=1, le=6)] | None
+    """At the start; null takes the preset's number."""
     pairs: PairParams
     workers: WorkerParams
     weight_files: WeightFiles
@@ -111,7 +113,8 @@ class TrainParams(StageParams):
 
     def network(self) -> NetworkConfig:
         preset = PRESETS[self.preset]
-        regressor = preset.regressor.model_copy(update={"network": self.regressor})
+        count = self.gaussians_per_face or preset.regressor.gaussians_per_face
+        regressor = preset.regressor.model_copy(update={"network": self.regressor, "gaussians_per_face": count})
         return preset.model_copy(update={"appearance": self.appearance, "regressor": regressor})
 
 
@@ -165,7 +168,7 @@ def check_face_landmarks(params: TrainParams) -> None:
 
 
 def say_what_is_left_out(params: TrainParams) -> None:
-    """One line for every term or part that runs without its weights."""
+    """One line for every part that the settings or absent weights leave without effect."""
     files, weights = params.weight_files, params.training.weights
     if files.encoder is None:
         log.info("encoder: no weights named (train.weight_files.encoder), it starts from random values")
@@ -173,6 +176,9 @@ def say_what_is_left_out(params: TrainParams) -> None:
         log.info("DINOv2: no weights named (train.weight_files.dinov2), no cross-attention and no DINOv2 loss")
     if files.lpips_backbone is None and weights.lpips > 0:
         log.info("LPIPS: no weights named (train.weight_files.lpips_*), the term is left out")
+    regressor = params.network().regressor
+    if params.appearance == "gaussians" and params.training.densify.every and regressor.gaussians_per_face == 1:
+        log.info("densification: every face has one Gaussian and keeps it, so none will move (train.gaussians_per_face)")
 
 
 def _run_hash(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str, Any]]:

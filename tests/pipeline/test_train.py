@@ -109,14 +109,14 @@ def test_workers_share_the_cores(settings: dict[str, Any], monkeypatch: pytest.M
         resolve_workers(changed(settings, workers__use_gpu=True).workers)
 
 
-def test_what_runs_without_weights_is_said(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_has_no_effect_is_said(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         say_what_is_left_out(changed(settings))
-    assert [word for word in ("encoder:", "DINOv2:", "LPIPS:") if word not in caplog.text] == []
+    assert [word for word in ("encoder:", "DINOv2:", "LPIPS:", "densification:") if word not in caplog.text] == []
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        say_what_is_left_out(changed(settings, training__weights__lpips=0.0))
-    assert "LPIPS" not in caplog.text
+        say_what_is_left_out(changed(settings, training__weights__lpips=0.0, gaussians_per_face=2))
+    assert "LPIPS" not in caplog.text and "densification" not in caplog.text
 
 
 def record(step: int, kind: str = "training") -> str:
