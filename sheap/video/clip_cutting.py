@@ -41,7 +41,7 @@ class CutSettings:
     smooth_s: float = 0.12
     min_frames: int = 8
     max_frames: int = 64
-    mask_every_s: float = 0.16
+    mask_every_s: float = 0.2
 
 
 @dataclass
