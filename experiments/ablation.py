@@ -8,7 +8,6 @@ command after an interruption goes on.
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
 import sys
@@ -21,12 +20,9 @@ import torch
 
 from experiments.benchmark_score import BenchmarkScore
 from experiments.pages import Page, read_finished, write_finished
-from experiments.training_runs import ExperimentSettings, fingerprint, train, train_params
-from pipeline.stage import STATE_DIR, cpu_count
+from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
 from sheap.head import HeadModel
 
-CONFIG = Path(__file__).parent / "configs" / "ablation.yaml"
-WORK = STATE_DIR / "experiments" / "ablation"
 BASE = "full"
 METRIC = "now_median_mm"
 SHOWN = {
@@ -141,13 +137,7 @@ def write_page(settings: AblationSettings, found: dict[str, list[dict[str, float
 
 def main() -> int:
     """Trains what is not trained yet, prints and writes the page; exit code 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="has shards/ and a rendered benchmark/")
-    parser.add_argument("--work", type=Path, default=WORK, help="where finished runs are kept")
-    parser.add_argument("--workers", type=int, default=cpu_count(), help="runs at a time, a thread each")
-    parser.add_argument("--out", type=Path, help="a folder for ablation.json and ablation.md")
-    arguments = parser.parse_args()
+    arguments = many_runs_parser(__doc__, "ablation").parse_args()
     try:
         settings = AblationSettings.read(arguments.config)
         if BASE not in settings.variants:

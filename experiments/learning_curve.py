@@ -6,7 +6,6 @@ by the NoW protocol as they train, beside the mean head. Finished runs are kept 
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -18,13 +17,10 @@ from matplotlib.figure import Figure
 
 from experiments.benchmark_score import BenchmarkScore
 from experiments.pages import Page, read_finished, write_finished
-from experiments.training_runs import ExperimentSettings, fingerprint, train, train_params
-from pipeline.stage import STATE_DIR, cpu_count
+from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
 from sheap.head import HeadModel
 from sheap.networks.sheap_network import SheapNetwork
 
-CONFIG = Path(__file__).parent / "configs" / "learning_curve.yaml"
-WORK = STATE_DIR / "experiments" / "learning_curve"
 METRICS = {"now_median_mm": "NoW median, mm", "true_mean_mm": "true error, mm"}
 
 Curve = list[dict[str, float]]
@@ -95,13 +91,7 @@ def write_page(settings: CurveSettings, found: dict[str, list[Curve]], mean_head
 
 def main() -> int:
     """Trains what is not trained yet, prints and writes the page; exit code 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="has shards/ and a rendered benchmark/")
-    parser.add_argument("--work", type=Path, default=WORK, help="where finished runs are kept")
-    parser.add_argument("--workers", type=int, default=cpu_count(), help="runs at a time, a thread each")
-    parser.add_argument("--out", type=Path, help="a folder for learning_curve.json, .md and .png")
-    arguments = parser.parse_args()
+    arguments = many_runs_parser(__doc__, "learning_curve").parse_args()
     try:
         settings = CurveSettings.read(arguments.config)
         mean_head = BenchmarkScore(arguments.data / "benchmark").mean_head(HeadModel.load())

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.pages import Page
-from experiments.training_runs import ExperimentSettings, train_on, train_params
+from experiments.training_runs import CONFIGS, ExperimentSettings, train_on, train_params
 from sheap.data.augment import Frame, PairAugmenter
 from sheap.data.pairs import PairBatch, PairSample, collate
 from sheap.data.reader import ShardReader
@@ -32,7 +32,6 @@ from sheap.training.inputs import to_pairs
 from sheap.training.panels import draw_panel
 from sheap.training.step import Models
 
-CONFIG = Path(__file__).parent / "configs" / "overfit_clip.yaml"
 SHOWN_ROWS = 4
 
 
@@ -133,7 +132,7 @@ def overfit(settings: OverfitSettings, seed: int, data: Path) -> tuple[dict[str,
 def main() -> int:
     """Trains, prints and writes the page; exit code 2 for a user's mistake."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--config", type=Path, default=CONFIGS / "overfit_clip.yaml")
     parser.add_argument("--data", type=Path, default=Path("data"), help="has shards/train")
     parser.add_argument("--clip", help="another clip than the settings': part of its video's name")
     parser.add_argument("--out", type=Path, help="a folder for overfit_clip.json, .md and .png")

@@ -5,6 +5,7 @@ Settings are those of params.yaml's section `train`, changed by dotted keys (`tr
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from yaml import safe_load
 
-from pipeline.stage import read_params_file
+from pipeline.stage import STATE_DIR, cpu_count, read_params_file
 from pipeline.train import TrainParams
 from pipeline.train_worker import build_models, fixed_batches, pair_dataset
 from sheap.data.pairs import PairBatch, PairDataset, PairSample
@@ -28,6 +29,8 @@ from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.loop import Worker, run_training
 from sheap.training.state import TrainingState
 from sheap.training.step import Models
+
+CONFIGS = Path(__file__).parent / "configs"
 
 Changes = Mapping[str, Any]
 At = Callable[[int, SheapNetwork], None]
@@ -66,6 +69,17 @@ def train_params(*changes: Changes, path: Path = Path("params.yaml")) -> TrainPa
             raise ValueError(f"train.{dotted}: no such setting")
         inner[last] = value
     return TrainParams.model_validate(section)
+
+
+def many_runs_parser(description: str, name: str) -> argparse.ArgumentParser:
+    """The command line of an experiment of many runs, whose settings are configs/NAME.yaml."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=CONFIGS / f"{name}.yaml")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="has shards/ and a rendered benchmark/")
+    parser.add_argument("--work", type=Path, default=STATE_DIR / "experiments" / name, help="where finished runs are kept")
+    parser.add_argument("--workers", type=int, default=cpu_count(), help="runs at a time, a thread each")
+    parser.add_argument("--out", type=Path, help=f"a folder for {name}.json and the page")
+    return parser
 
 
 def fingerprint(params: TrainParams, *more: str) -> str:

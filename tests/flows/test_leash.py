@@ -36,6 +36,8 @@ def test_a_killed_flow_process_takes_dvc_and_the_stage_with_it(project: Path, nu
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("carphone: true", "sleep_s: 60"))
     program = (
+        # A shell's background jobs ignore SIGINT, and their children inherit that.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from pathlib import Path; from flows.commands import run_on_leash\n"
         "run_on_leash([sys.executable, '-m', 'dvc', 'repro', '-s', 'corpus'], Path.cwd(), print)"
     )
