@@ -112,12 +112,14 @@ def verdict(differences: list[float]) -> str:
     return "undecided at this scale"
 
 
-def write_page(settings: AblationSettings, found: dict[str, list[dict[str, float]]], mean_head: float, page: Page) -> None:
+def write_page(
+    settings: AblationSettings, found: dict[str, list[dict[str, float]]], mean_head: float, page: Page
+) -> None:
     """The table and a sentence for each claim."""
     seeds = ", ".join(map(str, settings.seeds))
-    page.line(f"Mean head: {mean_head:.4f} mm NoW median. Seeds {seeds}: mean ± standard deviation over them; lower is better.")
-    page.line("Held-out figures are of rendered validation clips, each frame's head drawn from another frame of its clip; those of mesh")
-    page.line("rendering count only where the mesh covers the head, and are no comparison with the Gaussians'.")
+    page.line(f"Mean head: {mean_head:.4f} mm NoW median. Seeds {seeds}: mean ± standard deviation; lower is better.")
+    page.line("Held-out figures are of rendered validation clips, each frame's head drawn from another frame of its clip; those of")
+    page.line("mesh rendering count only where the mesh covers the head, and are no comparison with the Gaussians'.")
     columns = [name for name in SHOWN if all(name in run for runs in found.values() for run in runs)]
     rows = []
     for name, runs in found.items():

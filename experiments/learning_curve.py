@@ -1,7 +1,7 @@
 """Error on held-out people against training steps: `python -m experiments.learning_curve`.
 
-Two runs of experiments/configs/learning_curve.yaml, with rendered steps and with landmarks alone, scored on the rendered benchmark
-by the NoW protocol as they train, beside the mean head. Finished runs are kept under .sheap/experiments.
+Two runs of experiments/configs/learning_curve.yaml, with rendered steps and with landmarks alone, scored on the rendered
+benchmark by the NoW protocol as they train, beside the mean head. Finished runs are kept under .sheap/experiments.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def plot(found: dict[str, list[Curve]], mean_head: dict[str, float], landmark_st
 def write_page(settings: CurveSettings, found: dict[str, list[Curve]], mean_head: dict[str, float], page: Page) -> None:
     """A table a seed."""
     landmark_steps = train_params(settings.changes).training.landmark_phase.steps
-    page.line(f"The first {landmark_steps} steps are the landmark phase, the same in both runs. An untrained network is the mean head.")
+    page.line(f"The first {landmark_steps} steps are the landmark phase, the same in both runs.")
+    page.line("An untrained network is the mean head.")
     for place, seed in enumerate(settings.seeds):
         rows = [["0 (mean head)", *(f"{mean_head[metric]:.4f}" for _ in found for metric in METRICS)]]
         for points in zip(*(curves[place] for curves in found.values()), strict=True):

@@ -29,7 +29,7 @@ from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import reenact
 from sheap.networks.head_render import render_head
 from sheap.training.inputs import to_pairs
-from sheap.training.panels import draw_panel
+from sheap.training.panels import COLUMNS, draw_panel
 from sheap.training.step import Models
 
 SHOWN_ROWS = 4
@@ -155,7 +155,7 @@ def main() -> int:
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(arguments.out / "overfit_clip.png"), cv2.cvtColor(runs[0][1], cv2.COLOR_RGB2BGR))
-        page.line("Held-out frames, a row each: source, held-out target, render, mesh over the target, normals, and the next row's pose:")
+        page.line(f"Held-out frames, a row each: {', '.join(COLUMNS)}:")
         page.line("\n![Held-out frames](overfit_clip.png)")
     record = {"settings": settings.model_dump(mode="json"), "runs": [{k: vars(v) for k, v in f.items()} for f, _, _ in runs]}
     page.finish("overfit_clip", record, arguments.out)

@@ -18,7 +18,8 @@ class Page:
         machine = hardware()
         devices = ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['cores']} cores, no GPU"
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self._lines = [f"# {title}", "", f"Written by `{command}`. {devices}; torch {machine['torch']}; commit {git_commit()}, {now}.", ""]
+        where = f"{devices}; torch {machine['torch']}; commit {git_commit()}, {now}."
+        self._lines = [f"# {title}", "", f"Written by `{command}`. {where}", ""]
         self._machine = machine
 
     def line(self, text: str) -> None:

@@ -10,10 +10,10 @@ from torch import Tensor
 from sheap.data.pairs import PairBatch
 from sheap.geometry.cameras import project
 from sheap.networks.head_codes import reenact
+from sheap.networks.head_render import render_head
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.training.inputs import to_pairs
-from sheap.networks.head_render import render_head
 from sheap.training.step import Models
 
 COLUMNS = ("source", "target", "render", "mesh overlay", "normals", "as the next row's target")

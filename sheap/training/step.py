@@ -27,12 +27,12 @@ from sheap.losses.priors import (
 )
 from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
+from sheap.networks.head_render import HeadRender, render_head
 from sheap.networks.sheap_network import GaussianHead, SheapNetwork
 from sheap.render.mesh import mesh_depth, rasterize_mesh
 from sheap.render.types import RenderedViews
 from sheap.training.config import TrainingConfig
 from sheap.training.inputs import Frames, Pairs
-from sheap.networks.head_render import HeadRender, render_head
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def test_the_shipped_settings_are_valid_and_compare_with_the_full_method() -> No
 
 
 def test_settings_that_do_not_exist_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="train.training.weights.sparkle: no such setting"):
+    with pytest.raises(ValueError, match=r"train\.training\.weights\.sparkle: no such setting"):
         train_params({"training.weights.sparkle": 1})
     with pytest.raises(ValueError, match="rendered_pairs"):
         train_params({"training.rendered_phase.rendered_pairs": 99})
