@@ -118,8 +118,8 @@ def write_page(
     """The table and a sentence for each claim."""
     seeds = ", ".join(map(str, settings.seeds))
     page.line(f"Mean head: {mean_head:.4f} mm NoW median. Seeds {seeds}: mean ± standard deviation; lower is better.")
-    page.line("Held-out figures are of rendered validation clips, each frame's head drawn from another frame of its clip; those of")
-    page.line("mesh rendering count only where the mesh covers the head, and are no comparison with the Gaussians'.")
+    page.line("Held-out figures are of rendered validation clips, each frame's head drawn from another frame of its clip;")
+    page.line("those of mesh rendering count only where the mesh covers the head, and are no comparison with the Gaussians'.")
     columns = [name for name in SHOWN if all(name in run for runs in found.values() for run in runs)]
     rows = []
     for name, runs in found.items():
@@ -133,8 +133,8 @@ def write_page(
             spread = ", ".join(f"{difference:+.4f}" for difference in differences)
             claims.append([claim, spread, verdict(differences)])
     page.table(["the paper's claim", "NoW median of the variant without it, less that with it, mm, by seed", "here"], claims)
-    page.line('"Reproduced": the same sign in every seed, and a mean beyond twice its standard error; of so many claims one may be')
-    page.line("met by chance. What these runs can tell apart is about their spread over seeds; compare it with the differences.")
+    page.line('"Reproduced": the same sign in every seed, and a mean beyond twice its standard error; of so many claims one may')
+    page.line("be met by chance. What these runs can tell apart is about their spread over seeds; compare it with the differences.")
 
 
 def main() -> int:
