@@ -133,8 +133,8 @@ def write_page(
             spread = ", ".join(f"{difference:+.4f}" for difference in differences)
             claims.append([claim, spread, verdict(differences)])
     page.table(["the paper's claim", "NoW median of the variant without it, less that with it, mm, by seed", "here"], claims)
-    page.line('"Reproduced": the same sign in every seed, and a mean beyond twice its standard error; of so many claims one may')
-    page.line("be met by chance. What these runs can tell apart is about their spread over seeds; compare it with the differences.")
+    page.line('"Reproduced": the same sign in every seed, and a mean beyond twice its standard error; of so many claims one')
+    page.line("may be met by chance. What these runs can tell apart is about their spread over seeds; compare it with the differences.")
 
 
 def main() -> int:
