@@ -134,7 +134,7 @@ def write_page(
             claims.append([claim, spread, verdict(differences)])
     page.table(["the paper's claim", "NoW median of the variant without it, less that with it, mm, by seed", "here"], claims)
     page.line('"Reproduced": the same sign in every seed, and a mean beyond twice its standard error; of so many claims one')
-    page.line("may be met by chance. What these runs can tell apart is about their spread over seeds; compare it with the differences.")
+    page.line("may be met by chance. What these runs can tell apart is about their spread over seeds.")
 
 
 def main() -> int:
