@@ -1,19 +1,11 @@
-"""The machine that a benchmark ran on, and the memory that it took."""
+"""The code that a benchmark ran, and the memory that it took."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import platform
 import subprocess
 from pathlib import Path
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def commit() -> str:

@@ -10,7 +10,6 @@ import argparse
 import gc
 import json
 import multiprocessing
-import platform
 import resource
 import time
 import warnings
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from pipeline.provenance import cpu_name
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now import NowWarning, evaluate_pair
 from sheap.evaluation.now_dataset import NowScan
@@ -125,7 +125,7 @@ def main() -> None:
         print(f"{OFFICIAL_DIR} is absent: timing the open head instead, without the official figures")
         pairs = [rendered_pair()]
     time_pair(pairs[0], 1)  # compiles
-    print(f"machine: {_processor()}, {multiprocessing.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}")
+    print(f"machine: {cpu_name()}, {multiprocessing.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}")
     if pairs[0].official_wall_s is not None:
         print(f"official: best of three as recorded in {OFFICIAL_DIR.name}/*.json (machine not recorded there)")
     columns = (("wall s", 9), ("cpu s", 9), ("official wall", 15), ("cpu", 8), ("faster (wall)", 15), ("(cpu)", 8))
@@ -152,16 +152,6 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"peak {peak:.1f} MiB. Figures are over all vertices of all images, so the evaluation of a whole benchmark")
     print(f"keeps the distances besides: {kept:.1f} MiB for these.")
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

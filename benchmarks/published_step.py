@@ -30,8 +30,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from benchmarks.machine import commit, cpu_name, reset_peak_mb, status_mb
+from benchmarks.machine import commit, reset_peak_mb, status_mb
 from benchmarks.made_weights import write_dinov2, write_encoder, write_lpips
+from pipeline.provenance import cpu_name
 from pipeline.stage import cpu_count, load_params
 from pipeline.train import TrainParams
 from pipeline.train_worker import build_models

@@ -21,6 +21,7 @@ import torch
 from experiments.benchmark_score import BenchmarkScore
 from experiments.pages import Page, read_finished, write_finished
 from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
+from sheap.evaluation.now_dataset import NowDataset
 from sheap.head import HeadModel
 
 BASE = "full"
@@ -56,7 +57,7 @@ def train_start(settings: AblationSettings, seed: int, shards: Path, work: Path)
     """The seed's landmark phase; returns the file of its weights. Runs in a worker process."""
     torch.set_num_threads(1)
     params = train_params(settings.changes, {"training.seed": seed, "training.rendered_phase.steps": 0})
-    path = work / f"start-{seed}-{fingerprint(params)}.pt"
+    path = work / f"start-{seed}-{fingerprint(params, shards)}.pt"
     if not path.is_file():
         trained = train(params, shards)
         temporary = path.with_suffix(".tmp")
@@ -72,12 +73,13 @@ def train_variant(
     torch.set_num_threads(1)
     changes = {"training.seed": seed, "training.landmark_phase.steps": 0}
     params = train_params(settings.changes, changes, settings.variants[name])
-    path = work / f"run-{seed}-{fingerprint(params, start.name)}.json"
+    shards, benchmark = data / "shards", data / "benchmark"
+    path = work / f"run-{seed}-{fingerprint(params, shards, start.name, NowDataset.open(benchmark).fingerprint())}.json"
     found = read_finished(path)
     if found is None:
         weights = torch.load(start, map_location="cpu", weights_only=True)
-        trained = train(params, data / "shards", start=weights)
-        found = BenchmarkScore(data / "benchmark")(trained.models.network) | trained.validation
+        trained = train(params, shards, start=weights)
+        found = BenchmarkScore(benchmark)(trained.models.network) | trained.validation
         write_finished(path, found)
     print(f"seed {seed}, {name}: {found[METRIC]:.4f} mm", flush=True)
     return found

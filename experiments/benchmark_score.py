@@ -83,10 +83,19 @@ class BenchmarkScore:
         return self._errors([(subject, prediction) for subject in self._scans for _ in self._dataset.of_subject(subject)])
 
     def _errors(self, predictions: Sequence[tuple[str, NowPrediction]]) -> dict[str, float]:
-        now = np.concatenate([evaluate_prediction(self._scans[s], p).distances for s, p in predictions])
-        true = [true_vertex_errors(p.mesh.vertices, self._truth[s].vertices, self._region) for s, p in predictions]
+        # The mean head is one prediction for all pictures of a subject: each is measured once, and counts for all.
+        different = {(subject, id(prediction)): prediction for subject, prediction in predictions}
+        measured = {
+            (subject, key): (
+                evaluate_prediction(self._scans[subject], prediction).distances,
+                true_vertex_errors(prediction.mesh.vertices, self._truth[subject].vertices, self._region).mean(),
+            )
+            for (subject, key), prediction in different.items()
+        }
+        now, true = zip(*(measured[subject, id(prediction)] for subject, prediction in predictions), strict=True)
+        together = np.concatenate(now)
         return {
-            "now_median_mm": float(np.median(now)),
-            "now_mean_mm": float(now.mean()),
+            "now_median_mm": float(np.median(together)),
+            "now_mean_mm": float(together.mean()),
             "true_mean_mm": float(np.mean(true)),
         }

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from experiments.benchmark_score import BenchmarkScore
 from experiments.pages import Page, read_finished, write_finished
 from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
+from sheap.evaluation.now_dataset import NowDataset
 from sheap.head import HeadModel
 from sheap.networks.sheap_network import SheapNetwork
 
@@ -36,16 +37,17 @@ def train_curve(settings: CurveSettings, name: str, seed: int, data: Path, work:
     """Figures every `training.panels_every` steps. Runs in a worker process."""
     torch.set_num_threads(1)
     params = train_params(settings.changes, settings.runs[name], {"training.seed": seed})
-    path = work / f"curve-{seed}-{fingerprint(params)}.json"
+    shards, benchmark = data / "shards", data / "benchmark"
+    path = work / f"curve-{seed}-{fingerprint(params, shards, NowDataset.open(benchmark).fingerprint())}.json"
     found = read_finished(path)
     if found is None:
-        score, curve = BenchmarkScore(data / "benchmark"), []
+        score, curve = BenchmarkScore(benchmark), []
 
         def at(step: int, network: SheapNetwork) -> None:
             curve.append({"step": step, **score(network)})
             print(f"seed {seed}, {name}, step {step}: {curve[-1]['now_median_mm']:.4f} mm", flush=True)
 
-        train(params, data / "shards", at=at)
+        train(params, shards, at=at)
         found = {"curve": curve}
         write_finished(path, found)
     return found["curve"]

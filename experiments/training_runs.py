@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,8 +20,9 @@ from torch.utils.data import Dataset
 from yaml import safe_load
 
 from pipeline.stage import STATE_DIR, cpu_count, read_params_file
-from pipeline.train import TrainParams
+from pipeline.train import TrainParams, identify_run
 from pipeline.train_worker import build_models, fixed_batches, pair_dataset
+from sheap.data.manifest import Manifest
 from sheap.data.pairs import PairBatch, PairDataset, PairSample
 from sheap.data.reader import ShardReader
 from sheap.networks.sheap_network import SheapNetwork
@@ -82,9 +82,10 @@ def many_runs_parser(description: str, name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def fingerprint(params: TrainParams, *more: str) -> str:
-    """Short hash of a run's settings (and of what else decides it), to know finished runs by."""
-    return sha256(json.dumps([params.model_dump(mode="json"), *more], sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(params: TrainParams, shards: Path, *more: str) -> str:
+    """Short hash of all that decides a run (settings, data, code, weight files, and `more`), to know finished runs by."""
+    run_hash, _ = identify_run(params, Manifest.read(shards))
+    return sha256(" ".join([run_hash, *more]).encode()).hexdigest()[:16]
 
 
 def _nothing(step: int, network: SheapNetwork) -> None:

@@ -56,7 +56,7 @@ def hardware() -> dict[str, Any]:
         [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": cpu_count(),
         "gpus": gpus,
         "torch": torch.__version__,
@@ -64,7 +64,8 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor in words."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -129,7 +129,7 @@ def run(params: TrainParams) -> None:
     if params.training.compile:
         require_compiler("train.training.compile", "cuda" if use_gpu else "cpu")
     say_what_is_left_out(params)
-    run_hash, identity = _run_hash(params, manifest)
+    run_hash, identity = identify_run(params, manifest)
     folder = (CHECKPOINTS_DIR / run_hash).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     started = time.time()
@@ -181,7 +181,7 @@ def say_what_is_left_out(params: TrainParams) -> None:
         log.info("densification: every face has one Gaussian and keeps it, so none will move (train.gaussians_per_face)")
 
 
-def _run_hash(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str, Any]]:
+def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str, Any]]:
     """Name of the run, and what it was made from."""
     identity = {
         "params": params.model_dump(mode="json"),

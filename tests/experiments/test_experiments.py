@@ -15,7 +15,7 @@ from experiments.benchmark_score import BenchmarkScore
 from experiments.learning_curve import CurveSettings, train_curve
 from experiments.overfit_clip import FramePairs, clip_frames, held_out_places, likeness
 from experiments.pages import Page
-from experiments.training_runs import ExperimentSettings, train_params
+from experiments.training_runs import ExperimentSettings, fingerprint, train_params
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.reader import ShardReader
 from sheap.data.shard_writer import write_split
@@ -132,6 +132,11 @@ def test_a_variant_trains_from_its_seeds_start_once_and_is_then_remembered(data:
     kept[0].write_text(json.dumps({"now_median_mm": 123.0}))
     again = [train_variant(settings, name, 0, start, data, tmp_path)["now_median_mm"] for name in settings.variants]
     assert 123.0 in again
+    other = data.parent / "other_shards"
+    splits = {"train": write_split(other / "train", iter([make_clip("another")]), target_bytes=60_000)}
+    (other / MANIFEST_NAME).write_bytes(Manifest(image_size=SIZE, splits=splits).sealed().to_json())
+    params = train_params(SHORT)
+    assert fingerprint(params, other) != fingerprint(params, data / "shards"), "another corpus is another run"
     page = Page("Title", "command")
     write_page(settings, {name: [figures] for name, figures in found.items()}, 0.5, page)
 

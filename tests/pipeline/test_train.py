@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.provenance import fingerprint_code, fingerprint_files, hardware
 from pipeline.stage import StageError, load_params
-from pipeline.train import CODE_PARTS, TrainParams, _run_hash, resolve_workers, run, say_what_is_left_out
+from pipeline.train import CODE_PARTS, TrainParams, identify_run, resolve_workers, run, say_what_is_left_out
 from pipeline.train_progress import describe, follow_history, last_training_record
 from pipeline.train_worker import _cut_history
 from sheap.data.manifest import Manifest, SplitInfo
@@ -64,11 +64,11 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], change: d
 
 
 def test_a_run_is_named_by_settings_and_data_and_nothing_else(settings: dict[str, Any]) -> None:
-    name, identity = _run_hash(changed(settings), manifest())
-    assert _run_hash(changed(settings), manifest())[0] == name
-    assert _run_hash(changed(settings, training__seed=12345), manifest())[0] != name
+    name, identity = identify_run(changed(settings), manifest())
+    assert identify_run(changed(settings), manifest())[0] == name
+    assert identify_run(changed(settings, training__seed=12345), manifest())[0] != name
     other_data = manifest().model_copy(update={"data_hash": "1" * 64})
-    assert _run_hash(changed(settings), other_data)[0] != name
+    assert identify_run(changed(settings), other_data)[0] != name
     assert identity["code_hash"] == fingerprint_code(CODE_PARTS)
 
 
