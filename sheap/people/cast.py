@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.people.demographics import Demographics, sample_demographics
 from sheap.people.traits import Traits, sample_traits
 
 ROLES = {"train": 1, "validation": 2, "benchmark": 3}
@@ -15,12 +16,13 @@ ROLES = {"train": 1, "validation": 2, "benchmark": 3}
 
 @dataclass(frozen=True)
 class CastMember:
-    """name; role; seed_path: what their random numbers are seeded with; shape [S]: identity coefficients; looks;
-    looks_seed."""
+    """name; role; seed_path: what their random numbers are seeded with; demographics: who they are; shape [S]: identity
+    coefficients; traits: their looks; looks_seed."""
 
     name: str
     role: str
     seed_path: tuple[int, int, int]
+    demographics: Demographics
     shape: NDArray[np.float32]
     traits: Traits
     looks_seed: int
@@ -37,6 +39,7 @@ def cast_member(seed: int, role: str, index: int, num_shape: int) -> CastMember:
         raise ValueError(f"role: '{role}' is unknown (known: {', '.join(ROLES)})")
     path = (seed, ROLES[role], index)
     rng = np.random.default_rng(path)
+    demographics = sample_demographics(rng)
     shape = rng.standard_normal(num_shape).astype(np.float32)
     traits = sample_traits(rng)
-    return CastMember(f"{role}-{index:04d}", role, path, shape, traits, int(rng.integers(2**31)))
+    return CastMember(f"{role}-{index:04d}", role, path, demographics, shape, traits, int(rng.integers(2**31)))
