@@ -43,6 +43,28 @@ class EncoderConfig(_Config):
         return self
 
 
+class CompactConfig(_Config):
+    """The convolutional encoder in two looks (sheap/networks/compact_encoder.py)."""
+
+    image_size: int = Field(gt=0)
+    """Side of the square crops, pixels."""
+    coarse_size: int = Field(gt=0)
+    """Side to which the crop is shrunk for the first look, pixels."""
+    coarse_channels: tuple[int, ...] = Field(min_length=1)
+    """Channels at each halving, from a quarter of the side on."""
+    coarse_blocks: tuple[int, ...] = Field(min_length=1)
+    fine_size: int = Field(gt=0)
+    """Side of the second look, pixels."""
+    fine_side_m: float = Field(gt=0)
+    """How much of a head it shows, metres."""
+    fine_channels: tuple[int, ...] = Field(min_length=1)
+    fine_blocks: tuple[int, ...] = Field(min_length=1)
+    feature_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    head_size: int = Field(gt=0)
+    """Hidden units of the MLP through which each of the five tokens leaves."""
+
+
 class RegressorConfig(_Config):
     """From identity features to Gaussians: UV-map generator, prototypes and face-graph network."""
 

@@ -1,0 +1,164 @@
+"""A convolutional encoder for processors: a coarse look at the whole crop, then a finer one at the face, turned upright.
+
+Identity moves a face's points by less than a pixel of a small crop, so the second look spends its pixels on the face alone
+and sees it in the same place, size and roll whoever it is. The coarse look finds that place by itself: it predicts the 478
+landmarks, and a rigid fit of the mean head to them gives the window. Both looks predict the landmarks with an uncertainty,
+as in "3D face reconstruction with dense landmarks" (arXiv 2204.02776); the tokens are read from the same features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sheap.networks.config import CompactConfig
+from sheap.networks.face_window import FaceWindows, fit_windows
+from sheap.precision import ComputesIn
+
+NUM_TOKENS = 5
+POINT_UNIT = 0.02
+"""Crop sides per unit of a predicted point's departure."""
+
+
+@dataclass(frozen=True)
+class DensePoints:
+    """Predicted landmarks of B crops: places [B, L, 3] in crop sides (x right, y down, from the top-left corner; z away from
+    the viewer, 0 at the head's middle) and log_scales [B, L], the logarithm of each one's expected error in POINT_UNIT."""
+
+    places: Tensor
+    log_scales: Tensor
+
+
+@dataclass(frozen=True)
+class CompactLook:
+    """tokens [B, 5, H] float32; coarse and fine points; windows: where the second look was taken."""
+
+    tokens: Tensor
+    coarse: DensePoints
+    fine: DensePoints
+    windows: FaceWindows
+
+
+class CompactEncoder(ComputesIn):
+    """Crops to five tokens, in two looks.
+
+    mean_points: [L, 3] metres, the mean head's landmarks in head axes (x to the person's left, y up, z out of the face).
+    """
+
+    def __init__(self, config: CompactConfig, mean_points: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        mean_points = mean_points.detach().float()
+        self.register_buffer("mean_points", mean_points, persistent=False)
+        num_points = len(mean_points)
+        self.coarse = LookNetwork(config.coarse_size, config.coarse_channels, config.coarse_blocks, config.feature_size)
+        self.fine = LookNetwork(config.fine_size, config.fine_channels, config.fine_blocks, config.feature_size)
+        self.coarse_points = PointsHead(config.feature_size, num_points, 3)
+        self.fine_points = PointsHead(config.feature_size, num_points, 2)
+        inputs = 2 * config.feature_size + FaceWindows.num_features
+        self.tokens = nn.Linear(inputs, NUM_TOKENS * config.hidden_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] of the configured side -> tokens [B, 5, hidden_size], float32.
+
+        Raises ValueError for another size.
+        """
+        return self.look(images).tokens
+
+    def look(self, images: Tensor, windows: FaceWindows | None = None) -> CompactLook:
+        """Tokens and points of images [B, 3, S, S]. windows: where the face is, if known; None: where the coarse look finds it."""
+        side = self.config.image_size
+        if images.ndim != 4 or images.shape[1:] != (3, side, side):
+            raise ValueError(f"images: expected [B, 3, {side}, {side}], got {list(images.shape)}")
+        small = nn.functional.interpolate(images, (self.config.coarse_size,) * 2, mode="area")
+        with self.computing(images):
+            coarse = self.coarse(small).float()
+            deviations, log_scales = self.coarse_points(coarse)
+        coarse_points = DensePoints(self._mean_places() + POINT_UNIT * deviations.float(), log_scales.float())
+        if windows is None:
+            windows = fit_windows(coarse_points.places.detach(), self.mean_points)
+        close = windows.cut(images, self.config.fine_size, self.config.fine_side_m)
+        with self.computing(images):
+            fine = self.fine(close).float()
+            deviations, log_scales = self.fine_points(fine)
+            tokens = self.tokens(torch.cat([coarse, fine, windows.features()], 1)).float()
+        fine_points = DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
+        return CompactLook(tokens.unflatten(1, (NUM_TOKENS, -1)), coarse_points, fine_points, windows)
+
+    def _mean_places(self) -> Tensor:
+        """The mean head's landmarks [L, 3] in crop sides, as the crop rule shows it facing the camera."""
+        flipped = self.mean_points * self.mean_points.new_tensor([1.0, -1.0, -1.0]) / CROP_SIDE_M
+        return flipped + flipped.new_tensor([0.5, 0.5 + CROP_RISE_M / CROP_SIDE_M, 0.0])
+
+
+CROP_SIDE_M = 0.30
+CROP_RISE_M = 0.005
+"""The crop rule (sheap.video.crops) in metres."""
+
+
+class LookNetwork(nn.Module):
+    """Residual convolutions over a small picture down to a map of a sixteenth of its side, and the features read from it.
+
+    There are no batch statistics (resume and averaging stay exact) and no normalisation: residual branches start at zero.
+    Pixels are gathered four by four first, so that every convolution has enough channels to be worth a processor's while.
+    """
+
+    def __init__(self, size: int, channels: tuple[int, ...], blocks: tuple[int, ...], out_features: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(STEM), nn.Conv2d(3 * STEM * STEM, channels[0], 3, padding=1)]
+        for level, (width, count) in enumerate(zip(channels, blocks, strict=True)):
+            if level:
+                layers.append(nn.Conv2d(channels[level - 1], width, 3, stride=2, padding=1))
+            layers += [ZeroStartBlock(width) for _ in range(count)]
+        self.layers = nn.Sequential(*layers)
+        cells = (size // STEM >> (len(channels) - 1)) ** 2
+        narrow = max(8, 2048 // cells)
+        # Where something is matters as much as what: the map is read cell by cell, not averaged.
+        self.narrow = nn.Conv2d(channels[-1], narrow, 1)
+        self.out = nn.Linear(narrow * cells, out_features)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[B, 3, size, size] in [0, 1] -> features [B, out_features]."""
+        centred = (4 * pictures - 2).contiguous(memory_format=torch.channels_last)
+        cells = nn.functional.relu(self.narrow(nn.functional.relu(self.layers(centred))))
+        return nn.functional.relu(self.out(cells.flatten(1)))
+
+
+STEM = 4
+"""Pixels along a side that the first convolution takes together."""
+
+
+class ZeroStartBlock(nn.Module):
+    """Two 3x3 convolutions on a branch whose gain starts at zero (SkipInit, arXiv 2002.10444)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, cells: Tensor) -> Tensor:
+        branch = self.second(nn.functional.relu(self.first(nn.functional.relu(cells))))
+        return cells + self.gain * branch
+
+
+class PointsHead(nn.Module):
+    """Features [B, F] to departures [B, L, dims] in POINT_UNIT and log_scales [B, L]. Starts at no departure."""
+
+    def __init__(self, feature_size: int, num_points: int, dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+        self.out = nn.Linear(feature_size, num_points * (dims + 1))
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.out(features).unflatten(1, (-1, self.dims + 1))
+        return values[..., : self.dims], values[..., self.dims]
