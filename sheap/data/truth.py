@@ -1,0 +1,142 @@
+"""What is known of a rendered frame, stored beside it: the head's parameters and its true landmarks.
+
+A clip's truth is one .npy file of float32 rows, one a frame, so that a frame's is read without the others'. The record says
+which head model the coefficients are of; clips of real people have none.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from sheap.head import HeadModel, HeadParams
+from sheap.records import TensorRecord
+
+NUM_LANDMARKS = 478
+_NPY_HEADER_BYTES = 128
+
+
+class TruthLayout(BaseModel):
+    """What a row of the truth file holds, in this order: shape, expression, eyelids [2], rotation vectors [5, 3], translation
+    [3], landmarks [478, 3] px of the crop, and whether each of them is seen [478]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """The head model's file."""
+    num_shape: Annotated[int, Field(ge=1)]
+    num_expression: Annotated[int, Field(ge=1)]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.num_shape, self.num_expression, 2, 15, 3, NUM_LANDMARKS * 3, NUM_LANDMARKS)
+
+    @property
+    def row_bytes(self) -> int:
+        return 4 * sum(self.sizes)
+
+
+@dataclass(frozen=True)
+class FrameTruth(TensorRecord):
+    """Truth of frames with leading dims `...`, float32.
+
+    known [...]: 1 where there is truth; where there is none everything else is 0. shape [..., S], expression [..., E], eyelids
+    [..., 2], rotvecs [..., 5, 3] and translation [..., 3] as in HeadParams (in the renderer's world); landmarks [..., 478, 3] px
+    of the crop (z on their scale, away from the viewer); seen [..., 478]: 1 where nothing hides the landmark.
+    """
+
+    known: Tensor
+    shape: Tensor
+    expression: Tensor
+    eyelids: Tensor
+    rotvecs: Tensor
+    translation: Tensor
+    landmarks: Tensor
+    seen: Tensor
+
+    @classmethod
+    def unknown(cls, num_shape: int, num_expression: int) -> FrameTruth:
+        """Of a frame of a real person; no leading dims."""
+        zeros = [torch.zeros(size) for size in (num_shape, num_expression, 2)]
+        return cls(
+            torch.zeros(()), *zeros, torch.zeros(5, 3), torch.zeros(3), torch.zeros(NUM_LANDMARKS, 3),
+            torch.zeros(NUM_LANDMARKS),
+        )  # fmt: skip
+
+    def head_params(self) -> HeadParams:
+        """The head in the renderer's world."""
+        root, neck, jaw, left, right = self.rotvecs.unbind(-2)
+        return HeadParams(self.shape, self.expression, self.eyelids, root, neck, jaw, left, right, self.translation)
+
+
+def truth_rows(
+    params: HeadParams, landmarks: NDArray[np.float32], seen: NDArray[np.bool_] | NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Rows [T, D] of T frames: params with leading dim [T], landmarks [T, 478, 3] px of the crops, seen [T, 478]."""
+    parts = [params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation]
+    count = len(landmarks)
+    columns = [part.detach().cpu().numpy().reshape(count, -1) for part in parts]
+    return np.concatenate([*columns, landmarks.reshape(count, -1), seen.astype(np.float32)], 1).astype(np.float32)
+
+
+def encode_truth(rows: NDArray[np.float32]) -> bytes:
+    """float32 [T, D] as an .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(rows, dtype=np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_frame_truth(row: bytes, layout: TruthLayout, where: str) -> FrameTruth:
+    """One frame's row, cut out of a truth file. Raises ValueError naming `where`."""
+    if len(row) != layout.row_bytes:
+        raise ValueError(f"{where}: expected {layout.row_bytes} bytes of truth, got {len(row)}")
+    values = torch.from_numpy(np.frombuffer(row, "<f4").astype(np.float32))
+    shape, expression, eyelids, rotvecs, translation, landmarks, seen = values.split(list(layout.sizes))
+    return FrameTruth(
+        torch.ones(()), shape, expression, eyelids, rotvecs.view(5, 3), translation, landmarks.view(-1, 3), seen
+    )
+
+
+def frame_place(layout: TruthLayout, frame: int) -> tuple[int, int]:
+    """Offset and length of one frame's row in a truth file."""
+    return _NPY_HEADER_BYTES + frame * layout.row_bytes, layout.row_bytes
+
+
+class TruthMirror:
+    """Truth seen in a mirror: the same head with left and right exchanged.
+
+    Every shape component of the open head mirrors to plus or minus itself; expressions mirror within their span.
+    Raises ValueError for a head model that does not say which vertex mirrors which.
+    """
+
+    def __init__(self, head: HeadModel, landmark_mirror: NDArray[np.int64]) -> None:
+        if head.mirror_vertex_ids is None:
+            raise ValueError("head model: does not say which vertices mirror each other; switch mirroring off (augment.flip: 0)")
+        partner = head.mirror_vertex_ids
+        flip = torch.tensor([-1.0, 1.0, 1.0])
+        shape, expression = head.shape_basis, head.expression_basis
+        reflected = shape[partner] * flip[:, None]
+        self._shape_signs = torch.sign((shape * reflected).sum((0, 1)))
+        basis = expression.flatten(0, 1).double()
+        mirrored = (expression[partner] * flip[:, None]).flatten(0, 1).double()
+        self._expression = torch.linalg.lstsq(basis, mirrored).solution.float()
+        self._landmarks = torch.from_numpy(np.asarray(landmark_mirror))
+
+    def __call__(self, truth: FrameTruth) -> FrameTruth:
+        """The parameters and `seen` of the mirrored head; landmarks are left to whoever mirrors the picture."""
+        rotvecs = truth.rotvecs[..., [0, 1, 2, 4, 3], :] * truth.rotvecs.new_tensor([1.0, -1.0, -1.0])
+        return truth.replace(
+            shape=truth.shape * self._shape_signs,
+            expression=truth.expression @ self._expression.T,
+            eyelids=truth.eyelids.flip(-1),
+            rotvecs=rotvecs,
+            translation=truth.translation * truth.translation.new_tensor([-1.0, 1.0, 1.0]),
+            seen=truth.seen[..., self._landmarks],
+        )
