@@ -35,13 +35,13 @@ from benchmarks.made_weights import write_dinov2, write_encoder, write_lpips
 from pipeline.provenance import cpu_name
 from pipeline.stage import cpu_count, load_params
 from pipeline.train import TrainParams
-from pipeline.train_worker import build_models
-from sheap.data.augment import Frame
-from sheap.data.pairs import PairSample
+from sheap.data.batches import indexed_batches
+from sheap.data.frames import Frames, Pairs
 from sheap.geometry.cameras import project
 from sheap.networks import head_render
 from sheap.networks.sheap_network import TRANSLATION_UNIT, SheapNetwork
 from sheap.training import loop
+from sheap.training.run import build_models
 from sheap.training.state import TrainingState
 from sheap.training.step import Models
 
@@ -93,7 +93,8 @@ def measure(preset: str, device: torch.device, pairs: int, steps: int, precision
     with clock.watching(models, state):
         # As the train stage calls it; only what it reports is kept instead of written.
         loop.run_training(
-            models, state, params.training, lambda count, seed: MadePairs(models, count), [], loop.Worker(device=device), notes
+            models, state, params.training, indexed_batches(lambda count, seed: MadePairs(models, count)), [],
+            loop.Worker(device=device), notes,
         )
     record = notes.records[-1]
     terms = type(params.training.weights).model_fields
@@ -134,7 +135,7 @@ def made_params(preset: str, pairs: int, steps: int, precision: str, folder: Pat
     return TrainParams.model_validate(document)
 
 
-class MadePairs(Dataset[PairSample]):
+class MadePairs(Dataset[Pairs]):
     """Pairs of noise pictures, each with a disc for a mask and the landmarks of the mean head where crops have it."""
 
     def __init__(self, models: Models, num_samples: int) -> None:
@@ -148,15 +149,16 @@ class MadePairs(Dataset[PairSample]):
     def __len__(self) -> int:
         return self._num_samples
 
-    def __getitem__(self, index: int) -> PairSample:
+    def __getitem__(self, index: int) -> Pairs:
         rng = np.random.default_rng(index)
         rows, columns = np.mgrid[: self._size, : self._size] / self._size - 0.5
         mask = np.where(rows**2 + columns**2 < 0.16, 255, 0).astype(np.uint8)
 
-        def frame() -> Frame:
-            return Frame(rng.integers(0, 256, (self._size, self._size, 3), dtype=np.uint8), mask, self._landmarks.copy())
+        def frame() -> Frames:
+            image = rng.integers(0, 256, (self._size, self._size, 3), dtype=np.uint8)
+            return Frames.from_arrays(image, mask, self._landmarks.copy())
 
-        return PairSample(frame(), frame(), f"made-{index}")
+        return Pairs(frame(), frame())
 
 
 class Notes:

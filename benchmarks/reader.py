@@ -23,7 +23,9 @@ import cv2
 import numpy as np
 
 from pipeline.corpus import find_carphone
-from sheap.data import AugmentParams, PairDataset, ShardReader
+from pipeline.stage import load_params
+from pipeline.train import TrainParams
+from sheap.data import PairDataset, ShardReader
 from sheap.data.clip_file import read_clip_members, write_clip_file
 from sheap.data.codecs import decode_image, decode_mask
 from sheap.data.manifest import MANIFEST_NAME, Manifest
@@ -81,7 +83,7 @@ def make_shards(folder: Path, count: int, image_size: int) -> Path:
 def measure(reader: ShardReader, seconds: float) -> dict[str, dict[str, float]]:
     """Samples per second of each row."""
     plain = PairDataset(reader, num_samples=1_000_000, cache_bytes=0)
-    augmented = PairDataset(reader, num_samples=1_000_000, cache_bytes=0, augment=AugmentParams())
+    augmented = PairDataset(reader, num_samples=1_000_000, cache_bytes=0, augment=load_params("train", TrainParams).pairs.augment)
     files = [members_in_memory(reader, plain, number) for number in range(_TURN)]
 
     def jpegs_only(_: int) -> None:

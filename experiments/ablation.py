@@ -23,6 +23,7 @@ from experiments.pages import Page, read_finished, write_finished
 from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.head import HeadModel
+from sheap.training.run import RunData
 
 BASE = "full"
 METRIC = "now_median_mm"
@@ -59,7 +60,7 @@ def train_start(settings: AblationSettings, seed: int, shards: Path, work: Path)
     params = train_params(settings.changes, {"training.seed": seed, "training.rendered_phase.steps": 0})
     path = work / f"start-{seed}-{fingerprint(params, shards)}.pt"
     if not path.is_file():
-        trained = train(params, shards)
+        trained = train(params, RunData.open(params, shards))
         temporary = path.with_suffix(".tmp")
         torch.save(trained.models.network.state_dict(), temporary)
         temporary.rename(path)
@@ -78,7 +79,7 @@ def train_variant(
     found = read_finished(path)
     if found is None:
         weights = torch.load(start, map_location="cpu", weights_only=True)
-        trained = train(params, shards, start=weights)
+        trained = train(params, RunData.open(params, shards), start=weights)
         found = BenchmarkScore(benchmark)(trained.models.network) | trained.validation
         write_finished(path, found)
     print(f"seed {seed}, {name}: {found[METRIC]:.4f} mm", flush=True)

@@ -32,7 +32,7 @@ class NetworkPredictor:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
         """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads."""
-        return self.network.encode(images).head_params()
+        return self.network.encode(images).params
 
 
 class RememberedFaces:

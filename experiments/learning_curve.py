@@ -21,6 +21,7 @@ from experiments.training_runs import ExperimentSettings, fingerprint, many_runs
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.head import HeadModel
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.training.run import RunData
 
 METRICS = {"now_median_mm": "NoW median, mm", "true_mean_mm": "true error, mm"}
 
@@ -47,7 +48,7 @@ def train_curve(settings: CurveSettings, name: str, seed: int, data: Path, work:
             curve.append({"step": step, **score(network)})
             print(f"seed {seed}, {name}, step {step}: {curve[-1]['now_median_mm']:.4f} mm", flush=True)
 
-        train(params, shards, at=at)
+        train(params, RunData.open(params, shards), at=at)
         found = {"curve": curve}
         write_finished(path, found)
     return found["curve"]

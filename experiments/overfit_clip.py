@@ -21,15 +21,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from experiments.pages import Page
-from experiments.training_runs import CONFIGS, ExperimentSettings, train_on, train_params
-from sheap.data.augment import Frame, PairAugmenter
-from sheap.data.pairs import PairBatch, PairSample, collate
+from experiments.training_runs import CONFIGS, ExperimentSettings, train, train_params
+from sheap.data.augment import PairAugmenter
+from sheap.data.batches import indexed_batches
+from sheap.data.frames import Frames, Pairs
 from sheap.data.reader import ShardReader
 from sheap.losses.ssim import ssim_loss
-from sheap.networks.head_codes import reenact
-from sheap.networks.head_render import render_head
-from sheap.training.inputs import to_pairs
 from sheap.training.panels import COLUMNS, draw_panel
+from sheap.training.run import RunData
 from sheap.training.step import Models
 
 SHOWN_ROWS = 4
@@ -51,31 +50,31 @@ class Likeness:
     ssim: float
 
 
-class FramePairs(Dataset[PairSample]):
+class FramePairs(Dataset[Pairs]):
     """Pairs of two different frames of a list, sample by sample from (seed, number)."""
 
-    def __init__(self, frames: Sequence[Frame], num_samples: int, seed: int) -> None:
+    def __init__(self, frames: Sequence[Frames], num_samples: int, seed: int) -> None:
         self._frames, self._num_samples, self._seed = frames, num_samples, seed
 
     def __len__(self) -> int:
         return self._num_samples
 
-    def __getitem__(self, index: int) -> PairSample:
+    def __getitem__(self, index: int) -> Pairs:
         if not 0 <= index < self._num_samples:
             raise IndexError(index)
         source, target = np.random.default_rng([self._seed, index]).choice(len(self._frames), 2, replace=False)
-        return PairSample(self._frames[source], self._frames[target], "clip")
+        return Pairs(self._frames[source], self._frames[target])
 
 
-def clip_frames(reader: ShardReader, name: str, size: int) -> list[Frame]:
+def clip_frames(reader: ShardReader, name: str, size: int) -> list[Frames]:
     """Frames, resized, of the longest clip of a video whose name contains `name`. Raises ValueError when there is none."""
     numbers = [number for number in range(len(reader)) if name in reader.record(number).video]
     if not numbers:
         raise ValueError(f"{reader.folder}: no clip of a video named like '{name}'")
     clip = reader.clip(max(numbers, key=reader.num_frames))
     resize, rng = PairAugmenter(size, None), np.random.default_rng(0)
-    frames = [Frame(*parts) for parts in zip(clip.images, clip.masks, clip.landmarks, strict=True)]
-    return [resize(frame, frame, rng)[0] for frame in frames]
+    frames = [Frames.from_arrays(*parts) for parts in zip(clip.images, clip.masks, clip.landmarks, strict=True)]
+    return [resize(Pairs(frame, frame), rng).source for frame in frames]
 
 
 def held_out_places(num_frames: int, every: int) -> list[int]:
@@ -84,15 +83,12 @@ def held_out_places(num_frames: int, every: int) -> list[int]:
 
 
 @torch.no_grad()
-def reenacted(models: Models, source: Frame, targets: Sequence[Frame]) -> tuple[Tensor, Tensor, Tensor]:
+def reenacted(models: Models, source: Frames, targets: Sequence[Frames]) -> tuple[Tensor, Tensor, Tensor]:
     """Renders, what they should be (both [B, H, W, 3] over grey) and the masks [B, H, W, 1]."""
-    pairs = to_pairs(collate([PairSample(source, target, "") for target in targets]), torch.Generator())
-    grey = torch.full_like(pairs.background, 0.5)
-    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2)
-    codes = reenact(*models.network.encode(images).split([len(targets)] * 2))
-    features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
-    drawn = render_head(models.network, codes, models.cameras, grey, features)
-    return drawn.color, pairs.target.over(grey), pairs.target.masks
+    pairs = Pairs.stack([Pairs(source, target) for target in targets])
+    grey = torch.full((len(pairs), 3), 0.5)
+    drawn = models.reenactor(pairs.source.colors(), pairs.target.colors(), grey).head
+    return drawn.color, pairs.target.over(grey), pairs.target.coverage()
 
 
 def likeness(rendered: Tensor, wanted: Tensor, masks: Tensor) -> Likeness:
@@ -116,7 +112,8 @@ def overfit(settings: OverfitSettings, seed: int, data: Path) -> tuple[dict[str,
     held_out, known = [frames[k] for k in places], [f for k, f in enumerate(frames) if k not in places]
     if not held_out or len(known) < 2:
         raise ValueError(f"hold_out_every: {settings.hold_out_every} leaves no frames of {len(frames)}")
-    trained = train_on(params, lambda num_samples, seed: FramePairs(known, num_samples, seed))
+    make_batches = indexed_batches(lambda num_samples, seed: FramePairs(known, num_samples, seed))
+    trained = train(params, RunData(make_batches, [], {}))
     models = trained.models
     source = known[0]
     found = {
@@ -124,9 +121,9 @@ def overfit(settings: OverfitSettings, seed: int, data: Path) -> tuple[dict[str,
         "training frames": likeness(*reenacted(models, source, known)),
     }
     shown = held_out[:: max(1, len(held_out) // SHOWN_ROWS)][:SHOWN_ROWS]
-    batch: PairBatch = collate([PairSample(source, target, "") for target in shown])
+    rows = Pairs.stack([Pairs(source, target) for target in shown])
     about = f"{len(frames)} frames of {size} px, {len(known)} trained on, {len(held_out)} held out; preset {params.preset}, "
-    return found, draw_panel(models, models.network, batch), about + f"{params.training.total_steps} steps"
+    return found, draw_panel(models, models.network, rows), about + f"{params.training.total_steps} steps"
 
 
 def main() -> int:

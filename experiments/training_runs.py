@@ -6,27 +6,22 @@ Settings are those of params.yaml's section `train`, changed by dotted keys (`tr
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
-from torch.utils.data import Dataset
 from yaml import safe_load
 
-from pipeline.stage import STATE_DIR, cpu_count, read_params_file
+from pipeline.stage import STATE_DIR, cpu_count, load_params
 from pipeline.train import TrainParams, identify_run
-from pipeline.train_worker import build_models, fixed_batches, pair_dataset
 from sheap.data.manifest import Manifest
-from sheap.data.pairs import PairBatch, PairDataset, PairSample
-from sheap.data.reader import ShardReader
 from sheap.networks.sheap_network import SheapNetwork
-from sheap.training.loop import Worker, run_training
+from sheap.training.config import RunConfig
+from sheap.training.run import RunData, TrainingRun
 from sheap.training.state import TrainingState
 from sheap.training.step import Models
 
@@ -59,16 +54,7 @@ def train_params(*changes: Changes, path: Path = Path("params.yaml")) -> TrainPa
 
     Raises ValueError for a key that the section does not have, or a value that it does not allow.
     """
-    section = read_params_file(path)["train"]
-    for dotted, value in (item for change in changes for item in change.items()):
-        *parents, last = dotted.split(".")
-        inner = section
-        for name in parents:
-            inner = inner.get(name) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or last not in inner:
-            raise ValueError(f"train.{dotted}: no such setting")
-        inner[last] = value
-    return TrainParams.model_validate(section)
+    return load_params("train", TrainParams, path).changed({k: v for change in changes for k, v in change.items()})
 
 
 def many_runs_parser(description: str, name: str) -> argparse.ArgumentParser:
@@ -100,12 +86,12 @@ class Trained:
     validation: dict[str, float]
 
 
-@dataclass
 class _Listener:
     """Hears the loop's reports: validation is kept, pictures' turns are the caller's."""
 
-    at: At
-    validation: dict[str, float]
+    def __init__(self, at: At) -> None:
+        self._at = at
+        self.validation: dict[str, float] = {}
 
     def logged(self, record: dict[str, Any]) -> None:
         if record["kind"] == "validation":
@@ -115,45 +101,17 @@ class _Listener:
         """Nothing is kept of an experiment's run but its figures."""
 
     def panels(self, step: int, network: SheapNetwork) -> None:
-        self.at(step, network)
+        self._at(step, network)
 
 
 def train(
-    params: TrainParams, shards: Path, *, start: Mapping[str, Tensor] | None = None, at: At = _nothing
+    params: RunConfig, data: RunData, *, start: Mapping[str, Tensor] | None = None, at: At = _nothing
 ) -> Trained:
-    """Trains on shards/train and validates on shards/val, as the stage does; see `train_on`."""
-    reader, side = ShardReader(shards / "train"), params.network().encoder.image_size
+    """Trains and validates as the stage does, in this process.
 
-    def make_dataset(num_samples: int, seed: int) -> PairDataset:
-        return pair_dataset(reader, params, num_samples, seed)
-
-    held_out: list[PairBatch] = []
-    if (shards / "val").is_dir():
-        held_out = fixed_batches(ShardReader(shards / "val"), params.validation_pairs, side)
-    return train_on(params, make_dataset, held_out, start=start, at=at)
-
-
-def train_on(
-    params: TrainParams,
-    make_dataset: Callable[[int, int], Dataset[PairSample]],
-    held_out: Sequence[PairBatch] = (),
-    *,
-    start: Mapping[str, Tensor] | None = None,
-    at: At = _nothing,
-) -> Trained:
-    """Trains on the pairs of `make_dataset` (see sheap.training.loop).
-
-    start: weights to begin with; those of the regressor are left out. at: called with the step and the averaged network
-    every `training.panels_every` steps and after the last.
+    start: weights to begin with (sheap.training.run.load_start). at: called with the step and the averaged network every
+    `training.panels_every` steps and after the last.
     """
-    models = build_models(params, torch.device("cpu"))
-    if start is not None:
-        wanted = {k: v for k, v in start.items() if not k.startswith("regressor.")}
-        left = models.network.load_state_dict(wanted, strict=False)
-        foreign = [k for k in left.missing_keys if not k.startswith("regressor.")] + left.unexpected_keys
-        if foreign:
-            raise ValueError(f"start: does not fit the network ({foreign[0]})")
-    state = TrainingState.start(models.network, params.training)
-    listener = _Listener(at, {})
-    run_training(models, state, params.training, make_dataset, held_out, Worker(), listener)
-    return Trained(dataclasses.replace(models, network=state.average.network), listener.validation)
+    run, listener = TrainingRun.start(params, weights=start), _Listener(at)
+    run.train(data, listener)
+    return Trained(run.averaged_models(), listener.validation)

@@ -17,8 +17,8 @@ from sheap.data.schema import ClipRecord
 from sheap.geometry.cameras import published_camera
 from sheap.head import HeadParams
 from sheap.networks.dinov2 import Dinov2Features
-from sheap.networks.head_codes import HeadCodes, reenact
-from sheap.networks.head_render import render_head
+from sheap.networks.head_codes import HeadCodes
+from sheap.networks.reenactment import Reenactor
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
@@ -106,17 +106,16 @@ class PanelPainter:
         target = pair.reader.image(pair.clip, pair.target_frame)
         side = self._config.preprocessing.image_size
         images = torch.stack([_to_tensor(_resized(picture, side)) for picture in (source, target)])
-        codes = reenact(*self._network.encode(images.permute(0, 3, 1, 2)).split([1, 1]))
-        features = self._dinov2(images[:1].permute(0, 3, 1, 2)) if self._dinov2 else None
-        paper = torch.tensor(PAPER)[None]
-        drawn = render_head(self._network, codes, published_camera(self._size), paper, features)
+        reenactor = Reenactor(self._network, published_camera(self._size), self._dinov2)
+        made = reenactor(images[:1], images[1:], torch.tensor(PAPER)[None])
+        drawn = made.head
         backdrop = _to_tensor(_resized(target, self._size))
         pictures = (
             _resized(source, self._size),
             _resized(target, self._size),
             _to_picture(drawn.color[0]),
             _to_picture(self._shaded(drawn.vertices, backdrop, OVERLAY)),
-            _to_picture(self._at_rest(codes)),
+            _to_picture(self._at_rest(made.codes)),
         )
         record = pair.reader.record(pair.clip)
         return PanelRow(record, pair.reader.folder.name, pair.source_frame, pair.target_frame, pictures)
@@ -124,7 +123,7 @@ class PanelPainter:
     def _at_rest(self, codes: HeadCodes) -> Tensor:
         camera = published_camera(self._size)
         resting = HeadParams.zeros(self._network.head, 1).replace(
-            shape=codes.shape.float(),
+            shape=codes.params.shape,
             root_rotvec=torch.tensor([[0.0, REST_YAW_RAD, 0.0]]),
             translation=start_translation_for(camera, CROP_SIDE_CM / 100, CROP_RISE_CM / 100)[None],
         )

@@ -18,21 +18,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.compilers import require_compiler
 from pipeline.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
 from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
-from pipeline.train_progress import follow_history
-from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
+from pipeline.workers.train_progress import follow_history
+from sheap.bundle import HeadReference
 from sheap.data.manifest import Manifest
-from sheap.networks.config import PRESETS, NetworkConfig
 from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.precision import resolve_precision
-from sheap.training.config import TrainingConfig
-from sheap.training.state import TrainingState
-from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from sheap.training.config import RunConfig
+from sheap.training.run import TrainingRun
+from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, PANELS_NAME
 from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
 SHARDS_DIR = Path("data/shards")
@@ -48,15 +47,6 @@ CODE_PARTS = (
 log = logging.getLogger("train")
 
 
-class PairParams(StageParams):
-    """Which pairs are drawn, and how they are augmented (sheap.data.augment)."""
-
-    least_gap: Annotated[int, Field(ge=0)]
-    greatest_gap: Annotated[int, Field(ge=1)]
-    across_clips: Annotated[float, Field(ge=0, le=1)]
-    augment: bool
-
-
 class WorkerParams(StageParams):
     """Who trains. num_workers `auto`: one for each GPU, or one on the CPU."""
 
@@ -70,52 +60,15 @@ class WorkerParams(StageParams):
     """A running Ray cluster; null starts Ray for this stage alone."""
 
 
-class WeightFiles(StageParams):
-    """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch;
-    head_model and face_landmarks: the ones that come with the installation)."""
+class TrainParams(RunConfig, StageParams):
+    """Params section `train`: the run, and who does it."""
 
-    head_model: Path | None
-    face_landmarks: Path | None
-    encoder: Path | None
-    dinov2: Path | None
-    lpips_backbone: Path | None
-    lpips_linear: Path | None
-    illumination_prior: Path | None
-
-    @model_validator(mode="after")
-    def _check(self) -> WeightFiles:
-        if (self.lpips_backbone is None) != (self.lpips_linear is None):
-            raise ValueError("lpips_backbone and lpips_linear go together")
-        return self
-
-    def named(self) -> dict[str, Path]:
-        """The files and folders that are given."""
-        return {name: path for name in type(self).model_fields if (path := getattr(self, name)) is not None}
-
-
-class TrainParams(StageParams):
-    """Params section `train`."""
-
-    preset: Literal["published", "small", "tiny"]
-    appearance: Literal["gaussians", "mesh"]
-    """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
-    regressor: Literal["graph", "mlp"]
-    """Whether Gaussians hear of their neighbours."""
-    gaussians_per_face: Annotated[int, Field(ge=1, le=6)] | None
-    """At the start; null takes the preset's number."""
-    pairs: PairParams
     workers: WorkerParams
-    weight_files: WeightFiles
-    validation_pairs: Annotated[int, Field(ge=0)]
-    panel_pairs: Annotated[int, Field(ge=1, le=16)]
     wandb_mode: Literal["offline", "online", "disabled"]
-    training: TrainingConfig
 
-    def network(self) -> NetworkConfig:
-        preset = PRESETS[self.preset]
-        count = self.gaussians_per_face or preset.regressor.gaussians_per_face
-        regressor = preset.regressor.model_copy(update={"network": self.regressor, "gaussians_per_face": count})
-        return preset.model_copy(update={"appearance": self.appearance, "regressor": regressor})
+    def run_config(self) -> RunConfig:
+        """The run alone, as the library takes it."""
+        return RunConfig.model_validate({name: getattr(self, name) for name in RunConfig.model_fields})
 
 
 def run(params: TrainParams) -> None:
@@ -198,11 +151,11 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
     """Runs the workers to the end, with a progress bar here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    import ray  # four seconds: only those who train wait for it
+    import ray.train
     from ray.train.torch import TorchTrainer
 
-    from pipeline.train_worker import train_worker
+    from pipeline.workers.train_worker import TrainJob, train_worker
 
     if params.workers.ray_address is None:
         ray.init(
@@ -218,22 +171,27 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={
-            "params": params.model_dump_json(),
-            "folder": str(folder),
-            "project": str(Path.cwd()),
-            "run": run_hash,
-            "threads": threads,
+            "job": TrainJob(
+                config=params.run_config(),
+                name=run_hash,
+                folder=folder,
+                project=Path.cwd(),
+                shards=SHARDS_DIR,
+                threads=threads,
+                loader_processes=params.workers.loader_processes,
+                wandb_mode=params.wandb_mode,
+            )
         },
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
-        run_config=RunConfig(
+        scaling_config=ray.train.ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        run_config=ray.train.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
-            failure_config=FailureConfig(max_failures=params.workers.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=ray.train.FailureConfig(max_failures=params.workers.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
     )
     try:
-        with follow_history(folder / "history.jsonl", params.training):
+        with follow_history(folder / HISTORY_NAME, params.training):
             trainer.fit()
     except Exception as error:
         raise _plain(error) from error
@@ -260,24 +218,14 @@ def _write_model(
     seconds: float,
 ) -> None:
     """data/model from the last checkpoint's averaged weights, the history and the panels."""
-    from pipeline.train_worker import CHECKPOINT_NAME, build_models
-
-    models = build_models(params, torch.device("cpu"))
-    state = TrainingState.start(models.network, params.training)
+    trained = TrainingRun.start(params)
+    state = trained.state
     state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)
     if state.step != params.training.total_steps:
         raise StageError(
             f"{folder}: training ended at step {state.step} of {params.training.total_steps}; run it again"
         )
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    config = BundleConfig(
-        network=params.network(),
-        image_feature_size=None if models.dinov2 is None else models.dinov2.size,
-        head_model=HeadReference.of(params.weight_files.head_model),
-        preprocessing=Preprocessing(
-            image_size=params.network().encoder.image_size, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM
-        ),
-    )
+    history = [json.loads(line) for line in (folder / HISTORY_NAME).read_text(encoding="utf-8").splitlines()]
     summary = identity | {
         "commit": git_commit(),
         "seed": params.training.seed,
@@ -291,9 +239,9 @@ def _write_model(
         "hardware": hardware(),
     }
     with atomic_directory(MODEL_DIR) as model_dir:
-        save_bundle(model_dir, state.average.network, config)
-        shutil.copyfile(folder / "history.jsonl", model_dir / "history.jsonl")
-        shutil.copytree(folder / "panels", model_dir / "panels")
+        trained.save_model(model_dir)
+        shutil.copyfile(folder / HISTORY_NAME, model_dir / HISTORY_NAME)
+        shutil.copytree(folder / PANELS_NAME, model_dir / PANELS_NAME)
         (model_dir / "train.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 

@@ -77,7 +77,7 @@ class SheapPredictor:
         if images.shape[-1] != self.image_size:
             size = (self.image_size, self.image_size)
             images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
-        return self.network.encode(images).head_params()
+        return self.network.encode(images).params
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.

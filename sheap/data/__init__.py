@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sheap.data.augment import AugmentParams as AugmentParams
+    from sheap.data.frames import Frames as Frames
+    from sheap.data.frames import Pairs as Pairs
     from sheap.data.manifest import Manifest as Manifest
     from sheap.data.manifest import verify_shards as verify_shards
     from sheap.data.order import CursorBatchSampler as CursorBatchSampler
-    from sheap.data.pairs import PairBatch as PairBatch
     from sheap.data.pairs import PairDataset as PairDataset
-    from sheap.data.pairs import PairSample as PairSample
-    from sheap.data.pairs import collate as collate
     from sheap.data.reader import ClipFrames as ClipFrames
     from sheap.data.reader import ShardReader as ShardReader
     from sheap.data.schema import ClipRecord as ClipRecord
@@ -26,12 +25,11 @@ _MODULES = {
     "ClipFrames": "reader",
     "ClipRecord": "schema",
     "CursorBatchSampler": "order",
+    "Frames": "frames",
     "Manifest": "manifest",
-    "PairBatch": "pairs",
     "PairDataset": "pairs",
-    "PairSample": "pairs",
+    "Pairs": "frames",
     "ShardReader": "reader",
-    "collate": "pairs",
     "verify_shards": "manifest",
 }
 

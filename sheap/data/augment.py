@@ -9,44 +9,40 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
+from sheap.data.frames import Frames, Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would call out to the package index on import
 import albumentations
 
 
-@dataclass(frozen=True)
-class AugmentParams:
+class AugmentParams(BaseModel):
     """Ranges to draw from; a zero switches that part off."""
 
-    scale: float = 0.06
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: float = Field(ge=0)
     """Zoom of each crop, log-uniform within 1/(1 + scale) and 1 + scale."""
-    shift: float = 0.03
+    shift: float = Field(ge=0)
     """Shift of each crop along x and y, in crop sides."""
-    rotation_deg: float = 5.0
-    flip: float = 0.5
+    rotation_deg: float = Field(ge=0)
+    flip: float = Field(ge=0, le=1)
     """Probability of mirroring both frames."""
-    photometric: float = 1.0
+    photometric: float = Field(ge=0)
     """Strength of the colour changes; 1 is moderate."""
-    grey: float = 0.05
+    grey: float = Field(ge=0, le=1)
     """Probability of both frames losing their colour."""
-    blur: float = 0.1
-    compression: float = 0.2
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One crop: image uint8 [S, S, 3], mask uint8 [S, S], landmarks float32 [478, 3] px."""
-
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    landmarks: NDArray[np.float32]
+    blur: float = Field(ge=0, le=1)
+    """Probability of both being blurred."""
+    compression: float = Field(ge=0, le=1)
+    """Probability of both being compressed anew."""
 
 
 class PairAugmenter:
@@ -60,24 +56,24 @@ class PairAugmenter:
         self._params = params
         self._photometrics = _photometrics(params) if params is not None else None
 
-    def __call__(self, source: Frame, target: Frame, rng: np.random.Generator) -> tuple[Frame, Frame]:
+    def __call__(self, pair: Pairs, rng: np.random.Generator) -> Pairs:
         if self._params is None:
-            return self._warp(source, None, False), self._warp(target, None, False)
+            return Pairs(self._warp(pair.source, None, False), self._warp(pair.target, None, False))
         flip = bool(rng.random() < self._params.flip)
-        source, target = self._warp(source, rng, flip), self._warp(target, rng, flip)
+        source, target = self._warp(pair.source, rng, flip), self._warp(pair.target, rng, flip)
         if self._photometrics is not None:
             self._photometrics.set_random_seed(int(rng.integers(2**31)))
-            changed = self._photometrics(image=source.image, target=target.image)
-            source = Frame(changed["image"], source.mask, source.landmarks)
-            target = Frame(changed["target"], target.mask, target.landmarks)
-        return source, target
+            changed = self._photometrics(image=source.images.numpy(), target=target.images.numpy())
+            source = source.replace(images=torch.from_numpy(changed["image"]))
+            target = target.replace(images=torch.from_numpy(changed["target"]))
+        return Pairs(source, target)
 
-    def _warp(self, frame: Frame, rng: np.random.Generator | None, flip: bool) -> Frame:
+    def _warp(self, frame: Frames, rng: np.random.Generator | None, flip: bool) -> Frames:
         """Resizes a crop and, given `rng`, moves it about."""
-        size, stored = self._image_size, frame.image.shape[0]
+        size, stored = self._image_size, frame.images.shape[0]
         if rng is None and size == stored:
             return frame
-        image, mask = frame.image, frame.mask
+        image, mask, points = frame.images.numpy(), frame.masks.numpy(), frame.landmarks.numpy()
         factor = stored // size
         if factor >= 2:  # a linear warp alone would alias
             reduced = stored // factor
@@ -89,10 +85,10 @@ class PairAugmenter:
         index_map = _between_centres(from_reduced)
         image = cv2.warpAffine(image, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         mask = cv2.warpAffine(mask, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        landmarks = np.empty_like(frame.landmarks)
-        landmarks[:, :2] = frame.landmarks[:, :2] @ to_output[:, :2].T + to_output[:, 2]
-        landmarks[:, 2] = frame.landmarks[:, 2] * math.sqrt(abs(np.linalg.det(to_output[:, :2])))
-        return Frame(image, mask, landmarks[LANDMARK_MIRROR] if flip else landmarks)
+        landmarks = np.empty_like(points)
+        landmarks[:, :2] = points[:, :2] @ to_output[:, :2].T + to_output[:, 2]
+        landmarks[:, 2] = points[:, 2] * math.sqrt(abs(np.linalg.det(to_output[:, :2])))
+        return Frames.from_arrays(image, mask, landmarks[LANDMARK_MIRROR] if flip else landmarks)
 
     def _draw(self, stored: int, rng: np.random.Generator | None, flip: bool) -> NDArray[np.float64]:
         """Affine map [2, 3] from px of the stored crop to px of the output."""

@@ -1,76 +1,17 @@
-"""Source/target pairs: two frames of one person, as the training step takes them."""
+"""Source/target pairs: two frames of one person, drawn from clips that can be read at any place."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from sheap.data.augment import AugmentParams, Frame, PairAugmenter
+from sheap.data.augment import AugmentParams, PairAugmenter
+from sheap.data.frames import Frames, Pairs
 from sheap.data.order import epoch_order
 from sheap.data.reader import ShardReader
 
 
-@dataclass(frozen=True)
-class PairSample:
-    """One pair before batching."""
-
-    source: Frame
-    target: Frame
-    clip_id: str
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """B pairs of frames.
-
-    Images uint8 RGB [B, H, W, 3]; masks uint8 [B, H, W] (255: head with hair); landmarks float32 [B, 478, 2] px.
-    """
-
-    source_image: Tensor
-    target_image: Tensor
-    source_mask: Tensor
-    target_mask: Tensor
-    source_landmarks: Tensor
-    target_landmarks: Tensor
-    clip_ids: list[str]
-
-    def to(self, *args: Any, **kwargs: Any) -> PairBatch:
-        """The same batch on another device (arguments as for Tensor.to; dtypes are best left alone)."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
-
-    def pin_memory(self) -> PairBatch:
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, change: Any) -> PairBatch:
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return PairBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
-
-
-def collate(samples: Sequence[PairSample]) -> PairBatch:
-    """Stacks samples of one size."""
-
-    def stack(arrays: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays))
-
-    return PairBatch(
-        source_image=stack([s.source.image for s in samples]),
-        target_image=stack([s.target.image for s in samples]),
-        source_mask=stack([s.source.mask for s in samples]),
-        target_mask=stack([s.target.mask for s in samples]),
-        source_landmarks=stack([s.source.landmarks[:, :2] for s in samples]),
-        target_landmarks=stack([s.target.landmarks[:, :2] for s in samples]),
-        clip_ids=[s.clip_id for s in samples],
-    )
-
-
-class PairDataset(Dataset[PairSample]):
+class PairDataset(Dataset[Pairs]):
     """Sample number i is decided by (seed, i) alone: its epoch's permutation, then frames, then augmentation.
 
     reader: the clips of one split. num_samples: how many samples exist, usually steps x global batch size (default: one
@@ -99,7 +40,7 @@ class PairDataset(Dataset[PairSample]):
         self._reader = reader
         self._num_samples = len(reader) if num_samples is None else num_samples
         self._seed, self._gap, self._across_clips = seed, gap, across_clips
-        self._random = _KeyedRandom()
+        self._random = KeyedRandom()
         self.image_size = image_size or reader.image_size
         self._augmenter = PairAugmenter(self.image_size, augment)
         self._cache = _FrameCache(reader, cache_bytes)
@@ -112,15 +53,13 @@ class PairDataset(Dataset[PairSample]):
     def __len__(self) -> int:
         return self._num_samples
 
-    def __getitem__(self, index: int) -> PairSample:
+    def __getitem__(self, index: int) -> Pairs:
         if not 0 <= index < self._num_samples:
             raise IndexError(index)
         rng = self._random.of(self._seed, index)
         source_clip, source_frame, target_clip, target_frame = self.draw(index, rng)
-        source, target = self._augmenter(
-            self._cache.frame(source_clip, source_frame), self._cache.frame(target_clip, target_frame), rng
-        )
-        return PairSample(source, target, self._reader.clip_id(source_clip))
+        pair = Pairs(self._cache.frame(source_clip, source_frame), self._cache.frame(target_clip, target_frame))
+        return self._augmenter(pair, rng)
 
     def places(self, index: int) -> tuple[int, int, int, int]:
         """Source clip and frame, target clip and frame of the sample that `self[index]` gives."""
@@ -139,7 +78,7 @@ class PairDataset(Dataset[PairSample]):
                 other = int(rng.choice(others))
                 num_others = self._reader.num_frames(other)
                 return clip, int(rng.integers(num_frames)), other, int(rng.integers(num_others))
-        source, target = _draw_frames(num_frames, self._gap, rng)
+        source, target = draw_frames(num_frames, self._gap, rng)
         return clip, source, clip, target
 
 
@@ -148,7 +87,7 @@ def _person(reader: ShardReader, number: int) -> str:
     return record.person or record.identity
 
 
-def _draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+def draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
     """Two frames whose distance is uniform among the allowed ones, in either order."""
     widest = num_frames - 1
     least, greatest = min(gap[0], widest), min(gap[1], widest)
@@ -158,7 +97,7 @@ def _draw_frames(num_frames: int, gap: tuple[int, int], rng: np.random.Generator
     return pair if rng.random() < 0.5 else pair[::-1]
 
 
-class _KeyedRandom:
+class KeyedRandom:
     """Random numbers by key: Philox can be set to any key at once, where a new generator costs more than its draws."""
 
     def __init__(self) -> None:
@@ -179,11 +118,11 @@ class _FrameCache:
         self._reader, self._free = reader, max_bytes
         self._frames: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
-    def frame(self, clip: int, frame: int) -> Frame:
+    def frame(self, clip: int, frame: int) -> Frames:
         known = self._frames.get((clip, frame))
         image, mask = known or self._reader.image_and_mask(clip, frame)
         size = image.nbytes + mask.nbytes
         if known is None and size <= self._free:
             self._frames[clip, frame] = (image, mask)
             self._free -= size
-        return Frame(image, mask, self._reader.frame_landmarks(clip, frame))
+        return Frames.from_arrays(image, mask, self._reader.frame_landmarks(clip, frame))

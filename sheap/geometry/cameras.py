@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sheap.records import TensorRecord
+
 PUBLISHED_FOV_DEG = 14.2539
 """Vertical field of view of SHeaP's fixed camera, degrees."""
 
@@ -16,7 +18,7 @@ PUBLISHED_DISTANCE = 1.0
 
 
 @dataclass(frozen=True)
-class Cameras:
+class Cameras(TensorRecord):
     """A batch of pinhole cameras that share one image size.
 
     world_to_cam: [..., V, 4, 4], metres, OpenCV axes. K: [..., V, 3, 3], pixels of a height x width image.
@@ -26,9 +28,6 @@ class Cameras:
     K: Tensor
     height: int
     width: int
-
-    def to(self, *args, **kwargs) -> Cameras:
-        return Cameras(self.world_to_cam.to(*args, **kwargs), self.K.to(*args, **kwargs), self.height, self.width)
 
 
 def published_camera(
@@ -65,12 +64,3 @@ def project(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     focal = cameras.K[..., :2, :2]
     pixels = on_plane @ focal.transpose(-1, -2) + cameras.K[..., None, :2, 2]
     return pixels, depth
-
-
-def crop_intrinsics(K: Tensor, left_px: float, top_px: float, scale: float) -> Tensor:
-    """K [..., 3, 3] after cropping at (left, top) and then resizing by `scale` (new size / old size)."""
-    new = K.clone()
-    new[..., 0, 2] -= left_px
-    new[..., 1, 2] -= top_px
-    new[..., :2, :] *= scale
-    return new

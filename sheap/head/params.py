@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from sheap.records import TensorRecord
 
 if TYPE_CHECKING:
     from sheap.head.model import HeadModel
 
 
 @dataclass(frozen=True)
-class HeadParams:
+class HeadParams(TensorRecord):
     """Coefficients and pose of a batch of heads; every field has the same leading dims [...].
 
     shape [..., S] and expression [..., E]: unit-variance coefficients, zero is the mean head and the neutral face.
@@ -57,28 +59,9 @@ class HeadParams:
             [self.root_rotvec, self.neck_rotvec, self.jaw_rotvec, self.eye_left_rotvec, self.eye_right_rotvec], dim=-2
         )
 
-    def replace(self, **changes: Tensor) -> HeadParams:
-        """A copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
-
-    def to(self, *args: Any, **kwargs: Any) -> HeadParams:
-        """Every tensor moved or converted as by `Tensor.to`."""
-        return self._each(lambda tensor: tensor.to(*args, **kwargs))
-
-    def detach(self) -> HeadParams:
-        """Every tensor cut from the autograd graph."""
-        return self._each(lambda tensor: tensor.detach())
-
-    def index(self, item: Any) -> HeadParams:
-        """The heads that `item` (an int, slice, mask or index tensor) picks from the leading dims."""
-        return self._each(lambda tensor: tensor[item])
-
-    def _each(self, change: Any) -> HeadParams:
-        return HeadParams(**{field.name: change(getattr(self, field.name)) for field in dataclasses.fields(self)})
-
 
 @dataclass(frozen=True)
-class HeadMesh:
+class HeadMesh(TensorRecord):
     """A posed head in the world: vertices [..., N, 3] and joints [..., 5, 3], metres."""
 
     vertices: Tensor

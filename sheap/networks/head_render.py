@@ -30,7 +30,7 @@ def render_head(
     network: SheapNetwork, codes: HeadCodes, cameras: Cameras, background: Tensor, image_features: Tensor | None
 ) -> HeadRender:
     """Draws heads of `codes` in one view over plain colours [B, 3]. image_features: DINOv2's of the identity's picture."""
-    vertices = network.head(codes.head_params()).vertices
+    vertices = network.head(codes.params).vertices
     if network.config.appearance == "mesh":
         mesh = network.textured_mesh(codes, vertices, cameras, image_features)
         color = mesh.color + background[:, None, None] * (1 - mesh.mask)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sheap.geometry.cameras import Cameras
 from sheap.geometry.face_frames import FaceFrames, face_frames, uv_tangent_weights
 from sheap.geometry.rigging import RiggedGaussians, rig_gaussians
-from sheap.head import HeadModel
+from sheap.head import HeadModel, HeadParams
 from sheap.networks.attributes import GaussianAttributes
 from sheap.networks.config import NetworkConfig
 from sheap.networks.encoder import TOKEN_NAMES, TokenEncoder, TokenHead
@@ -105,7 +105,7 @@ class SheapNetwork(nn.Module):
         rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
         root, neck, jaw, eye_left, eye_right = rotvecs.unbind(1)
         grid = self.config.regressor.feature_grid
-        return HeadCodes(
+        params = HeadParams(
             shape=out["shape"] * SHAPE_UNIT,
             expression=expression,
             eyelids=eyelids,
@@ -115,9 +115,8 @@ class SheapNetwork(nn.Module):
             eye_left_rotvec=eye_left,
             eye_right_rotvec=eye_right,
             translation=out["pose"][:, 15:] * TRANSLATION_UNIT,
-            lighting=out["lighting"],
-            features=out["features"].unflatten(1, (-1, grid, grid)),
         )
+        return HeadCodes(params, out["lighting"], out["features"].unflatten(1, (-1, grid, grid)))
 
     def gaussians(self, codes: HeadCodes, vertices: Tensor, image_features: Tensor | None = None) -> GaussianHead:
         """The Gaussians of `codes` (identity features and lighting) on posed meshes [B, N, 3].

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from sheap.records import TensorRecord
+
 
 @dataclass(frozen=True)
-class Splats:
+class Splats(TensorRecord):
     """Scenes of G flat Gaussians each, in the world. Leading dims `...` are scenes.
 
     means: [..., G, 3] metres. quats_wxyz: [..., G, 4], any length (a zero one is the identity): the rotation's
@@ -23,14 +24,6 @@ class Splats:
     scales: Tensor
     opacities: Tensor
     colors: Tensor
-
-    def to(self, *args: Any, **kwargs: Any) -> Splats:
-        """Every tensor through `Tensor.to`."""
-        return Splats(**{field.name: getattr(self, field.name).to(*args, **kwargs) for field in fields(self)})
-
-    def replace(self, **changes: Tensor) -> Splats:
-        """A copy with some tensors exchanged."""
-        return replace(self, **changes)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,15 @@
-"""All settings of training, checked once and stored with every model."""
+"""All settings of training, checked once and stored with every model. They have no defaults here: params.yaml says them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sheap.data.augment import AugmentParams
+from sheap.networks.config import PRESETS, NetworkConfig
 from sheap.precision import Precision
 
 
@@ -14,25 +20,25 @@ class _Config(BaseModel):
 class LossWeights(_Config):
     """What each term counts; 0 leaves it out. Units and formulas: sheap/losses, one file a term."""
 
-    landmarks: float = Field(20.0, ge=0)
-    calibration: float = Field(0.05, ge=0)
-    photometric: float = Field(1.0, ge=0)
-    ssim: float = Field(0.2, ge=0)
-    lpips: float = Field(0.1, ge=0)
-    dinov2: float = Field(0.1, ge=0)
-    normals: float = Field(0.05, ge=0)
-    depth: float = Field(2.0, ge=0)
-    alpha: float = Field(0.5, ge=0)
-    shape_prior: float = Field(1.0, ge=0)
-    population_prior: float = Field(2.0, ge=0)
-    identity_consistency: float = Field(3.0, ge=0)
-    expression_prior: float = Field(1.0, ge=0)
-    pose_prior: float = Field(0.1, ge=0)
-    eyelid_prior: float = Field(0.01, ge=0)
-    lighting_prior: float = Field(0.002, ge=0)
-    offset: float = Field(0.01, ge=0)
-    scale: float = Field(0.1, ge=0)
-    opacity: float = Field(0.01, ge=0)
+    landmarks: float = Field(ge=0)
+    calibration: float = Field(ge=0)
+    photometric: float = Field(ge=0)
+    ssim: float = Field(ge=0)
+    lpips: float = Field(ge=0)
+    dinov2: float = Field(ge=0)
+    normals: float = Field(ge=0)
+    depth: float = Field(ge=0)
+    alpha: float = Field(ge=0)
+    shape_prior: float = Field(ge=0)
+    population_prior: float = Field(ge=0)
+    identity_consistency: float = Field(ge=0)
+    expression_prior: float = Field(ge=0)
+    pose_prior: float = Field(ge=0)
+    eyelid_prior: float = Field(ge=0)
+    lighting_prior: float = Field(ge=0)
+    offset: float = Field(ge=0)
+    scale: float = Field(ge=0)
+    opacity: float = Field(ge=0)
 
 
 class PhaseConfig(_Config):
@@ -89,9 +95,9 @@ class TrainingConfig(_Config):
     weights: LossWeights
     optimizer: OptimizerConfig
     densify: DensifyConfig
-    precision: Precision = "auto"
+    precision: Precision
     """Of the networks' matrix products; geometry, rasteriser and losses are float32 always. auto: bfloat16 on a GPU."""
-    compile: bool = False
+    compile: bool
     """torch.compile for the encoder: the first step takes minutes more, every other one less."""
     log_every: int = Field(ge=1)
     validate_every: int = Field(ge=1)
@@ -113,3 +119,81 @@ class TrainingConfig(_Config):
     def phase_of(self, step: int) -> PhaseConfig:
         """The phase that step number `step` (from 0) belongs to."""
         return self.landmark_phase if step < self.landmark_phase.steps else self.rendered_phase
+
+
+class PairConfig(_Config):
+    """Which pairs are drawn, and how they are augmented."""
+
+    least_gap: int = Field(ge=0)
+    greatest_gap: int = Field(ge=1)
+    across_clips: float = Field(ge=0, le=1)
+    augment: AugmentParams | None
+    """Null only resizes."""
+
+
+class WeightFiles(_Config):
+    """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch;
+    head_model and face_landmarks: the ones that come with the installation)."""
+
+    head_model: Path | None
+    face_landmarks: Path | None
+    encoder: Path | None
+    dinov2: Path | None
+    lpips_backbone: Path | None
+    lpips_linear: Path | None
+    illumination_prior: Path | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.lpips_backbone is None) != (self.lpips_linear is None):
+            raise ValueError("lpips_backbone and lpips_linear go together")
+        return self
+
+    def named(self) -> dict[str, Path]:
+        """The files and folders that are given."""
+        return {name: path for name in type(self).model_fields if (path := getattr(self, name)) is not None}
+
+
+class RunConfig(_Config):
+    """A whole run: its network, its pairs, its weight files and its training."""
+
+    preset: Literal["published", "small", "tiny"]
+    appearance: Literal["gaussians", "mesh"]
+    """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
+    regressor: Literal["graph", "mlp"]
+    """Whether Gaussians hear of their neighbours."""
+    gaussians_per_face: Annotated[int, Field(ge=1, le=6)] | None
+    """At the start; null takes the preset's number."""
+    pairs: PairConfig
+    weight_files: WeightFiles
+    validation_pairs: int = Field(ge=0)
+    panel_pairs: int = Field(ge=1, le=16)
+    training: TrainingConfig
+
+    def network(self) -> NetworkConfig:
+        """The preset with this run's changes."""
+        preset = PRESETS[self.preset]
+        count = self.gaussians_per_face or preset.regressor.gaussians_per_face
+        regressor = preset.regressor.model_copy(update={"network": self.regressor, "gaussians_per_face": count})
+        return preset.model_copy(update={"appearance": self.appearance, "regressor": regressor})
+
+    @property
+    def image_size(self) -> int:
+        """Side of the crops that the network sees, px."""
+        return self.network().encoder.image_size
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same run with some settings changed, by dotted name (`training.weights.depth`).
+
+        Raises ValueError for a name that does not exist or a value that is not allowed.
+        """
+        document = self.model_dump()
+        for dotted, value in changes.items():
+            *parents, last = dotted.split(".")
+            inner = document
+            for name in parents:
+                inner = inner.get(name) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict) or last not in inner:
+                raise ValueError(f"train.{dotted}: no such setting")
+            inner[last] = value
+        return type(self).model_validate(document)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from sheap.data.order import CursorBatchSampler
-from sheap.data.pairs import PairBatch, PairSample, collate
+from sheap.data.batches import BatchPlan, MakeBatches
+from sheap.data.frames import Pairs
 from sheap.networks.prototypes import apply_change, carry_optimizer_state, plan_densification
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import TrainingConfig
 from sheap.training.distributed import average_gradients, copy_from_first, sum_over_workers
-from sheap.training.inputs import to_pairs
 from sheap.training.state import TrainingState
 from sheap.training.step import Models, StepResult, training_step
 
@@ -39,7 +37,7 @@ class Worker:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     loader_processes: int = 0
 
 
@@ -47,22 +45,22 @@ def run_training(
     models: Models,
     state: TrainingState,
     config: TrainingConfig,
-    make_dataset: Callable[[int, int], Dataset[PairSample]],
-    validation: Sequence[PairBatch],
+    make_batches: MakeBatches,
+    validation: Sequence[Pairs],
     worker: Worker,
     reporter: Reporter,
 ) -> None:
     """Trains from `state` to the last step of `config`.
 
-    make_dataset: (number of samples, seed) -> the training pairs; each phase asks for one. validation: batches of held-out
-    pairs, or none. The same state, configuration, data and number of workers give the same result, however often it was cut off.
+    make_batches: the training pairs; each phase asks for its own. validation: batches of held-out pairs, or none.
+    The same state, configuration, data and number of workers give the same result, however often it was cut off.
     Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite.
     """
     copy_from_first([*state.network.parameters(), *state.average.network.parameters()])
     recorder = _Recorder()
-    for batch in _batches(state, config, make_dataset, worker):
+    for pairs in _batches(state, config, make_batches, worker):
         phase = config.phase_of(state.step)
-        result, gradient_norm = _one_step(models, state, config, batch.to(worker.device), worker)
+        result, gradient_norm = _one_step(models, state, config, pairs.to(worker.device), worker)
         state.step += 1
         state.cursor += phase.batch_size * worker.world_size
         if state.step == config.landmark_phase.steps:
@@ -83,35 +81,37 @@ def run_training(
 def _batches(
     state: TrainingState,
     config: TrainingConfig,
-    make_dataset: Callable[[int, int], Dataset[PairSample]],
+    make_batches: MakeBatches,
     worker: Worker,
-) -> Iterator[PairBatch]:
+) -> Iterator[Pairs]:
     """The batches still to come, phase by phase, from the state's cursor on."""
     ends = (config.landmark_phase.steps, config.total_steps)
     for number, (phase, end) in enumerate(zip((config.landmark_phase, config.rendered_phase), ends, strict=True)):
         if state.step >= end:
             continue
-        num_samples = phase.steps * phase.batch_size * worker.world_size
-        sampler = CursorBatchSampler(
-            num_samples,
-            batch_size=phase.batch_size,
-            cursor=state.cursor,
-            rank=worker.rank,
-            world_size=worker.world_size,
+        yield from make_batches(
+            BatchPlan(
+                num_samples=phase.steps * phase.batch_size * worker.world_size,
+                batch_size=phase.batch_size,
+                seed=config.seed + number,
+                cursor=state.cursor,
+                rank=worker.rank,
+                world_size=worker.world_size,
+                loader_processes=worker.loader_processes,
+            )
         )
-        dataset = make_dataset(num_samples, config.seed + number)
-        yield from DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=worker.loader_processes)
 
 
 def _one_step(
-    models: Models, state: TrainingState, config: TrainingConfig, batch: PairBatch, worker: Worker
+    models: Models, state: TrainingState, config: TrainingConfig, pairs: Pairs, worker: Worker
 ) -> tuple[StepResult, float]:
     """Forward, backward, and the update unless something is not finite. Returns the result and the gradient's norm."""
     seed = config.seed * 1_000_003 + state.step * 1009 + worker.rank
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     parameters = list(state.network.parameters())
-    result = training_step(models, to_pairs(batch, generator), config, config.phase_of(state.step).rendered_pairs)
+    background = random_backgrounds(pairs, generator)
+    result = training_step(models, pairs, background, config, config.phase_of(state.step).rendered_pairs)
     state.optimizer.zero_grad(set_to_none=True)
     result.loss.backward()
     average_gradients(parameters)
@@ -133,6 +133,14 @@ def _one_step(
             )
     state.scheduler.step()
     return result, float(gradient_norm)
+
+
+def random_backgrounds(pairs: Pairs, generator: torch.Generator) -> Tensor:
+    """A random colour [B, 3] for each pair, on its device: only true coverage then explains any of them.
+
+    generator: on the CPU.
+    """
+    return torch.rand(len(pairs), 3, generator=generator).to(pairs.source.images.device)
 
 
 def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: StepResult) -> None:
@@ -161,15 +169,16 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
 
 @torch.no_grad()
 def validate(
-    models: Models, state: TrainingState, config: TrainingConfig, batches: Sequence[PairBatch]
+    models: Models, state: TrainingState, config: TrainingConfig, batches: Sequence[Pairs]
 ) -> dict[str, Any]:
-    """Mean terms of the averaged weights on held-out pairs, rendered in the rendered phase alone. Seeded: comparable over time."""
-    averaged = Models(state.average.network, models.landmark_head, models.cameras, models.dinov2, models.lpips)
+    """Mean terms of the averaged weights on held-out pairs, rendered in the rendered phase alone. Seeded, to compare."""
+    averaged = replace(models, network=state.average.network)
     is_rendering = state.step > config.landmark_phase.steps
     sums: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):
-        pairs = to_pairs(batch.to(models.cameras.K.device), torch.Generator().manual_seed(number))
-        result = training_step(averaged, pairs, config, len(pairs.source) if is_rendering else 0)
+        pairs = batch.to(models.cameras.K.device)
+        background = random_backgrounds(pairs, torch.Generator().manual_seed(number))
+        result = training_step(averaged, pairs, background, config, len(pairs) if is_rendering else 0)
         for name, term in {"loss": result.loss, **result.terms}.items():
             sums[name] = sums.get(name, torch.zeros_like(term)) + term
     means = {name: float(total) / len(batches) for name, total in sums.items()}

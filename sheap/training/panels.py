@@ -7,13 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sheap.data.pairs import PairBatch
+from sheap.data.frames import Pairs
 from sheap.geometry.cameras import project
 from sheap.networks.head_codes import reenact
-from sheap.networks.head_render import render_head
+from sheap.networks.reenactment import Reenactor
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.render.mesh import mesh_normals, rasterize_mesh
-from sheap.training.inputs import to_pairs
 from sheap.training.step import Models
 
 COLUMNS = ("source", "target", "render", "mesh overlay", "normals", "as the next row's target")
@@ -22,34 +21,28 @@ DETECTED, PREDICTED = (0.1, 0.9, 0.2), (1.0, 0.2, 0.1)
 
 
 @torch.no_grad()
-def draw_panel(models: Models, network: SheapNetwork, batch: PairBatch) -> NDArray[np.uint8]:
+def draw_panel(models: Models, network: SheapNetwork, pairs: Pairs) -> NDArray[np.uint8]:
     """One picture, uint8 [B * S, 6 * S, 3], of B pairs as `network` sees them.
 
     The overlay lays the mesh, grey, over the target, with its landmarks in red on the detected ones in green. Normals are
     the render's, in the world: red to the person's left, green up, blue to the camera. The last column is the source's
     identity in the expression and pose of the next row's target: another person, where the rows show several.
     """
-    pairs = to_pairs(batch, torch.Generator().manual_seed(0))
-    cameras, head = models.cameras, network.head
-    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2)
-    source, target = network.encode(images).split([len(pairs.source)] * 2)
-    codes = reenact(source, target)
-    params = codes.head_params()
-    image_features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
-    plain = torch.full_like(pairs.background, 1.0)
-    drawn = render_head(network, codes, cameras, plain, image_features)
-    next_target = target.rolled()
-    crossed = render_head(network, reenact(source, next_target), cameras, plain, image_features)
-    vertices = drawn.vertices
+    reenactor, head = Reenactor(network, models.cameras, models.dinov2), network.head
+    source_images, target_images = pairs.source.colors(), pairs.target.colors()
+    white = source_images.new_ones(len(pairs), 3)
+    made = reenactor(source_images, target_images, white)
+    crossed = reenactor.draw(reenact(made.source, made.target.rolled()), source_images, white)
+    drawn, vertices, params = made.head, made.head.vertices, made.codes.params
 
-    overlay = _shaded_mesh(vertices, head.faces, pairs.target.images, models)
-    _draw_points(overlay, pairs.target.landmarks, DETECTED)
+    overlay = _shaded_mesh(vertices, head.faces, target_images, models)
+    _draw_points(overlay, pairs.target.landmarks[..., :2], DETECTED)
     landmark_faces = head.faces[head.landmark_faces]
     turn = params.root_rotvec + params.neck_rotvec
     points = network.landmark_calibration(head.landmarks(vertices), vertices, landmark_faces, turn)
-    _draw_points(overlay, project(points, cameras)[0][:, 0], PREDICTED)
+    _draw_points(overlay, project(points, models.cameras)[0][:, 0], PREDICTED)
     normals = (drawn.normals * 0.5 + 0.5) * drawn.alpha + 1 - drawn.alpha
-    columns = [pairs.source.images, pairs.target.images, drawn.color, overlay, normals, crossed.color]
+    columns = [source_images, target_images, drawn.color, overlay, normals, crossed.color]
     rows = torch.cat([column.float().cpu() for column in columns], dim=2).flatten(0, 1)
     return (rows.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sheap.data.frames import Frames, Pairs
 from sheap.geometry.cameras import Cameras, project
 from sheap.head import HeadModel
 from sheap.losses.alpha import alpha_loss
@@ -27,12 +28,15 @@ from sheap.losses.priors import (
 )
 from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
-from sheap.networks.head_render import HeadRender, render_head
+from sheap.networks.head_render import HeadRender
+from sheap.networks.reenactment import Reenactor
 from sheap.networks.sheap_network import GaussianHead, SheapNetwork
 from sheap.render.mesh import mesh_depth, rasterize_mesh
 from sheap.render.types import RenderedViews
-from sheap.training.config import TrainingConfig
-from sheap.training.inputs import Frames, Pairs
+from sheap.training.config import LossWeights, TrainingConfig
+
+Terms = dict[str, Callable[[], Tensor]]
+"""Loss terms, each by its weight's name, computed when called: what counts nothing costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,105 +49,125 @@ class Models:
     dinov2: Callable[[Tensor], Tensor] | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
 
+    @property
+    def reenactor(self) -> Reenactor:
+        return Reenactor(self.network, self.cameras, self.dinov2)
+
 
 @dataclass(frozen=True)
 class StepResult:
-    """loss: scalar. terms: every term before its weight. head: the rendered pairs' heads, else None."""
+    """loss: scalar. terms: before their weights, those whose weight is not 0. head: the rendered pairs' heads, else None."""
 
     loss: Tensor
     terms: dict[str, Tensor]
     head: HeadRender | None = None
 
 
-def training_step(models: Models, pairs: Pairs, config: TrainingConfig, rendered_pairs: int) -> StepResult:
-    """Terms and loss of B pairs, of which the first `rendered_pairs` are rendered. Pure: no update, no drawing, no I/O."""
-    images = torch.cat([pairs.source.images, pairs.target.images]).permute(0, 3, 1, 2).contiguous()
-    source, target = models.network.encode(images).split([len(pairs.source), len(pairs.target)])
-    terms = landmark_terms(models, source, target, pairs, config.both_ways) | prior_terms(source, target)
+def training_step(
+    models: Models, pairs: Pairs, background: Tensor, config: TrainingConfig, rendered_pairs: int
+) -> StepResult:
+    """Terms and loss of B pairs, of which the first `rendered_pairs` are rendered over `background` [B, 3].
+
+    Pure: no update, no drawing, no I/O. Raises ValueError when the weights of every term are 0.
+    """
+    source, target = models.reenactor.encode(pairs.source.colors(), pairs.target.colors())
+    terms = computed(landmark_terms(models, source, target, pairs, config.both_ways), config.weights)
+    terms |= computed(prior_terms(source, target), config.weights)
     head = None
     if rendered_pairs:
+        seen, behind = pairs.first(rendered_pairs), background[:rendered_pairs]
         codes = reenact(source.first(rendered_pairs), target.first(rendered_pairs))
-        rendered_terms, head = render_terms(models, codes, pairs.first(rendered_pairs), config)
-        terms |= rendered_terms
+        head = models.reenactor.draw(codes, seen.source.colors(), behind)
+        terms |= computed(picture_terms(models, head, codes, seen, behind), config.weights)
+        if head.gaussians is not None and head.views is not None:
+            terms |= computed(gaussian_terms(models, head.gaussians, head.views, head.vertices, config), config.weights)
+    if not terms:
+        raise ValueError("training.weights: every term of this phase has weight 0; nothing can be learnt")
     loss = sum(getattr(config.weights, name) * term for name, term in terms.items())
     return StepResult(loss, terms, head)
 
 
-def landmark_terms(
-    models: Models, source: HeadCodes, target: HeadCodes, pairs: Pairs, both_ways: bool
-) -> dict[str, Tensor]:
+def computed(terms: Terms, weights: LossWeights) -> dict[str, Tensor]:
+    """The values of those terms whose weight is not 0, in their order."""
+    return {name: term() for name, term in terms.items() if getattr(weights, name) > 0}
+
+
+def landmark_terms(models: Models, source: HeadCodes, target: HeadCodes, pairs: Pairs, both_ways: bool) -> Terms:
     """Landmarks of the source's identity moved as the target; `both_ways` adds the target's identity moved as the source."""
-    cases: list[tuple[HeadCodes, Frames]] = [(reenact(source, target), pairs.target)]
-    if both_ways:
-        cases.append((reenact(target, source), pairs.source))
-    head, calibration = models.landmark_head, models.network.landmark_calibration
-    params = HeadCodes.concatenate([codes for codes, _ in cases]).head_params()
-    vertices = head(params).vertices
-    points = calibration(head.landmarks(vertices), vertices, head.faces, params.root_rotvec + params.neck_rotvec)
-    predicted, _ = project(points, models.cameras)
-    detected = torch.cat([frames.landmarks for _, frames in cases])
-    weights = head.landmark_weights * visibility_weights(vertices[:, head.faces], camera_center(models.cameras))
-    return {
-        "landmarks": landmark_loss(predicted[:, 0], detected, weights, models.cameras.height),
-        "calibration": calibration.size(),
-    }
+    head, cameras, calibration = models.landmark_head, models.cameras, models.network.landmark_calibration
+
+    def landmarks() -> Tensor:
+        cases: list[tuple[HeadCodes, Frames]] = [(reenact(source, target), pairs.target)]
+        if both_ways:
+            cases.append((reenact(target, source), pairs.source))
+        params = HeadCodes.concatenate([codes for codes, _ in cases]).params
+        vertices = head(params).vertices
+        points = calibration(head.landmarks(vertices), vertices, head.faces, params.root_rotvec + params.neck_rotvec)
+        predicted, _ = project(points, cameras)
+        detected = torch.cat([frames.landmarks[..., :2] for _, frames in cases])
+        weights = head.landmark_weights * visibility_weights(vertices[:, head.faces], camera_center(cameras))
+        return landmark_loss(predicted[:, 0], detected, weights, cameras.height)
+
+    return {"landmarks": landmarks, "calibration": calibration.size}
 
 
-def prior_terms(source: HeadCodes, target: HeadCodes) -> dict[str, Tensor]:
+def prior_terms(source: HeadCodes, target: HeadCodes) -> Terms:
     """Every code of both frames against what heads are like."""
-    both = HeadCodes.concatenate([source, target])
+    both = HeadCodes.concatenate([source, target]).params
     eyes = torch.cat([both.eye_left_rotvec, both.eye_right_rotvec])
     return {
-        "shape_prior": shape_prior(both.shape),
-        "population_prior": population_prior(both.shape),
-        "identity_consistency": identity_consistency(source.shape, target.shape),
-        "expression_prior": expression_prior(both.expression),
-        "eyelid_prior": eyelid_prior(both.eyelids),
-        "pose_prior": pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
+        "shape_prior": lambda: shape_prior(both.shape),
+        "population_prior": lambda: population_prior(both.shape),
+        "identity_consistency": lambda: identity_consistency(source.params.shape, target.params.shape),
+        "expression_prior": lambda: expression_prior(both.expression),
+        "eyelid_prior": lambda: eyelid_prior(both.eyelids),
+        "pose_prior": lambda: pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
     }
 
 
-def render_terms(
-    models: Models, codes: HeadCodes, pairs: Pairs, config: TrainingConfig
-) -> tuple[dict[str, Tensor], HeadRender]:
-    """The rendered head against the target's foreground and, if Gaussians drew it, against its own mesh."""
-    image_features = models.dinov2(pairs.source.images.permute(0, 3, 1, 2)) if models.dinov2 else None
-    head = render_head(models.network, codes, models.cameras, pairs.background, image_features)
-    rendered, wanted = head.color, pairs.target.over(pairs.background)
+def picture_terms(models: Models, head: HeadRender, codes: HeadCodes, pairs: Pairs, background: Tensor) -> Terms:
+    """The rendered head against the target's foreground."""
+    rendered, wanted = head.color, pairs.target.over(background)
     if head.gaussians is None:
         # A mesh has neither hair nor a differentiable outline: it is judged where it covers the head.
-        seen = head.alpha * pairs.target.masks
+        seen = head.alpha * pairs.target.coverage()
         rendered = rendered * seen + wanted * (1 - seen)
-    terms = {
-        "photometric": photometric_loss(rendered, wanted),
-        "ssim": ssim_loss(rendered, wanted),
-        "lighting_prior": lighting_prior(codes.lighting),
+    lpips, dinov2 = models.lpips, models.dinov2
+    terms: Terms = {
+        "photometric": lambda: photometric_loss(rendered, wanted),
+        "ssim": lambda: ssim_loss(rendered, wanted),
+        "lighting_prior": lambda: lighting_prior(codes.lighting),
     }
-    if models.lpips:
-        terms["lpips"] = models.lpips(rendered, wanted)
-    if models.dinov2:
-        terms["dinov2"] = dinov2_distance(rendered, wanted, models.dinov2)
-    if head.gaussians is not None and head.views is not None:
-        terms["alpha"] = alpha_loss(head.alpha, pairs.target.masks)
-        terms |= gaussian_terms(models, head.gaussians, head.views, head.vertices, config)
-    return terms, head
+    if lpips:
+        terms["lpips"] = lambda: lpips(rendered, wanted)
+    if dinov2:
+        terms["dinov2"] = lambda: dinov2_distance(rendered, wanted, dinov2)
+    if head.gaussians is not None:
+        terms["alpha"] = lambda: alpha_loss(head.alpha, pairs.target.coverage())
+    return terms
 
 
 def gaussian_terms(
     models: Models, gaussians: GaussianHead, views: RenderedViews, vertices: Tensor, config: TrainingConfig
-) -> dict[str, Tensor]:
+) -> Terms:
     """Gaussians against the mesh they are bound to: the consistency terms and the regularisers."""
     faces, cameras, attributes = models.network.head.faces, models.cameras, gaussians.attributes
-    fragments = rasterize_mesh(vertices, faces, cameras)
-    on_mesh = mesh_depth(vertices, faces, cameras, fragments)
-    both_seen = views.alpha.detach() * fragments.mask[..., None]
-    face_normals = gaussians.frames.rotations[..., 2]
+
+    def depth() -> Tensor:
+        fragments = rasterize_mesh(vertices, faces, cameras)
+        on_mesh = mesh_depth(vertices, faces, cameras, fragments)
+        return depth_consistency(views.depth, on_mesh, views.alpha.detach() * fragments.mask[..., None])
+
+    def normals() -> Tensor:
+        face_normals = gaussians.frames.rotations[..., 2]
+        return normal_consistency(gaussians.rigged.normals, face_normals, attributes.opacities.detach())
+
     return {
-        "normals": normal_consistency(gaussians.rigged.normals, face_normals, attributes.opacities.detach()),
-        "depth": depth_consistency(views.depth, on_mesh, both_seen),
-        "offset": offset_regulariser(attributes.offsets, config.free_offset),
-        "scale": scale_regulariser(attributes.scales, config.largest_scale),
-        "opacity": opacity_regulariser(attributes.opacities),
+        "normals": normals,
+        "depth": depth,
+        "offset": lambda: offset_regulariser(attributes.offsets, config.free_offset),
+        "scale": lambda: scale_regulariser(attributes.scales, config.largest_scale),
+        "opacity": lambda: opacity_regulariser(attributes.opacities),
     }
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import yaml
+
+from sheap.data.augment import AugmentParams
 from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
 from sheap.data.shard_writer import ClipMembers
 
 SIZE = 32
+AUGMENT = AugmentParams.model_validate(
+    yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["train"]["pairs"]["augment"]
+)
+"""As the demo augments."""
 
 
 def make_record(clip_id: str, num_frames: int = 4, identity: str | None = None, split: str | None = None) -> ClipRecord:

@@ -34,7 +34,7 @@ def test_an_address_reads_like_a_folder_and_is_fetched_once(address, tmp_path):
     assert len(cached(cache)) == 3  # one shard so far
     one, two = PairDataset(local, num_samples=18, seed=3), PairDataset(remote, num_samples=18, seed=3)
     for number in range(18):
-        assert np.array_equal(one[number].source.image, two[number].source.image)
+        assert np.array_equal(one[number].source.images, two[number].source.images)
     assert cached(cache) == {path.name for path in folder.rglob("*") if path.is_file()}
     fsspec.filesystem("memory").rm("/bucket/shards/train", recursive=True)
     again = ShardReader(url, cache_dir=cache)

@@ -118,7 +118,7 @@ def test_checkpoints_of_a_training_run_are_predictors(tmp_path: Path) -> None:
     assert [label for label, _ in found] == ["trained, step 20", "trained, step 40"]
     size = found[0][1].image_size
     pictures = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    expected = network.eval().encode(pictures).head_params().shape
+    expected = network.eval().encode(pictures).params.shape
     torch.testing.assert_close(found[0][1].predict(pictures).shape, expected, rtol=1e-4, atol=1e-5)
     arguments.preset = "huge"
     with pytest.raises(ValueError, match="--preset: 'huge' is unknown"):

@@ -110,7 +110,8 @@ def test_a_score_is_the_mean_heads_for_the_mean_head_and_zero_for_the_truth(data
             self._count = len(images)
             return self
 
-        def head_params(self) -> object:
+        @property
+        def params(self) -> object:
             truth = json.loads((data / "benchmark/benchmark.json").read_text())["subjects"][0]["shape"]
             return HeadParams.zeros(head, self._count).replace(shape=torch.tensor([truth]).expand(self._count, -1))
 
@@ -164,7 +165,7 @@ def test_a_verdict_needs_every_seed_and_a_mean_beyond_its_error(differences: lis
 def test_held_out_frames_are_never_trained_on(data: Path) -> None:
     assert held_out_places(10, 4) == [3, 7]
     frames = clip_frames(ShardReader(data / "shards" / "train"), "train1", 48)
-    assert len(frames) == 4 and frames[0].image.shape == (48, 48, 3)
+    assert len(frames) == 4 and frames[0].images.shape == (48, 48, 3)
     pairs = FramePairs(frames[:3], 20, seed=1)
     for index in range(20):
         sample = pairs[index]

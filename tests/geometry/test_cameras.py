@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sheap.geometry.cameras import PUBLISHED_FOV_DEG, Cameras, crop_intrinsics, project, published_camera
+from sheap.geometry.cameras import PUBLISHED_FOV_DEG, Cameras, project, published_camera
 
 
 def test_published_camera_sees_up_as_up_and_the_persons_left_on_the_right() -> None:
@@ -25,16 +25,6 @@ def test_published_field_of_view_spans_the_image(size: int) -> None:
     points = torch.tensor([[0.0, half_height, 0], [0, -half_height, 0]], dtype=torch.float64)
     pixels, _ = project(points, published_camera(size, dtype=torch.float64))
     assert pixels[0, :, 1].tolist() == pytest.approx([0, size])
-
-
-def test_crop_and_resize_move_pixels_as_the_image_does() -> None:
-    camera = published_camera(200, dtype=torch.float64)
-    points = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.1
-    before, _ = project(points, camera)
-    K = crop_intrinsics(camera.K, left_px=30, top_px=10, scale=0.5)
-    after, _ = project(points, Cameras(camera.world_to_cam, K, 50, 50))
-    expected = (before - torch.tensor([30.0, 10.0], dtype=torch.float64)) * 0.5
-    assert torch.allclose(after, expected, atol=1e-10)
 
 
 def test_batches_of_scenes_and_views_broadcast() -> None:

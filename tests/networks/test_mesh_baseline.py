@@ -52,7 +52,7 @@ def test_untrained_it_is_a_grey_head_over_the_background(network: SheapNetwork, 
 
 def test_a_texel_is_seen_where_its_uv_lies(head: HeadModel, network: SheapNetwork, cameras: Cameras) -> None:
     codes = network.encode(torch.rand(1, 3, SIZE, SIZE))
-    vertices, faces = head(codes.head_params()).vertices.detach(), network.regressor.faces
+    vertices, faces = head(codes.params).vertices.detach(), network.regressor.faces
     # The texture holds its own coordinates: u in red, v in green.
     side = 256
     at = (torch.arange(side) + 0.5) / side
@@ -70,7 +70,7 @@ def test_a_texel_is_seen_where_its_uv_lies(head: HeadModel, network: SheapNetwor
 
 def test_plain_albedo_gives_the_shading_of_its_normals(head: HeadModel, network: SheapNetwork, cameras: Cameras) -> None:
     codes = network.encode(torch.rand(1, 3, SIZE, SIZE))
-    vertices = head(codes.head_params()).vertices.detach()
+    vertices = head(codes.params).vertices.detach()
     lighting = network.illumination(torch.randn(1, network.config.lighting_components))
     albedo = torch.full((1, 3, 8, 8), 0.3)
     drawn = textured_mesh(vertices, head, network.regressor.faces, albedo, lighting, cameras)
@@ -85,9 +85,11 @@ def test_the_picture_reaches_albedo_lighting_and_geometry(network: SheapNetwork,
         for token_head in network.heads.values():
             token_head.out.weight.normal_(std=0.02)
     codes = network.encode(torch.rand(1, 3, SIZE, SIZE))
-    for tensor in (codes.shape, codes.expression, codes.root_rotvec, codes.lighting, codes.features):
+    reached = {name: getattr(codes.params, name) for name in ("shape", "expression", "root_rotvec")}
+    reached |= {"lighting": codes.lighting, "features": codes.features}
+    for tensor in reached.values():
         tensor.retain_grad()
     wanted = torch.rand(1, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(1))
     (render_head(network, codes, cameras, torch.zeros(1, 3), None).color - wanted).square().mean().backward()
-    for name in ("shape", "expression", "root_rotvec", "lighting", "features"):
-        assert float(getattr(codes, name).grad.abs().max()) > 0, name
+    for name, tensor in reached.items():
+        assert float(tensor.grad.abs().max()) > 0, name

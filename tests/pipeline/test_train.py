@@ -13,9 +13,9 @@ import yaml
 from pipeline.provenance import fingerprint_code, fingerprint_files, hardware
 from pipeline.stage import StageError, load_params
 from pipeline.train import CODE_PARTS, TrainParams, identify_run, resolve_workers, run, say_what_is_left_out
-from pipeline.train_progress import describe, follow_history, last_training_record
-from pipeline.train_worker import _cut_history
+from pipeline.workers.train_progress import describe, follow_history, last_training_record
 from sheap.data.manifest import Manifest, SplitInfo
+from sheap.training.run_folder import cut_history
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 
@@ -127,10 +127,10 @@ def record(step: int, kind: str = "training") -> str:
 
 def test_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    _cut_history(path, 5)
+    cut_history(path, 5)
     assert not path.exists()
     path.write_text(record(3) + record(5) + record(5, "validation") + record(7) + '{"kind": "trai')
-    _cut_history(path, 5)
+    cut_history(path, 5)
     assert path.read_text() == record(3) + record(5) + record(5, "validation")
 
 
@@ -148,8 +148,8 @@ def test_progress_is_shown_while_the_workers_write(
 ) -> None:
     import time
 
-    monkeypatch.setattr("pipeline.train_progress.POLL_SECONDS", 0.01)
-    monkeypatch.setattr("pipeline.train_progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.workers.train_progress.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.workers.train_progress.LINE_SECONDS", 0.0)
     path = tmp_path / "history.jsonl"
     with caplog.at_level(logging.INFO), follow_history(path, changed(settings).training):
         for step in (10, 20):

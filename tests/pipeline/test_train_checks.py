@@ -18,9 +18,9 @@ from pipeline import compilers
 from pipeline.compilers import require_compiler
 from pipeline.stage import StageError
 from pipeline.train import TrainParams, check_face_landmarks, run, say_what_is_left_out
-from pipeline.train_worker import build_models
 from sheap.data.manifest import Manifest, SplitInfo
 from sheap.networks.uv_generator import CrossAttention
+from sheap.training.run import build_models
 from sheap.video.face_models import DETECTOR_MEMBER, LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
+import yaml
 from torch.utils.data import Dataset
 
-from sheap.data.augment import Frame
-from sheap.data.pairs import PairBatch, PairSample, collate
+from sheap.data.batches import indexed_batches
+from sheap.data.frames import Frames, Pairs
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadModel, HeadParams
 from sheap.networks.config import PRESETS, EncoderConfig, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training import loop
 from sheap.training.config import TrainingConfig
-from sheap.training.inputs import to_pairs
 from sheap.training.landmark_head import landmark_head
 from sheap.training.loop import Worker, run_training, validate
 from sheap.training.panels import COLUMNS, draw_panel
@@ -30,6 +30,8 @@ from sheap.training.state import TrainingState
 from sheap.training.step import Models, training_step
 
 SIZE = 32
+PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["train"]
+WEIGHTS = PARAMS["training"]["weights"]
 
 NETWORK = NetworkConfig(
     encoder=EncoderConfig(
@@ -51,7 +53,7 @@ def made_config(**changes: Any) -> TrainingConfig:
         "seed": 3,
         "landmark_phase": {"steps": 4, "batch_size": 3, "rendered_pairs": 0},
         "rendered_phase": {"steps": 4, "batch_size": 2, "rendered_pairs": 1},
-        "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": {},
+        "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": WEIGHTS, "precision": "auto", "compile": False,
         "optimizer": {
             "encoder_lr": 1e-3, "heads_lr": 1e-3, "regressor_lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 2,
             "final_fraction": 0.1, "clip_norm": 1.0, "ema_decay": 0.9, "max_skipped_steps": 1,
@@ -62,7 +64,7 @@ def made_config(**changes: Any) -> TrainingConfig:
     return TrainingConfig.model_validate(settings | changes)
 
 
-class MadePairs(Dataset[PairSample]):
+class MadePairs(Dataset[Pairs]):
     """Pairs whose pictures and landmarks follow from (seed, number): a bright square where the landmarks are."""
 
     def __init__(self, num_samples: int, seed: int) -> None:
@@ -71,24 +73,24 @@ class MadePairs(Dataset[PairSample]):
     def __len__(self) -> int:
         return self._num_samples
 
-    def __getitem__(self, index: int) -> PairSample:
+    def __getitem__(self, index: int) -> Pairs:
         rng = np.random.default_rng([self._seed, index])
 
-        def frame() -> Frame:
+        def frame() -> Frames:
             x, y = rng.integers(4, 12, 2)
             image = rng.integers(0, 40, (SIZE, SIZE, 3), dtype=np.uint8)
             image[y : y + 16, x : x + 16] += 180
             mask = np.zeros((SIZE, SIZE), np.uint8)
             mask[y : y + 16, x : x + 16] = 255
-            return Frame(
-                image,
-                mask,
-                np.concatenate([rng.uniform(-3, 3, (478, 2)) + [x + 8, y + 8], np.zeros((478, 1))], 1).astype(
-                    np.float32
-                ),
-            )
+            points = np.concatenate([rng.uniform(-3, 3, (478, 2)) + [x + 8, y + 8], np.zeros((478, 1))], 1)
+            return Frames.from_arrays(image, mask, points.astype(np.float32))
 
-        return PairSample(frame(), frame(), f"clip-{index}")
+        return Pairs(frame(), frame())
+
+
+def made_pairs(count: int) -> Pairs:
+    """A batch."""
+    return Pairs.stack([MadePairs(count, 0)[k] for k in range(count)])
 
 
 class Notes:
@@ -130,13 +132,13 @@ def train(
     reporter: Notes,
     resume: Path | None = None,
     worker: Worker | None = None,
-    make_dataset: Callable[[int, int], Dataset[PairSample]] = MadePairs,
+    make_dataset: Callable[[int, int], Dataset[Pairs]] = MadePairs,
 ) -> TrainingState:
     models = made_models(head)
     state = TrainingState.start(models.network, config)
     if resume is not None:
         state.restore(resume)
-    run_training(models, state, config, make_dataset, [], worker or Worker(), reporter)
+    run_training(models, state, config, indexed_batches(make_dataset), [], worker or Worker(), reporter)
     return state
 
 
@@ -196,7 +198,7 @@ def test_every_term_is_there_and_finite(head: HeadModel) -> None:
     assert set(type(config.weights).model_fields) - without_weights <= set(rendered)
     assert all(np.isfinite(v) for v in rendered.values() if isinstance(v, float))
     models = dataclasses.replace(made_models(head), network=state.network)
-    batch = collate([MadePairs(4, 0)[k] for k in range(4)])
+    batch = made_pairs(4)
     record = validate(models, state, config, [batch])
     assert record == validate(models, state, config, [batch]), "validation is repeatable"
     assert np.isfinite(record["loss"]) and "ssim" in record
@@ -207,7 +209,7 @@ class Poisoned(MadePairs):
 
     bad: frozenset[int] = frozenset()
 
-    def __getitem__(self, index: int) -> PairSample:
+    def __getitem__(self, index: int) -> Pairs:
         sample = super().__getitem__(index)
         if index in self.bad and self._seed == 3:
             sample.target.landmarks[:] = np.nan
@@ -253,7 +255,7 @@ def test_a_gradient_that_is_not_finite_updates_nothing_though_the_loss_is(head: 
     state = TrainingState.start(models.network, config)
     models.network.heads["shape"].out.bias.register_hook(lambda gradient: gradient * torch.inf)
     notes = Notes()
-    run_training(models, state, config, MadePairs, [], Worker(), notes)
+    run_training(models, state, config, indexed_batches(MadePairs), [], Worker(), notes)
     assert state.skipped == 1 and np.isfinite(notes.records[0]["loss"])
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
     assert not state.optimizer.state and state.average.num_updates == 0
@@ -326,12 +328,12 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(head: HeadModel, tmp_pa
 
 def test_the_mesh_baseline_learns_the_picture_without_gaussian_terms(head: HeadModel) -> None:
     models = made_models(head, appearance="mesh")
-    pairs = to_pairs(collate([MadePairs(2, 0)[k] for k in range(2)]), torch.Generator().manual_seed(0))
+    pairs, background = made_pairs(2), torch.full((2, 3), 0.3)
     config = made_config()
     optimizer = torch.optim.Adam(models.network.regressor.parameters(), 0.01)
     losses = []
     for _ in range(8):
-        result = training_step(models, pairs, config, rendered_pairs=2)
+        result = training_step(models, pairs, background, config, rendered_pairs=2)
         assert not {"normals", "depth", "alpha", "offset", "scale", "opacity"} & set(result.terms)
         losses.append(float(result.terms["photometric"].detach()))
         optimizer.zero_grad()
@@ -342,11 +344,11 @@ def test_the_mesh_baseline_learns_the_picture_without_gaussian_terms(head: HeadM
 
 def test_a_panel_has_a_row_a_pair_and_its_columns(head: HeadModel) -> None:
     models = made_models(head)
-    batch: PairBatch = collate([MadePairs(2, 0)[k] for k in range(2)])
+    batch = made_pairs(2)
     picture = draw_panel(models, models.network, batch)
     assert picture.shape == (2 * SIZE, len(COLUMNS) * SIZE, 3) and picture.dtype == np.uint8
     source = picture[:SIZE, :SIZE]
-    assert np.abs(source.astype(int) - batch.source_image[0].numpy()).max() <= 1
+    assert np.abs(source.astype(int) - batch.source.images[0].numpy()).max() <= 1
     overlay, target = picture[:SIZE, 3 * SIZE : 4 * SIZE], picture[:SIZE, SIZE : 2 * SIZE]
     assert np.abs(overlay.astype(int) - target).mean() > 5, "the mesh lies over the target"
 
@@ -354,7 +356,7 @@ def test_a_panel_has_a_row_a_pair_and_its_columns(head: HeadModel) -> None:
 def test_projected_landmarks_of_the_start_lie_in_the_crop(head: HeadModel) -> None:
     models = made_models(head)
     codes = models.network.encode(torch.rand(1, 3, SIZE, SIZE))
-    pixels, _ = project(head.landmarks(head(codes.head_params()).vertices), models.cameras)
+    pixels, _ = project(head.landmarks(head(codes.params).vertices), models.cameras)
     x, y = pixels.detach()[0, 0].unbind(-1)
     assert float(x.min()) > 0.15 * SIZE and float(x.max()) < 0.85 * SIZE
     assert float(y.min()) > 0.25 * SIZE and float(y.max()) < SIZE, "crops keep the chin just inside"

@@ -1,0 +1,56 @@
+"""Batches of training pairs, one rank's share from a cursor on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch.utils.data import DataLoader, Dataset
+
+from sheap.data.frames import Pairs
+from sheap.data.order import CursorBatchSampler
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which samples one rank takes.
+
+    num_samples: of the whole phase, all ranks together. batch_size: of each rank. cursor: samples that all ranks together
+    have consumed. loader_processes: that read ahead for this rank; 0 reads in this process.
+    """
+
+    num_samples: int
+    batch_size: int
+    seed: int
+    cursor: int = 0
+    rank: int = 0
+    world_size: int = 1
+    loader_processes: int = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps to come; every rank takes as many."""
+        return (self.num_samples - self.cursor) // (self.batch_size * self.world_size)
+
+
+MakeBatches = Callable[[BatchPlan], Iterable[Pairs]]
+"""Batches of pairs as a plan wants them. The same plan gives the same batches."""
+
+
+def indexed_batches(make_dataset: Callable[[int, int], Dataset[Pairs]]) -> MakeBatches:
+    """Batches of a dataset whose samples can be had by number; make_dataset: (number of samples, seed) -> the pairs."""
+
+    def batches(plan: BatchPlan) -> Iterable[Pairs]:
+        sampler = CursorBatchSampler(
+            plan.num_samples,
+            batch_size=plan.batch_size,
+            cursor=plan.cursor,
+            rank=plan.rank,
+            world_size=plan.world_size,
+        )
+        dataset = make_dataset(plan.num_samples, plan.seed)
+        return DataLoader(
+            dataset, batch_sampler=sampler, collate_fn=Pairs.stack, num_workers=plan.loader_processes
+        )
+
+    return batches

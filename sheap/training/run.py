@@ -1,0 +1,187 @@
+"""A training run put together: models, data, fixed pairs for validation and pictures, and the state; then trained.
+
+Whoever starts it (one process, or one of Ray's workers) says where it stands (`Worker`) and who hears of it (`Reporter`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
+from sheap.data.batches import MakeBatches, indexed_batches
+from sheap.data.frames import Pairs
+from sheap.data.pairs import PairDataset
+from sheap.data.reader import ShardReader
+from sheap.geometry.cameras import published_camera
+from sheap.head import HeadModel
+from sheap.losses.lpips import Lpips
+from sheap.networks.dinov2 import Dinov2Features
+from sheap.networks.encoder_weights import load_encoder_weights
+from sheap.networks.face_mesh_weights import load_face_mesh_weights
+from sheap.networks.sheap_network import SheapNetwork, start_translation_for
+from sheap.precision import resolve_precision, set_compute_dtype
+from sheap.training.compilation import compile_encoder
+from sheap.training.config import RunConfig
+from sheap.training.landmark_head import landmark_head
+from sheap.training.loop import Reporter, Worker, run_training
+from sheap.training.state import TrainingState
+from sheap.training.step import Models
+from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
+
+BATCH_OF_FIXED_PAIRS = 8
+
+
+@dataclass(frozen=True)
+class RunData:
+    """make_batches: the training pairs. validation: batches of held-out pairs. panel_pairs: by split, pairs that are drawn."""
+
+    make_batches: MakeBatches
+    validation: list[Pairs]
+    panel_pairs: dict[str, Pairs]
+
+    @classmethod
+    def open(cls, config: RunConfig, shards: Path) -> RunData:
+        """The pairs of a shard folder (data/shards). Raises ValueError naming what is missing or damaged."""
+        readers = {split: ShardReader(folder) for split in ("train", "val") if (folder := shards / split).is_dir()}
+        if "train" not in readers:
+            raise ValueError(f"{shards}/train: missing; there is nothing to train on")
+        held_out = readers.get("val")
+        return cls(
+            indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed)),
+            [] if held_out is None else fixed_batches(held_out, config.validation_pairs, config.image_size),
+            {name: panel_pairs(reader, config.panel_pairs, config.image_size) for name, reader in readers.items()},
+        )
+
+
+@dataclass
+class TrainingRun:
+    """One run on this worker. Seeded: the same configuration starts from the same weights everywhere."""
+
+    config: RunConfig
+    models: Models
+    state: TrainingState
+    worker: Worker
+
+    @classmethod
+    def start(
+        cls, config: RunConfig, worker: Worker | None = None, *, weights: Mapping[str, Tensor] | None = None
+    ) -> TrainingRun:
+        """Before the first step. weights: of a network to begin with, see `load_start`."""
+        worker = worker or Worker()
+        models = build_models(config, worker.device)
+        if weights is not None:
+            load_start(models.network, weights)
+        if config.training.compile:
+            compile_encoder(models.network)
+        return cls(config, models, TrainingState.start(models.network, config.training), worker)
+
+    def train(self, data: RunData, reporter: Reporter) -> SheapNetwork:
+        """Trains to the last step; gives the averaged network. After `state.restore` it goes on from there."""
+        run_training(
+            self.models, self.state, self.config.training, data.make_batches, data.validation, self.worker, reporter
+        )
+        return self.state.average.network
+
+    def averaged_models(self) -> Models:
+        """The models with the averaged network."""
+        return replace(self.models, network=self.state.average.network)
+
+    def save_model(self, folder: Path) -> None:
+        """Writes the averaged network as a bundle (sheap.bundle) into an existing folder."""
+        files, network = self.config.weight_files, self.config.network()
+        bundle = BundleConfig(
+            network=network,
+            image_feature_size=None if self.models.dinov2 is None else self.models.dinov2.size,
+            head_model=HeadReference.of(files.head_model),
+            preprocessing=Preprocessing(
+                image_size=network.encoder.image_size, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM
+            ),
+        )
+        save_bundle(folder, self.state.average.network, bundle)
+
+
+def build_models(config: RunConfig, device: torch.device) -> Models:
+    """The network before its first step, and the frozen ones for which weights are named and that are used."""
+    files, network_config = config.weight_files, config.network()
+    torch.manual_seed(config.training.seed)
+    cameras = published_camera(config.image_size)
+    head = HeadModel.load(files.head_model)
+    dinov2 = None if files.dinov2 is None else Dinov2Features(files.dinov2)
+    lpips = None
+    if files.lpips_backbone is not None and files.lpips_linear is not None and config.training.weights.lpips > 0:
+        lpips = Lpips(files.lpips_backbone, files.lpips_linear)
+    network = SheapNetwork(
+        network_config,
+        head,
+        start_translation=start_translation_for(cameras, CROP_SIDE_CM / 100, CROP_RISE_CM / 100),
+        image_feature_size=None if dinov2 is None else dinov2.size,
+        illumination_prior=files.illumination_prior,
+    )
+    if network_config.encoder.face_points:
+        face_mesh = read_bundle_member(find_bundle(files.face_landmarks), LANDMARKS_MEMBER)
+        load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
+    if files.encoder is not None:
+        load_encoder_weights(network.encoder, files.encoder)
+    set_compute_dtype([network, dinov2, lpips], resolve_precision(config.training.precision, device.type))
+    return Models(
+        network.to(device),
+        landmark_head(head).to(device),
+        cameras.to(device),
+        None if dinov2 is None else dinov2.to(device),
+        None if lpips is None else lpips.to(device),
+    )
+
+
+def load_start(network: SheapNetwork, weights: Mapping[str, Tensor]) -> None:
+    """Fills everything but the regressor, whose prototypes another run has moved, from a network's weights.
+
+    Raises ValueError naming the first tensor that does not fit.
+    """
+    wanted = {name: value for name, value in weights.items() if not name.startswith("regressor.")}
+    try:
+        left = network.load_state_dict(wanted, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"start: does not fit the network ({str(error).splitlines()[1].strip()})") from None
+    foreign = [name for name in left.missing_keys if not name.startswith("regressor.")] + left.unexpected_keys
+    if foreign:
+        raise ValueError(f"start: does not fit the network ({foreign[0]})")
+
+
+def pair_dataset(reader: ShardReader, config: RunConfig, num_samples: int, seed: int) -> PairDataset:
+    """The training pairs that the settings ask for."""
+    return PairDataset(
+        reader,
+        num_samples=num_samples,
+        seed=seed,
+        gap=(config.pairs.least_gap, config.pairs.greatest_gap),
+        across_clips=config.pairs.across_clips,
+        augment=config.pairs.augment,
+        image_size=config.image_size,
+    )
+
+
+def fixed_batches(reader: ShardReader, num_pairs: int, image_size: int) -> list[Pairs]:
+    """The same pairs every time, unaugmented, clip after clip."""
+    dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size)
+    samples, size = [dataset[k] for k in range(num_pairs)], BATCH_OF_FIXED_PAIRS
+    return [Pairs.stack(samples[k : k + size]) for k in range(0, num_pairs, size)]
+
+
+def panel_pairs(reader: ShardReader, num_pairs: int, image_size: int) -> Pairs:
+    """One pair from each of `num_pairs` clips, taken in turn from every origin, so that real footage is seen beside rendered."""
+    by_origin: dict[str, list[int]] = {}
+    for number in range(len(reader)):
+        by_origin.setdefault(reader.record(number).origin, []).append(number)
+    turns = max(len(numbers) for numbers in by_origin.values())
+    in_turn = [numbers[turn] for turn in range(turns) for numbers in by_origin.values() if turn < len(numbers)]
+    # One epoch holds every clip once, in a shuffled order.
+    dataset = PairDataset(reader, num_samples=len(reader), seed=1, image_size=image_size)
+    place_of_clip = {dataset.draw(k, np.random.default_rng([1, k]))[0]: k for k in range(len(reader))}
+    return Pairs.stack([dataset[place_of_clip[number]] for number in in_turn[:num_pairs]])
