@@ -26,6 +26,7 @@ from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory,
 from pipeline.workers.train_progress import follow_history
 from sheap.bundle import HeadReference
 from sheap.data.manifest import Manifest
+from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.precision import resolve_precision
@@ -110,7 +111,8 @@ def resolve_workers(workers: WorkerParams) -> tuple[int, int, bool]:
 def check_face_landmarks(params: TrainParams) -> None:
     """Raises StageError naming field and file where the encoder's frozen landmark network cannot be read from it: found out
     here, in a second, and not by every worker."""
-    if not params.network().encoder.face_points:
+    encoder = params.network().encoder
+    if not isinstance(encoder, EncoderConfig) or not encoder.face_points:
         return
     file = params.weight_files.face_landmarks
     try:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sheap.data.frames import Frames, Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
+from sheap.data.truth import FrameTruth, TruthMirror
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would call out to the package index on import
 import albumentations
@@ -51,9 +52,12 @@ class PairAugmenter:
     params=None only resizes.
     """
 
-    def __init__(self, image_size: int, params: AugmentParams | None) -> None:
+    def __init__(
+        self, image_size: int, params: AugmentParams | None, truth_mirror: TruthMirror | None = None
+    ) -> None:
         self._image_size = image_size
         self._params = params
+        self._truth_mirror = truth_mirror
         self._photometrics = _photometrics(params) if params is not None else None
 
     def __call__(self, pair: Pairs, rng: np.random.Generator) -> Pairs:
@@ -85,10 +89,15 @@ class PairAugmenter:
         index_map = _between_centres(from_reduced)
         image = cv2.warpAffine(image, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         mask = cv2.warpAffine(mask, index_map, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        landmarks = np.empty_like(points)
-        landmarks[:, :2] = points[:, :2] @ to_output[:, :2].T + to_output[:, 2]
-        landmarks[:, 2] = points[:, 2] * math.sqrt(abs(np.linalg.det(to_output[:, :2])))
-        return Frames.from_arrays(image, mask, landmarks[LANDMARK_MIRROR] if flip else landmarks)
+        truth = None if frame.truth is None else self._moved_truth(frame.truth, to_output, flip)
+        return Frames.from_arrays(image, mask, _moved_points(points, to_output, flip), truth)
+
+    def _moved_truth(self, truth: FrameTruth, to_output: NDArray[np.float64], flip: bool) -> FrameTruth:
+        if flip:
+            if self._truth_mirror is None:
+                raise ValueError("truth: mirrored pictures need to know how the head model mirrors")
+            truth = self._truth_mirror(truth)
+        return truth.replace(landmarks=torch.from_numpy(_moved_points(truth.landmarks.numpy(), to_output, flip)))
 
     def _draw(self, stored: int, rng: np.random.Generator | None, flip: bool) -> NDArray[np.float64]:
         """Affine map [2, 3] from px of the stored crop to px of the output."""
@@ -106,6 +115,14 @@ class PairAugmenter:
             linear = linear @ np.diag([-1.0, 1.0])
         offset = size / 2 + shift - linear @ np.full(2, stored / 2)
         return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def _moved_points(points: NDArray[np.float32], to_output: NDArray[np.float64], flip: bool) -> NDArray[np.float32]:
+    """Landmarks [478, 3] px in the output's pixels; z keeps the scale of x and y."""
+    moved = np.empty_like(points)
+    moved[:, :2] = points[:, :2] @ to_output[:, :2].T + to_output[:, 2]
+    moved[:, 2] = points[:, 2] * math.sqrt(abs(np.linalg.det(to_output[:, :2])))
+    return moved[LANDMARK_MIRROR] if flip else moved
 
 
 def _between_centres(affine: NDArray[np.float64]) -> NDArray[np.float64]:

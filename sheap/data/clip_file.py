@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
-from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, member_names
+from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, TRUTH_NAME, ClipRecord, image_name, mask_name, member_names
 from sheap.data.tar_writer import TarWriter
+from sheap.data.truth import encode_truth
 
 CLIP_SUFFIX = ".tar"
 
@@ -28,20 +29,39 @@ def write_clip_file(
     masks: Sequence[NDArray[np.uint8]],
     landmarks: NDArray[np.float32],
     jpeg_quality: int = 95,
+    truth: NDArray[np.float32] | None = None,
 ) -> Path:
-    """Writes FOLDER/CLIP_ID.tar: images uint8 [S, S, 3], masks uint8 [S, S], landmarks [T, 478, 3] px."""
-    assert len(images) == len(masks) == len(landmarks) == record.num_frames
+    """Writes FOLDER/CLIP_ID.tar, see `clip_members`."""
     buffer = io.BytesIO()
     writer = TarWriter(buffer)
-    writer.add(RECORD_NAME, record.to_json())
-    for frame, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        writer.add(image_name(frame), encode_jpeg(image, jpeg_quality))
-        writer.add(mask_name(frame), encode_mask(mask))
-    writer.add(LANDMARKS_NAME, encode_landmarks(landmarks))
+    for name, content in clip_members(record, images, masks, landmarks, jpeg_quality, truth):
+        writer.add(name, content)
     writer.finish()
     path = folder / f"{record.clip_id}{CLIP_SUFFIX}"
     path.write_bytes(buffer.getbuffer())
     return path
+
+
+def clip_members(
+    record: ClipRecord,
+    images: Sequence[NDArray[np.uint8]],
+    masks: Sequence[NDArray[np.uint8]],
+    landmarks: NDArray[np.float32],
+    jpeg_quality: int = 95,
+    truth: NDArray[np.float32] | None = None,
+) -> list[tuple[str, bytes]]:
+    """A clip's files in stored order: images uint8 [S, S, 3], masks uint8 [S, S], landmarks [T, 478, 3] px, truth [T, D] where
+    the record says that there is one."""
+    assert len(images) == len(masks) == len(landmarks) == record.num_frames
+    assert (truth is None) == (record.truth is None)
+    members = [(RECORD_NAME, record.to_json())]
+    for frame, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        members += [(image_name(frame), encode_jpeg(image, jpeg_quality)), (mask_name(frame), encode_mask(mask))]
+    members.append((LANDMARKS_NAME, encode_landmarks(landmarks)))
+    if truth is not None and record.truth is not None:
+        assert truth.shape == (record.num_frames, sum(record.truth.sizes))
+        members.append((TRUTH_NAME, encode_truth(truth)))
+    return members
 
 
 def read_clip_record(path: Path) -> ClipRecord:
@@ -63,7 +83,8 @@ def read_clip_members(path: Path) -> tuple[ClipRecord, list[tuple[str, bytes]]]:
             members = [(info.name, _content(archive, info, path)) for info in infos]
         except tarfile.TarError as error:
             raise ValueError(f"{path}: not a whole clip ({error})") from None
-    expected, present = member_names(record.num_frames), [name for name, _ in members]
+    expected = member_names(record.num_frames, has_truth=record.truth is not None)
+    present = [name for name, _ in members]
     if present != expected:
         missing, extra = sorted(set(expected) - set(present)), sorted(set(present) - set(expected))
         raise ValueError(f"{path}: missing {missing[:3]}, unexpected {extra[:3]}")

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sheap.data.truth import FrameTruth
 from sheap.records import TensorRecord
 
 
@@ -17,19 +18,24 @@ class Frames(TensorRecord):
     """Square head crops with leading dims `...`; a single one has none.
 
     images: uint8 RGB [..., H, W, 3]. masks: uint8 [..., H, W], 255 on the head with its hair. landmarks: float32
-    [..., 478, 3] px (the third is the detector's relative depth).
+    [..., 478, 3] px (the third is the detector's relative depth). truth: of rendered frames, where a reader was asked for it.
     """
 
     images: Tensor
     masks: Tensor
     landmarks: Tensor
+    truth: FrameTruth | None = None
 
     @classmethod
     def from_arrays(
-        cls, images: NDArray[np.uint8], masks: NDArray[np.uint8], landmarks: NDArray[np.float32]
+        cls,
+        images: NDArray[np.uint8],
+        masks: NDArray[np.uint8],
+        landmarks: NDArray[np.float32],
+        truth: FrameTruth | None = None,
     ) -> Frames:
         """Shares the arrays' memory."""
-        return cls(torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(landmarks))
+        return cls(torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(landmarks), truth)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -22,7 +22,8 @@ from sheap.data.codecs import (
 )
 from sheap.data.manifest import INDEX_NAME, Manifest, verify_split
 from sheap.data.remote import RemoteSplit, is_url
-from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, num_frames_of
+from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, TRUTH_NAME, ClipRecord, image_name, mask_name, num_frames_of
+from sheap.data.truth import FrameTruth, decode_frame_truth, frame_place
 
 _REMEMBERED_RECORDS = 1024
 
@@ -123,6 +124,18 @@ class ShardReader:
         offset += NPY_HEADER_BYTES + frame * FRAME_LANDMARKS_BYTES
         where = self._where(number, LANDMARKS_NAME)
         return decode_frame_landmarks(self._read_at(number, offset, FRAME_LANDMARKS_BYTES, where), where)
+
+    def frame_truth(self, number: int, frame: int) -> FrameTruth | None:
+        """What is known of one frame of a rendered clip; None for others. Raises ValueError when the file is not whole."""
+        layout = self.record(number).truth
+        if layout is None:
+            return None
+        where = self._where(number, TRUTH_NAME)
+        at, stored = self._member_place(number, TRUTH_NAME)
+        offset, length = frame_place(layout, frame)
+        if offset + length > stored:
+            raise ValueError(f"{where}: the file ends before frame {frame}")
+        return decode_frame_truth(self._read_at(number, at + offset, length, where), layout, where)
 
     def member(self, number: int, name: str) -> bytes:
         """One stored file of a clip, as it is."""

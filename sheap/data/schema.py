@@ -13,12 +13,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-SCHEMA_VERSION = 2
-"""1: masks were PNG files. 2: they are LZ4 files."""
+SCHEMA_VERSION = 3
+"""1: masks were PNG files. 2: they are LZ4 files. 3: rendered clips carry their truth."""
 NUM_LANDMARKS = 478
 
 RECORD_NAME = "clip.json"
 LANDMARKS_NAME = "landmarks.npy"
+TRUTH_NAME = "truth.npy"
 
 _CLIP_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 """No dot: WebDataset ends a sample's key at the first one. No slash: a clip is one folder."""
@@ -35,6 +36,26 @@ def _check_schema_version(version: int) -> int:
 
 
 SchemaVersion = Annotated[int, AfterValidator(_check_schema_version)]
+
+
+class TruthLayout(BaseModel):
+    """What a row of a clip's truth holds, float32, in this order: shape, expression, eyelids [2], rotation vectors [5, 3],
+    translation [3], landmarks [478, 3] px of the crop, and whether each of them is seen [478]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """The file of the head model that the coefficients are of."""
+    num_shape: Annotated[int, Field(ge=1)]
+    num_expression: Annotated[int, Field(ge=1)]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.num_shape, self.num_expression, 2, 15, 3, NUM_LANDMARKS * 3, NUM_LANDMARKS)
+
+    @property
+    def row_bytes(self) -> int:
+        return 4 * sum(self.sizes)
 
 
 class ClipRecord(BaseModel):
@@ -68,6 +89,8 @@ class ClipRecord(BaseModel):
     pose_deg: list[tuple[float, float, float]]
     """Head rotation: yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise)."""
     mask_backend: str
+    truth: TruthLayout | None = None
+    """Of rendered clips: what is stored of each frame as `truth.npy`."""
 
     def to_json(self) -> bytes:
         """Canonical bytes: the same record always gives the same file."""
@@ -107,12 +130,12 @@ def mask_name(frame: int) -> str:
 
 def num_frames_of(members: Collection[str]) -> int:
     """How many frames a clip with these members has: each has a crop and a mask."""
-    return (len(members) - 2) // 2
+    return (len(members) - 2 - (TRUTH_NAME in members)) // 2
 
 
-def member_names(num_frames: int) -> list[str]:
+def member_names(num_frames: int, *, has_truth: bool) -> list[str]:
     """Every file of a clip, in the order in which they are stored."""
     names = [RECORD_NAME]
     for frame in range(num_frames):
         names += [image_name(frame), mask_name(frame)]
-    return [*names, LANDMARKS_NAME]
+    return [*names, LANDMARKS_NAME, *([TRUTH_NAME] if has_truth else [])]

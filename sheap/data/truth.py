@@ -8,39 +8,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from sheap.data.schema import NUM_LANDMARKS, TruthLayout
 from sheap.head import HeadModel, HeadParams
 from sheap.records import TensorRecord
 
-NUM_LANDMARKS = 478
 _NPY_HEADER_BYTES = 128
-
-
-class TruthLayout(BaseModel):
-    """What a row of the truth file holds, in this order: shape, expression, eyelids [2], rotation vectors [5, 3], translation
-    [3], landmarks [478, 3] px of the crop, and whether each of them is seen [478]."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    head_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """The head model's file."""
-    num_shape: Annotated[int, Field(ge=1)]
-    num_expression: Annotated[int, Field(ge=1)]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return (self.num_shape, self.num_expression, 2, 15, 3, NUM_LANDMARKS * 3, NUM_LANDMARKS)
-
-    @property
-    def row_bytes(self) -> int:
-        return 4 * sum(self.sizes)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sheap.networks.config import CompactConfig
 from sheap.networks.face_window import FaceWindows, fit_windows
 from sheap.precision import ComputesIn
+from sheap.records import TensorRecord
 
 NUM_TOKENS = 5
 POINT_UNIT = 0.02
@@ -23,7 +24,7 @@ POINT_UNIT = 0.02
 
 
 @dataclass(frozen=True)
-class DensePoints:
+class DensePoints(TensorRecord):
     """Predicted landmarks of B crops: places [B, L, 3] in crop sides (x right, y down, from the top-left corner; z away from
     the viewer, 0 at the head's middle) and log_scales [B, L], the logarithm of each one's expected error in POINT_UNIT."""
 
@@ -32,10 +33,12 @@ class DensePoints:
 
 
 @dataclass(frozen=True)
-class CompactLook:
-    """tokens [B, 5, H] float32; coarse and fine points; windows: where the second look was taken."""
+class CompactLook(TensorRecord):
+    """tokens [B, 5, H] float32; confidence [B]: the logarithm of what the shape token counts beside other pictures' of the same
+    person; coarse and fine points; windows: where the second look was taken."""
 
     tokens: Tensor
+    confidence: Tensor
     coarse: DensePoints
     fine: DensePoints
     windows: FaceWindows
@@ -59,6 +62,7 @@ class CompactEncoder(ComputesIn):
         self.fine_points = PointsHead(config.feature_size, num_points, 2)
         inputs = 2 * config.feature_size + FaceWindows.num_features
         self.tokens = nn.Linear(inputs, NUM_TOKENS * config.hidden_size)
+        self.confidence = nn.Linear(inputs, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] of the configured side -> tokens [B, 5, hidden_size], float32.
@@ -68,7 +72,7 @@ class CompactEncoder(ComputesIn):
         return self.look(images).tokens
 
     def look(self, images: Tensor, windows: FaceWindows | None = None) -> CompactLook:
-        """Tokens and points of images [B, 3, S, S]. windows: where the face is, if known; None: where the coarse look finds it."""
+        """Tokens and points of images [B, 3, S, S]. windows: where the face is; None: where the coarse look finds it."""
         side = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images: expected [B, 3, {side}, {side}], got {list(images.shape)}")
@@ -83,9 +87,12 @@ class CompactEncoder(ComputesIn):
         with self.computing(images):
             fine = self.fine(close).float()
             deviations, log_scales = self.fine_points(fine)
-            tokens = self.tokens(torch.cat([coarse, fine, windows.features()], 1)).float()
+            features = torch.cat([coarse, fine, windows.features()], 1)
+            tokens, confidence = self.tokens(features).float(), self.confidence(features).float()
         fine_points = DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
-        return CompactLook(tokens.unflatten(1, (NUM_TOKENS, -1)), coarse_points, fine_points, windows)
+        return CompactLook(
+            tokens.unflatten(1, (NUM_TOKENS, -1)), confidence.squeeze(1), coarse_points, fine_points, windows
+        )
 
     def _mean_places(self) -> Tensor:
         """The mean head's landmarks [L, 3] in crop sides, as the crop rule shows it facing the camera."""
@@ -101,7 +108,7 @@ CROP_RISE_M = 0.005
 class LookNetwork(nn.Module):
     """Residual convolutions over a small picture down to a map of a sixteenth of its side, and the features read from it.
 
-    There are no batch statistics (resume and averaging stay exact) and no normalisation: residual branches start at zero.
+    There are no batch statistics (resume and averaging stay exact) and no normalisation: residual branches start faint.
     Pixels are gathered four by four first, so that every convolution has enough channels to be worth a processor's while.
     """
 
@@ -111,7 +118,7 @@ class LookNetwork(nn.Module):
         for level, (width, count) in enumerate(zip(channels, blocks, strict=True)):
             if level:
                 layers.append(nn.Conv2d(channels[level - 1], width, 3, stride=2, padding=1))
-            layers += [ZeroStartBlock(width) for _ in range(count)]
+            layers += [GainedBlock(width) for _ in range(count)]
         self.layers = nn.Sequential(*layers)
         cells = (size // STEM >> (len(channels) - 1)) ** 2
         narrow = max(8, 2048 // cells)
@@ -135,14 +142,14 @@ STEM = 4
 """Pixels along a side that the first convolution takes together."""
 
 
-class ZeroStartBlock(nn.Module):
-    """Two 3x3 convolutions on a branch whose gain starts at zero (SkipInit, arXiv 2002.10444)."""
+class GainedBlock(nn.Module):
+    """Two 3x3 convolutions on a branch with a learnt gain that starts low (after SkipInit, arXiv 2002.10444)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.tensor(0.25))
 
     def forward(self, cells: Tensor) -> Tensor:
         branch = self.second(nn.functional.relu(self.first(nn.functional.relu(cells))))

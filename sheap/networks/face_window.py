@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sheap.records import TensorRecord
 from sheap.video.head_pose import RIGID_LANDMARKS
 
 FACE_MIDDLE_M = (0.0, -0.02, 0.05)
@@ -14,7 +16,7 @@ FACE_MIDDLE_M = (0.0, -0.02, 0.05)
 
 
 @dataclass(frozen=True)
-class FaceWindows:
+class FaceWindows(TensorRecord):
     """Weak perspective fits of B heads: a head point p (metres, head axes) is seen at origin + scale * (rotation @ p), where
     rotation [B, 3, 3] goes from head axes to the crop's (x right, y down, z away), scale [B] is in crop sides a metre, and
     origin [B, 3] in crop sides."""
@@ -23,7 +25,7 @@ class FaceWindows:
     scale: Tensor
     origin: Tensor
 
-    num_features = 9 + 1 + 2
+    num_features: ClassVar[int] = 9 + 1 + 2
 
     def features(self) -> Tensor:
         """The windows as numbers of order one [B, num_features]."""
@@ -53,21 +55,6 @@ class FaceWindows:
         _, axes = self.frame()
         moved = posed[..., :2] + deviations @ (0.30 * axes).mT
         return torch.cat([moved, posed[..., 2:]], -1)
-
-    def jittered(self, generator: torch.Generator, shift: float, scale: float, turn: float) -> FaceWindows:
-        """As a coarse look might find them: normal errors of the origin (crop sides), the scale (log) and all three turns
-        (radians)."""
-        count = len(self.scale)
-
-        def noise(*shape: int) -> Tensor:
-            return torch.randn(count, *shape, generator=generator)
-
-        x, y, z = (turn * noise(3)).unbind(1)
-        zero = torch.zeros_like(x)
-        skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).unflatten(1, (3, 3))
-        origin = self.origin.clone()
-        origin[:, :2] += shift * noise(2)
-        return FaceWindows(torch.matrix_exp(skew) @ self.rotation, self.scale * torch.exp(scale * noise()), origin)
 
 
 def fit_windows(places: Tensor, mean_points: Tensor) -> FaceWindows:

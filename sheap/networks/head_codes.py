@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sheap.head import HeadParams
+from sheap.networks.compact_encoder import CompactLook
 from sheap.records import TensorRecord
 
 
@@ -15,12 +16,14 @@ class HeadCodes(TensorRecord):
     """Codes of B images, float32.
 
     params: the head model's share, from the tokens shape, expression and pose. lighting [B, K]: weights of the illumination
-    prior in its standard deviations. features [B, C, h, w]: identity features for the Gaussians.
+    prior in its standard deviations. features [B, C, h, w]: identity features for the Gaussians. look: what the compact
+    encoder saw; other encoders leave it out.
     """
 
     params: HeadParams
     lighting: Tensor
     features: Tensor
+    look: CompactLook | None = None
 
 
 def reenact(identity: HeadCodes, motion: HeadCodes) -> HeadCodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from sheap.geometry.face_frames import FaceFrames, face_frames, uv_tangent_weigh
 from sheap.geometry.rigging import RiggedGaussians, rig_gaussians
 from sheap.head import HeadModel, HeadParams
 from sheap.networks.attributes import GaussianAttributes
-from sheap.networks.config import NetworkConfig
+from sheap.networks.compact_encoder import CompactEncoder
+from sheap.networks.config import CompactConfig, NetworkConfig
 from sheap.networks.encoder import TOKEN_NAMES, TokenEncoder, TokenHead
 from sheap.networks.gaussian_regressor import GaussianRegressor
 from sheap.networks.head_codes import HeadCodes
@@ -70,7 +72,12 @@ class SheapNetwork(nn.Module):
         self.config = config
         self.head = head
         mean_points = None if head.landmark_faces is None else head.landmarks(head.template)
-        self.encoder = TokenEncoder(config.encoder, mean_points)
+        if isinstance(config.encoder, CompactConfig):
+            if mean_points is None:
+                raise ValueError("compact encoder: needs a head model with MediaPipe landmarks")
+            self.encoder: CompactEncoder | TokenEncoder = CompactEncoder(config.encoder, mean_points)
+        else:
+            self.encoder = TokenEncoder(config.encoder, mean_points)
         start = torch.zeros(3) if start_translation is None else start_translation.detach().float().cpu()
         grid, channels = config.regressor.feature_grid, config.regressor.feature_channels
         starts = {"pose": torch.cat([torch.zeros(15), start / TRANSLATION_UNIT])}
@@ -99,7 +106,8 @@ class SheapNetwork(nn.Module):
 
     def encode(self, images: Tensor) -> HeadCodes:
         """Images [B, 3, H, W] in [0, 1], of the configured side -> codes in float32."""
-        tokens = self.encoder(images)
+        look = self.encoder.look(images) if isinstance(self.encoder, CompactEncoder) else None
+        tokens = self.encoder(images) if look is None else look.tokens
         out = {name: self.heads[name](tokens[:, k]).float() for k, name in enumerate(TOKEN_NAMES)}
         expression, eyelids = (out["expression"] * EXPRESSION_UNIT).split([self.head.num_expression, 2], dim=1)
         rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
@@ -116,7 +124,20 @@ class SheapNetwork(nn.Module):
             eye_right_rotvec=eye_right,
             translation=out["pose"][:, 15:] * TRANSLATION_UNIT,
         )
-        return HeadCodes(params, out["lighting"], out["features"].unflatten(1, (-1, grid, grid)))
+        return HeadCodes(params, out["lighting"], out["features"].unflatten(1, (-1, grid, grid)), look)
+
+    def fused_shape(self, pictures: Sequence[HeadCodes]) -> Tensor:
+        """One shape [B, S] of each of B people from several pictures of theirs, each picture's codes with leading dim [B].
+
+        The compact encoder's tokens are averaged by their confidence before the shape is read, so that a picture counts by
+        what it shows; other encoders' shapes are averaged evenly.
+        """
+        looks = [codes.look for codes in pictures]
+        if any(look is None for look in looks):
+            return torch.stack([codes.params.shape for codes in pictures]).mean(0)
+        weights = torch.softmax(torch.stack([look.confidence for look in looks]), dim=0)
+        token = (weights[..., None] * torch.stack([look.tokens[:, 0] for look in looks])).sum(0)
+        return self.heads["shape"](token).float() * SHAPE_UNIT
 
     def gaussians(self, codes: HeadCodes, vertices: Tensor, image_features: Tensor | None = None) -> GaussianHead:
         """The Gaussians of `codes` (identity features and lighting) on posed meshes [B, N, 3].

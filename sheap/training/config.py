@@ -39,6 +39,11 @@ class LossWeights(_Config):
     offset: float = Field(ge=0)
     scale: float = Field(ge=0)
     opacity: float = Field(ge=0)
+    truth_shape: float = Field(ge=0)
+    truth_fused_shape: float = Field(ge=0)
+    truth_points: float = Field(ge=0)
+    truth_landmarks: float = Field(ge=0)
+    truth_motion: float = Field(ge=0)
 
 
 class PhaseConfig(_Config):
@@ -157,7 +162,10 @@ class WeightFiles(_Config):
 class RunConfig(_Config):
     """A whole run: its network, its pairs, its weight files and its training."""
 
-    preset: Literal["published", "small", "tiny"]
+    preset: Literal["published", "compact", "small", "tiny"]
+    supervision: Literal["truth", "none"]
+    """truth: rendered frames teach by what is known of them (the truth_* terms), beside the self-supervised terms, which count
+    for every frame. none: the paper's setting; truth is not even read."""
     appearance: Literal["gaussians", "mesh"]
     """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
     regressor: Literal["graph", "mlp"]

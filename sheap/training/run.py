@@ -16,11 +16,16 @@ from torch import Tensor
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.data.batches import MakeBatches, indexed_batches
 from sheap.data.frames import Pairs
+from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
+from sheap.data.schema import TruthLayout
+from sheap.data.truth import TruthMirror
 from sheap.geometry.cameras import published_camera
 from sheap.head import HeadModel
 from sheap.losses.lpips import Lpips
+from sheap.losses.shape_metric import ShapeMetric
+from sheap.networks.config import EncoderConfig
 from sheap.networks.dinov2 import Dinov2Features
 from sheap.networks.encoder_weights import load_encoder_weights
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
@@ -53,9 +58,15 @@ class RunData:
         if "train" not in readers:
             raise ValueError(f"{shards}/train: missing; there is nothing to train on")
         held_out = readers.get("val")
+        truth = truth_layout(config)
+        mirror = None
+        if truth is not None and config.pairs.augment is not None and config.pairs.augment.flip > 0:
+            mirror = TruthMirror(HeadModel.load(config.weight_files.head_model), LANDMARK_MIRROR)
         return cls(
-            indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed)),
-            [] if held_out is None else fixed_batches(held_out, config.validation_pairs, config.image_size),
+            indexed_batches(
+                lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth, mirror)
+            ),
+            [] if held_out is None else fixed_batches(held_out, config.validation_pairs, config.image_size, truth),
             {name: panel_pairs(reader, config.panel_pairs, config.image_size) for name, reader in readers.items()},
         )
 
@@ -124,7 +135,7 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         image_feature_size=None if dinov2 is None else dinov2.size,
         illumination_prior=files.illumination_prior,
     )
-    if network_config.encoder.face_points:
+    if isinstance(network_config.encoder, EncoderConfig) and network_config.encoder.face_points:
         face_mesh = read_bundle_member(find_bundle(files.face_landmarks), LANDMARKS_MEMBER)
         load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
     if files.encoder is not None:
@@ -136,6 +147,7 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         cameras.to(device),
         None if dinov2 is None else dinov2.to(device),
         None if lpips is None else lpips.to(device),
+        ShapeMetric(head).to(device) if config.supervision == "truth" else None,
     )
 
 
@@ -154,7 +166,24 @@ def load_start(network: SheapNetwork, weights: Mapping[str, Tensor]) -> None:
         raise ValueError(f"start: does not fit the network ({foreign[0]})")
 
 
-def pair_dataset(reader: ShardReader, config: RunConfig, num_samples: int, seed: int) -> PairDataset:
+def truth_layout(config: RunConfig) -> TruthLayout | None:
+    """The truth that a supervised run reads; None for another."""
+    if config.supervision == "none":
+        return None
+    path = config.weight_files.head_model
+    head = HeadModel.load(path)
+    sha256 = HeadReference.of(path).sha256
+    return TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
+
+
+def pair_dataset(
+    reader: ShardReader,
+    config: RunConfig,
+    num_samples: int,
+    seed: int,
+    truth: TruthLayout | None = None,
+    mirror: TruthMirror | None = None,
+) -> PairDataset:
     """The training pairs that the settings ask for."""
     return PairDataset(
         reader,
@@ -164,12 +193,16 @@ def pair_dataset(reader: ShardReader, config: RunConfig, num_samples: int, seed:
         across_clips=config.pairs.across_clips,
         augment=config.pairs.augment,
         image_size=config.image_size,
+        truth=truth,
+        truth_mirror=mirror,
     )
 
 
-def fixed_batches(reader: ShardReader, num_pairs: int, image_size: int) -> list[Pairs]:
+def fixed_batches(
+    reader: ShardReader, num_pairs: int, image_size: int, truth: TruthLayout | None = None
+) -> list[Pairs]:
     """The same pairs every time, unaugmented, clip after clip."""
-    dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size)
+    dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size, truth=truth)
     samples, size = [dataset[k] for k in range(num_pairs)], BATCH_OF_FIXED_PAIRS
     return [Pairs.stack(samples[k : k + size]) for k in range(0, num_pairs, size)]
 

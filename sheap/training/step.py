@@ -26,6 +26,7 @@ from sheap.losses.priors import (
     pose_prior,
     shape_prior,
 )
+from sheap.losses.shape_metric import ShapeMetric
 from sheap.losses.ssim import ssim_loss
 from sheap.networks.head_codes import HeadCodes, reenact
 from sheap.networks.head_render import HeadRender
@@ -34,6 +35,7 @@ from sheap.networks.sheap_network import GaussianHead, SheapNetwork
 from sheap.render.mesh import mesh_depth, rasterize_mesh
 from sheap.render.types import RenderedViews
 from sheap.training.config import LossWeights, TrainingConfig
+from sheap.training.supervision import truth_terms
 
 Terms = dict[str, Callable[[], Tensor]]
 """Loss terms, each by its weight's name, computed when called: what counts nothing costs nothing."""
@@ -41,13 +43,15 @@ Terms = dict[str, Callable[[], Tensor]]
 
 @dataclass(frozen=True)
 class Models:
-    """What a step works with. Frozen networks are None where no weights were given: their terms are then left out."""
+    """What a step works with. Frozen networks are None where no weights were given: their terms are then left out.
+    shape_metric: how wrong a shape is; None where nothing is supervised."""
 
     network: SheapNetwork
     landmark_head: HeadModel
     cameras: Cameras
     dinov2: Callable[[Tensor], Tensor] | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
+    shape_metric: ShapeMetric | None = None
 
     @property
     def reenactor(self) -> Reenactor:
@@ -73,6 +77,11 @@ def training_step(
     source, target = models.reenactor.encode(pairs.source.colors(), pairs.target.colors())
     terms = computed(landmark_terms(models, source, target, pairs, config.both_ways), config.weights)
     terms |= computed(prior_terms(source, target), config.weights)
+    if models.shape_metric is not None:
+        supervised = truth_terms(
+            models.network, models.landmark_head, models.cameras, models.shape_metric, source, target, pairs
+        )
+        terms |= computed(supervised, config.weights)
     head = None
     if rendered_pairs:
         seen, behind = pairs.first(rendered_pairs), background[:rendered_pairs]

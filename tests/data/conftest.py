@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,13 @@ from tests.data.made_clips import SIZE, make_clip
 def shard_folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes a complete shard folder of some clips and returns it."""
 
-    def write(name: str = "shards", num_clips: int = 9, num_frames: int = 4, target_bytes: int = 60_000) -> Path:
+    def write(
+        name: str = "shards", num_clips: int = 9, num_frames: int = 4, target_bytes: int = 60_000, truth: Any = None
+    ) -> Path:
         folder = tmp_path / name
-        clips = {f"clip{n}": make_clip(f"clip{n}", num_frames, identity=f"person{n // 2}") for n in range(num_clips)}
+        clips = {
+            f"clip{n}": make_clip(f"clip{n}", num_frames, identity=f"person{n // 2}", truth=truth) for n in range(num_clips)
+        }
         info = write_split(
             folder / "train", (clips[c] for c in stored_order(clips, seed=3)), target_bytes=target_bytes
         )

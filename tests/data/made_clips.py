@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from sheap.data.augment import AugmentParams
-from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
-from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name
+from sheap.data.clip_file import clip_members
+from sheap.data.schema import ClipRecord, TruthLayout
 from sheap.data.shard_writer import ClipMembers
 
 SIZE = 32
@@ -29,17 +29,21 @@ def make_record(clip_id: str, num_frames: int = 4, identity: str | None = None, 
     )
 
 
-def make_clip(clip_id: str, num_frames: int = 4, identity: str | None = None) -> ClipMembers:
-    """A clip whose pictures name it: clip-dependent colour, frame number in blue, landmarks on bright dots."""
+def make_clip(
+    clip_id: str, num_frames: int = 4, identity: str | None = None, truth: tuple[TruthLayout, np.ndarray] | None = None
+) -> ClipMembers:
+    """A clip whose pictures name it: clip-dependent colour, frame number in blue, landmarks on bright dots. truth: layout and
+    rows of a rendered one."""
     rng = np.random.default_rng(sum(clip_id.encode()))
-    record = make_record(clip_id, num_frames, identity)
-    members = [(RECORD_NAME, record.to_json())]
+    layout, rows = truth or (None, None)
+    record = make_record(clip_id, num_frames, identity).model_copy(update={"truth": layout})
     landmarks = rng.uniform(4, SIZE - 4, (num_frames, 478, 3)).astype(np.float32)
+    images, masks = [], []
     for t in range(num_frames):
         image = np.full((SIZE, SIZE, 3), rng.integers(40, 200, 3), np.uint8)
         image[..., 2] = 10 * t
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[8:24, 4 + t : 20] = 255
-        members += [(image_name(t), encode_jpeg(image, 95)), (mask_name(t), encode_mask(mask))]
-    members.append((LANDMARKS_NAME, encode_landmarks(landmarks)))
-    return ClipMembers(record, members)
+        images.append(image)
+        masks.append(mask)
+    return ClipMembers(record, clip_members(record, images, masks, landmarks, truth=rows))

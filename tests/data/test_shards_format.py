@@ -45,7 +45,7 @@ def test_webdataset_reads_the_shards_one_sample_a_clip(shard_folder):
     samples = list(webdataset.WebDataset(urls, shardshuffle=False))
     reader = ShardReader(folder / "train")
     assert [s["__key__"] for s in samples] == reader.clip_ids
-    assert set(member_names(4)) <= set(samples[0])
+    assert set(member_names(4, has_truth=False)) <= set(samples[0])
 
 
 def test_the_reader_gives_back_what_was_stored(shard_folder):
@@ -149,7 +149,7 @@ def test_a_clip_file_round_trips_and_is_checked(tmp_path):
     path = write_clip_file(tmp_path, record, images, masks, landmarks)
     assert path == tmp_path / "abc.tar" and read_clip_record(path) == record
     again, members = read_clip_members(path)
-    assert again == record and [name for name, _ in members] == member_names(2)
+    assert again == record and [name for name, _ in members] == member_names(2, has_truth=False)
     content = dict(members)
     assert np.array_equal(decode_mask(content["001.mask.lz4"], "here"), masks[1])
     assert np.array_equal(decode_landmarks(content["landmarks.npy"], 2, "here"), landmarks)

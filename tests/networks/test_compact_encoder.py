@@ -75,8 +75,7 @@ def test_both_looks_learn_where_points_are(encoder):
         middle = places[..., :2].mean(1)
         squared = (at[None, None, :] - middle[:, 0, None, None]) ** 2 + (at[None, :, None] - middle[:, 1, None, None]) ** 2
         images = torch.exp(-squared / (2 * 0.15**2))[:, None].expand(-1, 3, -1, -1)
-        windows = fit_windows(places, encoder.mean_points).jittered(generator, 0.02, 0.03, 0.05)
-        look = encoder.look(images, windows)
+        look = encoder.look(images)
         loss = sum(
             dense_points_loss(points.places[..., :2] / POINT_UNIT, places[..., :2] / POINT_UNIT, points.log_scales)
             for points in (look.coarse, look.fine)
