@@ -51,20 +51,29 @@ class ShapeMetric(nn.Module):
 
 
 def face_weights(head: HeadModel) -> Tensor:
-    """Area of skin [N] that each vertex stands for within FACE_RADIUS_M of the middle of the face, the rest a twentieth of it;
-    nothing inside mouth and eye sockets."""
+    """Area of outer skin [N] that each vertex stands for on the face, and a twentieth of it elsewhere; nothing inside mouth and
+    eye sockets."""
+    corners = head.template[head.faces].double()
+    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 6
+    area = torch.zeros(head.num_vertices, dtype=torch.float64).index_add_(0, head.faces.flatten(), areas.repeat_interleave(3))
+    return area * outer_skin(head) * torch.where(face_vertices(head), 1.0, 0.05)
+
+
+def face_vertices(head: HeadModel) -> Tensor:
+    """Mask [N] of the outer skin within FACE_RADIUS_M of the middle of the face (of NoW's landmarks, as NoW has it)."""
+    now = head.now_landmarks(head.template)
+    middle = now[4] + 0.3 * ((now[1] + now[2]) / 2 - now[4])
+    return outer_skin(head) & ((head.template - middle).norm(dim=1) < FACE_RADIUS_M)
+
+
+def outer_skin(head: HeadModel) -> Tensor:
+    """Mask [N] of the skin without the inside of the mouth and of the eye sockets; every vertex where a head names no regions."""
     masks = head.region_masks
     outer = masks["skin"].clone() if "skin" in masks else torch.ones(head.num_vertices, dtype=torch.bool)
     for name in ("mouth_interior", "eye_sockets"):
         if name in masks:
             outer &= ~masks[name]
-    corners = head.template[head.faces].double()
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 6
-    area = torch.zeros(head.num_vertices, dtype=torch.float64).index_add_(0, head.faces.flatten(), areas.repeat_interleave(3))
-    now = head.now_landmarks(head.template).double()
-    middle = now[4] + 0.3 * ((now[1] + now[2]) / 2 - now[4])
-    near = (head.template.double() - middle).norm(dim=1) < FACE_RADIUS_M
-    return area * outer * torch.where(near, 1.0, 0.05)
+    return outer
 
 
 def similarity_motions(points: Tensor) -> Tensor:

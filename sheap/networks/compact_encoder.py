@@ -56,11 +56,11 @@ class CompactEncoder(ComputesIn):
         mean_points = mean_points.detach().float()
         self.register_buffer("mean_points", mean_points, persistent=False)
         num_points = len(mean_points)
-        self.coarse = LookNetwork(config.coarse_size, config.coarse_channels, config.coarse_blocks, config.feature_size)
-        self.fine = LookNetwork(config.fine_size, config.fine_channels, config.fine_blocks, config.feature_size)
-        self.coarse_points = PointsHead(config.feature_size, num_points, 3)
-        self.fine_points = PointsHead(config.feature_size, num_points, 2)
-        inputs = 2 * config.feature_size + FaceWindows.num_features
+        self.coarse = LookNetwork(config.coarse_size, config.coarse_channels, config.coarse_blocks, config.coarse_features)
+        self.fine = LookNetwork(config.fine_size, config.fine_channels, config.fine_blocks, config.fine_features)
+        self.coarse_points = PointsHead(config.coarse_features, num_points, 3)
+        self.fine_points = PointsHead(config.fine_features, num_points, 2)
+        inputs = config.coarse_features + config.fine_features + FaceWindows.num_features
         self.tokens = nn.Linear(inputs, NUM_TOKENS * config.hidden_size)
         self.confidence = nn.Linear(inputs, 1)
 
@@ -121,7 +121,7 @@ class LookNetwork(nn.Module):
             layers += [GainedBlock(width) for _ in range(count)]
         self.layers = nn.Sequential(*layers)
         cells = (size // STEM >> (len(channels) - 1)) ** 2
-        narrow = max(8, 2048 // cells)
+        narrow = max(8, MAP_NUMBERS // cells)
         # Where something is matters as much as what: the map is read cell by cell, not averaged.
         self.narrow = nn.Conv2d(channels[-1], narrow, 1)
         self.out = nn.Linear(narrow * cells, out_features)
@@ -137,6 +137,9 @@ class LookNetwork(nn.Module):
         cells = nn.functional.relu(self.narrow(nn.functional.relu(self.layers(centred))))
         return nn.functional.relu(self.out(cells.flatten(1)))
 
+
+MAP_NUMBERS = 1024
+"""About how many numbers the last map is narrowed to before its cells are read together."""
 
 STEM = 4
 """Pixels along a side that the first convolution takes together."""

@@ -59,7 +59,8 @@ class CompactConfig(_Config):
     """How much of a head it shows, metres."""
     fine_channels: tuple[int, ...] = Field(min_length=1)
     fine_blocks: tuple[int, ...] = Field(min_length=1)
-    feature_size: int = Field(gt=0)
+    coarse_features: int = Field(gt=0)
+    fine_features: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
     head_size: int = Field(gt=0)
     """Hidden units of the MLP through which each of the five tokens leaves."""
@@ -129,9 +130,9 @@ PRESETS: dict[str, NetworkConfig] = {
     ),
     "compact": NetworkConfig(
         encoder=CompactConfig(
-            image_size=192, coarse_size=96, coarse_channels=(32, 64, 128), coarse_blocks=(1, 2, 2),
+            image_size=192, coarse_size=96, coarse_channels=(32, 64, 112), coarse_blocks=(1, 2, 2),
             fine_size=128, fine_side_m=0.19, fine_channels=(48, 96, 192), fine_blocks=(1, 2, 2),
-            feature_size=512, hidden_size=384, head_size=384,
+            coarse_features=192, fine_features=384, hidden_size=256, head_size=320,
         ),
         regressor=RegressorConfig(
             feature_channels=16, feature_grid=4, uv_channels=(48, 32, 24, 16),

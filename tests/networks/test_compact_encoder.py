@@ -13,7 +13,7 @@ from sheap.networks.face_window import fit_windows
 
 CONFIG = CompactConfig(
     image_size=64, coarse_size=32, coarse_channels=(8, 16), coarse_blocks=(1, 1), fine_size=48, fine_side_m=0.19,
-    fine_channels=(8, 16), fine_blocks=(1, 1), feature_size=32, hidden_size=24, head_size=24,
+    fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, hidden_size=24, head_size=24,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ SIZE = 48
 NETWORK = NetworkConfig(
     encoder=CompactConfig(
         image_size=SIZE, coarse_size=32, coarse_channels=(8, 16), coarse_blocks=(1, 1), fine_size=32, fine_side_m=0.19,
-        fine_channels=(8, 16), fine_blocks=(1, 1), feature_size=32, hidden_size=16, head_size=16,
+        fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, hidden_size=16, head_size=16,
     ),
     regressor=PRESETS["tiny"].regressor.model_copy(
         update={
