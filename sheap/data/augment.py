@@ -44,6 +44,13 @@ class AugmentParams(BaseModel):
     """Probability of both being blurred."""
     compression: float = Field(ge=0, le=1)
     """Probability of both being compressed anew."""
+    noise: float = Field(ge=0, le=1)
+    """Probability of a sensor's noise in both."""
+    low_resolution: float = Field(ge=0, le=1)
+    """Probability of both being shrunk to a quarter to three quarters and enlarged again."""
+    occluders: float = Field(ge=0, le=1)
+    """Probability of plain patches before both faces. What hides a real face spoils the photometric terms: for supervised
+    training."""
 
 
 class PairAugmenter:
@@ -145,6 +152,12 @@ def _photometrics(params: AugmentParams) -> albumentations.Compose:
             ),
             albumentations.ToGray(p=params.grey),
             albumentations.GaussianBlur(blur_limit=(3, 5), p=params.blur),
+            albumentations.CoarseDropout(
+                num_holes_range=(1, 3), hole_height_range=(0.08, 0.35), hole_width_range=(0.08, 0.35), fill="random_uniform",
+                p=params.occluders,
+            ),
+            albumentations.Downscale(scale_range=(0.25, 0.75), p=params.low_resolution),
+            albumentations.GaussNoise(std_range=(0.01, 0.06), noise_scale_factor=0.5, p=params.noise),
             albumentations.ImageCompression(quality_range=(50, 95), p=params.compression),
         ],
         additional_targets={"target": "image"},
