@@ -188,13 +188,13 @@ def test_what_is_no_mask_is_refused(content, message):
 def test_an_older_schema_is_refused_in_one_line(shard_folder, tmp_path):
     folder = shard_folder()
     path = folder / MANIFEST_NAME
-    path.write_bytes(path.read_bytes().replace(b'"schema_version": 2', b'"schema_version": 1'))
-    with pytest.raises(ValueError, match=r"manifest\.json: schema_version: 1, but .* reads 2: make .* anew") as caught:
+    path.write_bytes(path.read_bytes().replace(b'"schema_version": 3', b'"schema_version": 2'))
+    with pytest.raises(ValueError, match=r"manifest\.json: schema_version: 2, but .* reads 3: make .* anew") as caught:
         ShardReader(folder / "train")
     assert "\n" not in str(caught.value)
     assert verify_shards(folder) == [str(caught.value)]
-    old = make_record("abc", 2).to_json().replace(b'"schema_version":2', b'"schema_version":1')
-    with pytest.raises(ValueError, match="here: schema_version: 1, but"):
+    old = make_record("abc", 2).to_json().replace(b'"schema_version":3', b'"schema_version":2')
+    with pytest.raises(ValueError, match="here: schema_version: 2, but"):
         ClipRecord.from_json(old, "here")
 
 
