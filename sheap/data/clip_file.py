@@ -6,7 +6,6 @@ longer than compressing the picture in it.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, ClipRecord, image_name, mask_name, member_names
-from sheap.data.tar_writer import TarWriter
+from sheap.data.tar_writer import write_tar
 
 CLIP_SUFFIX = ".tar"
 
@@ -31,16 +30,12 @@ def write_clip_file(
 ) -> Path:
     """Writes FOLDER/CLIP_ID.tar: images uint8 [S, S, 3], masks uint8 [S, S], landmarks [T, 478, 3] px."""
     assert len(images) == len(masks) == len(landmarks) == record.num_frames
-    buffer = io.BytesIO()
-    writer = TarWriter(buffer)
-    writer.add(RECORD_NAME, record.to_json())
+    members = [(RECORD_NAME, record.to_json())]
     for frame, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        writer.add(image_name(frame), encode_jpeg(image, jpeg_quality))
-        writer.add(mask_name(frame), encode_mask(mask))
-    writer.add(LANDMARKS_NAME, encode_landmarks(landmarks))
-    writer.finish()
+        members += [(image_name(frame), encode_jpeg(image, jpeg_quality)), (mask_name(frame), encode_mask(mask))]
+    members.append((LANDMARKS_NAME, encode_landmarks(landmarks)))
     path = folder / f"{record.clip_id}{CLIP_SUFFIX}"
-    path.write_bytes(buffer.getbuffer())
+    write_tar(path, members)
     return path
 
 
