@@ -9,6 +9,7 @@ experiments/configs/predictor.yaml.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -73,10 +74,8 @@ def train(state: Path, config: RunConfig, minutes: float, start: Path | None = N
         run.state.network.load_state_dict(document["network"])
         run.state.average.network.load_state_dict(document["average"])
     data = RunData.open(config, shards_of(state))
-    try:
+    with contextlib.suppress(TimeIsUp):
         run.train(data, Keeper(state, minutes))
-    except TimeIsUp:
-        pass
     return run
 
 

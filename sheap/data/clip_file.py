@@ -6,7 +6,6 @@ longer than compressing the picture in it.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from sheap.data.codecs import encode_jpeg, encode_landmarks, encode_mask
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, TRUTH_NAME, ClipRecord, image_name, mask_name, member_names
-from sheap.data.tar_writer import TarWriter
+from sheap.data.tar_writer import write_tar
 from sheap.data.truth import encode_truth
 
 CLIP_SUFFIX = ".tar"
@@ -32,13 +31,8 @@ def write_clip_file(
     truth: NDArray[np.float32] | None = None,
 ) -> Path:
     """Writes FOLDER/CLIP_ID.tar, see `clip_members`."""
-    buffer = io.BytesIO()
-    writer = TarWriter(buffer)
-    for name, content in clip_members(record, images, masks, landmarks, jpeg_quality, truth):
-        writer.add(name, content)
-    writer.finish()
     path = folder / f"{record.clip_id}{CLIP_SUFFIX}"
-    path.write_bytes(buffer.getbuffer())
+    write_tar(path, clip_members(record, images, masks, landmarks, jpeg_quality, truth))
     return path
 
 

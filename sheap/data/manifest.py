@@ -72,14 +72,20 @@ class Manifest(BaseModel):
         """The manifest of a shard folder. Raises ValueError naming the file when it is absent or was altered."""
         path = folder / MANIFEST_NAME
         try:
-            manifest = cls.model_validate_json(path.read_bytes())
+            return cls.from_json(path.read_bytes(), str(path))
         except FileNotFoundError:
             raise ValueError(f"{path}: missing; this is not a complete shard folder") from None
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> Manifest:
+        """A manifest's file. Raises ValueError naming `where` when it was altered or is none."""
+        try:
+            manifest = cls.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+            raise ValueError(f"{where}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
         if manifest.data_hash != manifest._digest():
-            raise ValueError(f"{path}: its contents do not match its data_hash; it was altered or damaged")
+            raise ValueError(f"{where}: its contents do not match its data_hash; it was altered or damaged")
         return manifest
 
 

@@ -9,8 +9,7 @@ from sheap.data.augment import AugmentParams, PairAugmenter
 from sheap.data.frames import Frames, Pairs
 from sheap.data.order import epoch_order
 from sheap.data.reader import ShardReader
-from sheap.data.schema import TruthLayout
-from sheap.data.truth import FrameTruth, TruthMirror
+from sheap.data.truth import FrameTruth, WantedTruth
 
 
 class PairDataset(Dataset[Pairs]):
@@ -20,9 +19,8 @@ class PairDataset(Dataset[Pairs]):
     epoch). gap: least and greatest distance of source and target in frames; a clip too short for it gives its widest
     pair. across_clips: probability of taking the target from another clip of the same person, where there is one.
     augment: None leaves the frames as they are, but resized. image_size: None keeps the stored size.
-    cache_bytes: decoded frames are kept in memory up to this bound (per process). truth: what rendered frames are asked for;
-    frames of real people then carry an unknown one. truth_mirror: how it is mirrored along with a picture.
-    Raises ValueError when a clip's truth is of another head model.
+    cache_bytes: decoded frames are kept in memory up to this bound (per process). truth: what frames are asked for beside
+    their pictures.
     """
 
     def __init__(
@@ -36,8 +34,7 @@ class PairDataset(Dataset[Pairs]):
         augment: AugmentParams | None = None,
         image_size: int | None = None,
         cache_bytes: int = 512 * 1024**2,
-        truth: TruthLayout | None = None,
-        truth_mirror: TruthMirror | None = None,
+        truth: WantedTruth | None = None,
     ) -> None:
         if len(reader) == 0:
             raise ValueError(f"{reader.folder}: no clips to sample from")
@@ -48,7 +45,7 @@ class PairDataset(Dataset[Pairs]):
         self._seed, self._gap, self._across_clips = seed, gap, across_clips
         self._random = KeyedRandom()
         self.image_size = image_size or reader.image_size
-        self._augmenter = PairAugmenter(self.image_size, augment, truth_mirror)
+        self._augmenter = PairAugmenter(self.image_size, augment, None if truth is None else truth.mirror)
         self._cache = _FrameCache(reader, cache_bytes, truth)
         self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
         self._clips_of_person: dict[str, list[int]] = {}
@@ -120,7 +117,7 @@ class KeyedRandom:
 class _FrameCache:
     """Decoded frames, kept until the bound is reached; decoding again gives the same frame."""
 
-    def __init__(self, reader: ShardReader, max_bytes: int, truth: TruthLayout | None) -> None:
+    def __init__(self, reader: ShardReader, max_bytes: int, truth: WantedTruth | None) -> None:
         self._reader, self._free, self._truth = reader, max_bytes, truth
         self._frames: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -136,13 +133,5 @@ class _FrameCache:
     def _truth_of(self, clip: int, frame: int) -> FrameTruth | None:
         if self._truth is None:
             return None
-        layout = self._reader.record(clip).truth
-        if layout is None:
-            return FrameTruth.unknown(self._truth.num_shape, self._truth.num_expression)
-        if layout != self._truth:
-            raise ValueError(
-                f"{self._reader.folder}: {self._reader.clip_id(clip)}: its truth is of another head model; render and pack the "
-                "clips anew, or train with train.supervision: none"
-            )
-        return self._reader.frame_truth(clip, frame)
-
+        stored, where = self._reader.record(clip).truth, f"{self._reader.folder}: {self._reader.clip_id(clip)}"
+        return self._truth.of(stored, lambda: self._reader.frame_truth_bytes(clip, frame), where)

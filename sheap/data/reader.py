@@ -130,12 +130,17 @@ class ShardReader:
         layout = self.record(number).truth
         if layout is None:
             return None
-        where = self._where(number, TRUTH_NAME)
+        return decode_frame_truth(self.frame_truth_bytes(number, frame), layout, self._where(number, TRUTH_NAME))
+
+    def frame_truth_bytes(self, number: int, frame: int) -> bytes:
+        """The row of a frame in a rendered clip's truth file."""
+        where, layout = self._where(number, TRUTH_NAME), self.record(number).truth
         at, stored = self._member_place(number, TRUTH_NAME)
+        assert layout is not None
         offset, length = frame_place(layout, frame)
         if offset + length > stored:
             raise ValueError(f"{where}: the file ends before frame {frame}")
-        return decode_frame_truth(self._read_at(number, at + offset, length, where), layout, where)
+        return self._read_at(number, at + offset, length, where)
 
     def member(self, number: int, name: str) -> bytes:
         """One stored file of a clip, as it is."""

@@ -1,4 +1,4 @@
-"""Clips into WebDataset tars: the same clips always give the same bytes."""
+"""Clips into WebDataset tars, by its own writer: the same clips always give the same bytes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sheap.data.manifest import INDEX_NAME, ShardInfo, SplitInfo
+from sheap.data.manifest import INDEX_NAME, ShardInfo, SplitInfo, file_sha256
 from sheap.data.schema import ClipRecord
-from sheap.data.tar_writer import TarWriter, stored_size
+from sheap.data.tar_writer import stored_size
 
 
 @dataclass(frozen=True)
@@ -58,29 +59,48 @@ class WrittenShard:
 
 
 def write_shard(folder: Path, name: str, clips: Iterable[ClipMembers]) -> WrittenShard:
-    """Writes one tar; it appears under its name only when it is complete."""
-    entries: list[dict[str, Any]] = []
+    """Writes one tar; it appears under its name only when it is complete and reads back.
+
+    Raises OSError when it does not.
+    """
+    from webdataset import TarWriter  # brings torch along, which others who import this module do without
+
+    lengths: list[tuple[str, str, int]] = []
     num_frames = 0
     identities: set[str] = set()
     temporary = folder / f".{name}.tmp"
     with temporary.open("wb") as file:
-        writer = TarWriter(file)
-        for clip in clips:
-            offsets = {
-                member: writer.add(f"{clip.record.clip_id}.{member}", content) for member, content in clip.members
-            }
-            entries.append({"clip_id": clip.record.clip_id, "shard": name, "members": offsets})
-            num_frames += clip.record.num_frames
-            identities.add(clip.record.identity)
-        writer.finish()
+        with TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as writer:
+            for clip in clips:
+                key = clip.record.clip_id
+                for member, content in clip.members:  # one by one: a whole sample would be sorted by name
+                    writer.write({"__key__": key, member: content})
+                    lengths.append((key, member, len(content)))
+                num_frames += clip.record.num_frames
+                identities.add(clip.record.identity)
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(folder / name)
+    entries = _read_back(temporary, name, lengths)
     info = ShardInfo(
-        name=name, num_bytes=writer.num_bytes, sha256=writer.sha256, num_clips=len(entries),
-        num_members=sum(len(entry["members"]) for entry in entries),
+        name=name, num_bytes=temporary.stat().st_size, sha256=file_sha256(temporary), num_clips=len(entries),
+        num_members=len(lengths),
     )  # fmt: skip
+    temporary.rename(folder / name)
     return WrittenShard(info, entries, num_frames, identities)
+
+
+def _read_back(path: Path, shard: str, lengths: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    """The index of a tar just written, from its own headers, which must be of these (key, member, length)."""
+    with tarfile.open(path, "r:") as archive:
+        found = [(info.name, info.size, info.offset_data) for info in archive]
+    if [(name, size) for name, size, _ in found] != [(f"{key}.{member}", size) for key, member, size in lengths]:
+        raise OSError(f"{path}: what was written does not read back")
+    entries: list[dict[str, Any]] = []
+    for (key, member, length), (_, _, offset) in zip(lengths, found, strict=True):
+        if not entries or entries[-1]["clip_id"] != key:
+            entries.append({"clip_id": key, "shard": shard, "members": {}})
+        entries[-1]["members"][member] = (offset, length)
+    return entries
 
 
 @dataclass

@@ -1,66 +1,31 @@
-"""Tars whose bytes depend on their members alone.
+"""Tars whose bytes depend on their members alone: clips, and loose files. (Shards: sheap.data.shard_writer.)
 
 Every header field is fixed (time, owner, mode); plain `.tar`, because a compressed one has no byte offsets to jump to.
+Python's own tarfile: webdataset's writer puts a key before every name and brings torch along, which ingestion has no use for.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 _BLOCK = tarfile.BLOCKSIZE
 
 
-class TarWriter:
-    """Appends members with fixed headers and hashes what it writes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.num_bytes = 0
-
-    def add(self, name: str, content: bytes) -> tuple[int, int]:
-        """Offset and length of the stored content."""
-        header = tarfile.TarInfo(name)
-        header.size = len(content)
-        header.mode, header.mtime, header.uid, header.gid, header.uname, header.gname = 0o644, 0, 0, 0, "", ""
-        self._write(header.tobuf(tarfile.USTAR_FORMAT))
-        offset = self.num_bytes
-        self._write(content)
-        self._write(b"\0" * (_padded(len(content)) - len(content)))
-        return offset, len(content)
-
-    def finish(self) -> None:
-        """The two empty blocks that end an archive, padded to a full record as tar does."""
-        end = self.num_bytes + 2 * _BLOCK
-        self._write(b"\0" * (-(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE - self.num_bytes))
-        self.sha256 = self._hash.hexdigest()
-
-    def _write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._hash.update(content)
-        self.num_bytes += len(content)
-
-
-def _padded(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK
-
-
 def stored_size(size: int) -> int:
     """What a member of `size` bytes takes in a tar, with its header."""
-    return _BLOCK + _padded(size)
+    return _BLOCK + -(-size // _BLOCK) * _BLOCK
 
 
 def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     """Writes a whole tar of (name, content)."""
-    with path.open("wb") as file:
-        writer = TarWriter(file)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in members:
-            writer.add(name, content)
-        writer.finish()
+            header = tarfile.TarInfo(name)  # its time and owner are zero and empty
+            header.size, header.mode = len(content), 0o644
+            archive.addfile(header, io.BytesIO(content))
 
 
 def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ which head model the coefficients are of; clips of real people have none.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,3 +119,26 @@ class TruthMirror:
             translation=truth.translation * truth.translation.new_tensor([-1.0, 1.0, 1.0]),
             seen=truth.seen[..., self._landmarks],
         )
+
+
+@dataclass(frozen=True)
+class WantedTruth:
+    """What a supervised run wants to know of frames: truth of the head model that `layout` names; mirror: how it goes along with
+    mirrored pictures (None: none are)."""
+
+    layout: TruthLayout
+    mirror: TruthMirror | None
+
+    def of(self, stored: TruthLayout | None, row: Callable[[], bytes], where: str) -> FrameTruth:
+        """A frame's truth: `row` gives its bytes, stored is its clip's layout (None: a real person, of whom nothing is known).
+
+        Raises ValueError naming `where` when it is of another head model.
+        """
+        if stored is None:
+            return FrameTruth.unknown(self.layout.num_shape, self.layout.num_expression)
+        if stored != self.layout:
+            raise ValueError(
+                f"{where}: its truth is of another head model; render and pack the clips anew, or train with "
+                "train.supervision: none"
+            )
+        return decode_frame_truth(row(), stored, where)

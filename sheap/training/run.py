@@ -20,7 +20,7 @@ from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
 from sheap.data.schema import TruthLayout
-from sheap.data.truth import TruthMirror
+from sheap.data.truth import TruthMirror, WantedTruth
 from sheap.geometry.cameras import published_camera
 from sheap.head import HeadModel
 from sheap.losses.lpips import Lpips
@@ -58,14 +58,9 @@ class RunData:
         if "train" not in readers:
             raise ValueError(f"{shards}/train: missing; there is nothing to train on")
         held_out = readers.get("val")
-        truth = truth_layout(config)
-        mirror = None
-        if truth is not None and config.pairs.augment is not None and config.pairs.augment.flip > 0:
-            mirror = TruthMirror(HeadModel.load(config.weight_files.head_model), LANDMARK_MIRROR)
+        truth = wanted_truth(config)
         return cls(
-            indexed_batches(
-                lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth, mirror)
-            ),
+            indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth)),
             [] if held_out is None else fixed_batches(held_out, config.validation_pairs, config.image_size, truth),
             {name: panel_pairs(reader, config.panel_pairs, config.image_size) for name, reader in readers.items()},
         )
@@ -166,14 +161,16 @@ def load_start(network: SheapNetwork, weights: Mapping[str, Tensor]) -> None:
         raise ValueError(f"start: does not fit the network ({foreign[0]})")
 
 
-def truth_layout(config: RunConfig) -> TruthLayout | None:
-    """The truth that a supervised run reads; None for another."""
+def wanted_truth(config: RunConfig) -> WantedTruth | None:
+    """What a supervised run asks of frames; None for another. Raises ValueError for a head that cannot be mirrored, where
+    pictures are."""
     if config.supervision == "none":
         return None
-    path = config.weight_files.head_model
+    path, augment = config.weight_files.head_model, config.pairs.augment
     head = HeadModel.load(path)
     sha256 = HeadReference.of(path).sha256
-    return TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
+    layout = TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
+    return WantedTruth(layout, TruthMirror(head, LANDMARK_MIRROR) if augment is not None and augment.flip > 0 else None)
 
 
 def pair_dataset(
@@ -181,8 +178,7 @@ def pair_dataset(
     config: RunConfig,
     num_samples: int,
     seed: int,
-    truth: TruthLayout | None = None,
-    mirror: TruthMirror | None = None,
+    truth: WantedTruth | None = None,
 ) -> PairDataset:
     """The training pairs that the settings ask for."""
     return PairDataset(
@@ -194,12 +190,11 @@ def pair_dataset(
         augment=config.pairs.augment,
         image_size=config.image_size,
         truth=truth,
-        truth_mirror=mirror,
     )
 
 
 def fixed_batches(
-    reader: ShardReader, num_pairs: int, image_size: int, truth: TruthLayout | None = None
+    reader: ShardReader, num_pairs: int, image_size: int, truth: WantedTruth | None = None
 ) -> list[Pairs]:
     """The same pairs every time, unaugmented, clip after clip."""
     dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size, truth=truth)

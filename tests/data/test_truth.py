@@ -11,7 +11,7 @@ from sheap.data import Frames, PairDataset, Pairs, ShardReader
 from sheap.data.augment import PairAugmenter
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.schema import TruthLayout
-from sheap.data.truth import FrameTruth, TruthMirror, truth_rows
+from sheap.data.truth import FrameTruth, TruthMirror, WantedTruth, truth_rows
 from sheap.head import HeadModel, HeadParams
 from tests.data.made_clips import AUGMENT
 
@@ -60,7 +60,7 @@ def test_clips_without_truth_carry_an_unknown_one_where_it_is_asked_for(shard_fo
     reader = ShardReader(shard_folder(num_clips=2, num_frames=3) / "train")
     assert reader.frame_truth(0, 0) is None
     assert PairDataset(reader)[0].source.truth is None
-    pair = PairDataset(reader, truth=layout)[0]
+    pair = PairDataset(reader, truth=WantedTruth(layout, None))[0]
     assert float(pair.source.truth.known) == 0
     assert pair.source.truth.shape.shape == (layout.num_shape,)
     assert float(pair.source.truth.landmarks.abs().max()) == 0
@@ -70,7 +70,7 @@ def test_truth_of_another_head_model_is_refused(shard_folder, head, layout):
     other = layout.model_copy(update={"head_sha256": "0" * 64})
     reader = ShardReader(shard_folder(num_clips=2, num_frames=3, truth=(other, made_rows(head, 3))) / "train")
     with pytest.raises(ValueError, match="of another head model"):
-        PairDataset(reader, truth=layout)[0]
+        PairDataset(reader, truth=WantedTruth(layout, None))[0]
 
 
 def test_landmarks_of_the_truth_move_with_the_picture(shard_folder, head, layout):

@@ -38,3 +38,38 @@ def test_projection_has_the_right_gradient() -> None:
     camera = published_camera(64, dtype=torch.float64)
     points = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.1
     assert torch.autograd.gradcheck(lambda p: project(p, camera)[0], (points.requires_grad_(),))
+
+
+def test_projection_follows_the_pinhole_formula_for_any_camera() -> None:
+    """Turned and moved cameras with skewed, uneven intrinsics; points before, beside and behind them."""
+    generator = torch.Generator().manual_seed(2)
+    rotations = torch.linalg.qr(torch.randn(2, 3, 3, dtype=torch.float64, generator=generator))[0]
+    world_to_cam = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    world_to_cam[:, :3, :3], world_to_cam[:, :3, 3] = rotations, torch.randn(2, 3, dtype=torch.float64, generator=generator)
+    K = torch.tensor([[90.0, 3.0, 31.0], [1.0, 70.0, 22.0], [0.0, 0.0, 1.0]], dtype=torch.float64).repeat(2, 1, 1)
+    points = torch.randn(40, 3, dtype=torch.float64, generator=generator)
+    pixels, depth = project(points, Cameras(world_to_cam, K, 48, 64))
+    behind = 0
+    for view in range(2):
+        for number, point in enumerate(points.tolist()):
+            x, y, z = (
+                sum(float(world_to_cam[view, row, k]) * point[k] for k in range(3)) + float(world_to_cam[view, row, 3])
+                for row in range(3)
+            )
+            behind += z < 0
+            divisor = max(z, 1e-6)
+            u, v = x / divisor, y / divisor
+            expected = [90.0 * u + 3.0 * v + 31.0, 1.0 * u + 70.0 * v + 22.0]
+            assert pixels[view, number].tolist() == pytest.approx(expected, rel=1e-9)
+            assert float(depth[view, number]) == pytest.approx(z)
+    assert 10 < behind < 70
+
+
+def test_the_published_camera_is_opengls_seen_from_opencv() -> None:
+    camera = published_camera(100, fov_deg=90.0, distance=2.0, dtype=torch.float64)
+    assert camera.K.tolist() == [[[pytest.approx(50.0), 0, 50.0], [0, pytest.approx(50.0), 50.0], [0, 0, 1]]]
+    assert camera.world_to_cam.tolist() == [[[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 2.0], [0, 0, 0, 1]]]
+    assert (camera.height, camera.width) == (100, 100)
+    default = published_camera(224)
+    assert float(default.world_to_cam[0, 2, 3]) == 1.0 and default.K.dtype == torch.float32
+    assert 2 * math.degrees(math.atan(112 / float(default.K[0, 1, 1]))) == pytest.approx(14.2539, abs=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sheap.geometry.face_frames import face_frames, uv_tangent_weights
+from sheap.geometry.face_frames import FaceFrames, face_frames, uv_tangent_weights
 from sheap.geometry.rigging import rig_gaussians
 from sheap.geometry.rotations import quat_wxyz_to_matrix, rotvec_to_matrix
 
@@ -92,3 +92,32 @@ def test_gaussians_move_rigidly_with_their_mesh() -> None:
     torch.testing.assert_close(moved.normals, still.normals @ rotation.T, atol=1e-5, rtol=1e-5)
     world = quat_wxyz_to_matrix(still.quats_wxyz)
     torch.testing.assert_close(quat_wxyz_to_matrix(moved.quats_wxyz), rotation @ world, atol=1e-5, rtol=1e-5)
+
+
+def test_rigging_in_batches_is_the_published_formula_entry_by_entry() -> None:
+    """method.md, 6, with uneven anchors and rotations that are not unit; one of length zero is the identity."""
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    rotations = torch.linalg.qr(normal(2, 4, 3, 3))[0]
+    rotations = rotations * torch.linalg.det(rotations)[..., None, None]
+    frames = FaceFrames(normal(2, 4, 3, 3), rotations, normal(2, 4, 3).abs() + 0.1)
+    barycentrics = normal(4, 3).abs()
+    barycentrics /= barycentrics.sum(-1, keepdim=True)
+    offsets, scales, quats = normal(2, 4, 3), normal(2, 4, 2).abs(), 5 * normal(2, 4, 4)
+    quats[1, 2] = 0
+    rigged = rig_gaussians(frames, barycentrics, offsets, scales, quats)
+    for b in range(2):
+        for g in range(4):
+            extents, own = frames.extents[b, g], quats[b, g]
+            local = torch.eye(3, dtype=torch.float64) if own.norm() == 0 else quat_wxyz_to_matrix(own)
+            anchor = sum(barycentrics[g, corner] * frames.corners[b, g, corner] for corner in range(3))
+            mean = anchor + rotations[b, g] @ torch.diag(extents) @ offsets[b, g]
+            torch.testing.assert_close(rigged.means[b, g], mean)
+            torch.testing.assert_close(rigged.scales[b, g], torch.stack([scales[b, g, 0] * extents[0], scales[b, g, 1] * extents[1]]))
+            torch.testing.assert_close(rigged.normals[b, g], (rotations[b, g] @ local)[:, 2])
+            if own.norm() > 0:
+                torch.testing.assert_close(quat_wxyz_to_matrix(rigged.quats_wxyz[b, g]), rotations[b, g] @ local)
+                assert float(rigged.quats_wxyz[b, g].norm()) == pytest.approx(1.0)

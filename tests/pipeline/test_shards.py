@@ -12,7 +12,7 @@ from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.manifest import Manifest, verify_shards
 from sheap.data.reader import ShardReader
 from sheap.data.split import plan_split
-from sheap.data.tar_writer import TarWriter
+from sheap.data.tar_writer import write_tar
 from tests.data.made_clips import SIZE, make_record
 
 
@@ -28,14 +28,8 @@ def edit_clip(clip_id: str, without: str = "", **changes: object) -> None:
     """Rewrites a clip file, less one member, with other facts in its record."""
     path = CLIPS_DIR / f"{clip_id}{CLIP_SUFFIX}"
     _, members = read_clip_members(path)
-    with path.open("wb") as file:
-        writer = TarWriter(file)
-        for name, content in members:
-            if name == "clip.json":
-                content = json.dumps(json.loads(content) | changes).encode()
-            if name != without:
-                writer.add(name, content)
-        writer.finish()
+    edited = {"clip.json": json.dumps(json.loads(members[0][1]) | changes).encode()}
+    write_tar(path, [(name, edited.get(name, content)) for name, content in members if name != without])
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,6 @@ from pipeline.stage import StageError, load_params
 from pipeline.train import CODE_PARTS, TrainParams, identify_run, resolve_workers, run, say_what_is_left_out
 from pipeline.workers.train_progress import describe, follow_history, last_training_record
 from sheap.data.manifest import Manifest, SplitInfo
-from sheap.training.run_folder import cut_history
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 
@@ -123,15 +122,6 @@ def record(step: int, kind: str = "training") -> str:
     return (
         json.dumps({"kind": kind, "step": step, "phase": "landmarks", "loss": 0.5, "images_per_second": 120.0}) + "\n"
     )
-
-
-def test_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "history.jsonl"
-    cut_history(path, 5)
-    assert not path.exists()
-    path.write_text(record(3) + record(5) + record(5, "validation") + record(7) + '{"kind": "trai')
-    cut_history(path, 5)
-    assert path.read_text() == record(3) + record(5) + record(5, "validation")
 
 
 def test_the_newest_training_record_is_found_past_others_and_half_lines(tmp_path: Path) -> None:

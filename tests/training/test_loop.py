@@ -22,6 +22,7 @@ from sheap.head import HeadModel, HeadParams
 from sheap.networks.config import PRESETS, EncoderConfig, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training import loop
+from sheap.training import step as step_module
 from sheap.training.config import TrainingConfig
 from sheap.training.landmark_head import landmark_head
 from sheap.training.loop import Worker, run_training, validate
@@ -202,6 +203,54 @@ def test_every_term_is_there_and_finite(head: HeadModel) -> None:
     record = validate(models, state, config, [batch])
     assert record == validate(models, state, config, [batch]), "validation is repeatable"
     assert np.isfinite(record["loss"]) and "ssim" in record
+
+
+LOSS_FUNCTIONS = {
+    "landmarks": "landmark_loss", "photometric": "photometric_loss", "ssim": "ssim_loss", "normals": "normal_consistency",
+    "depth": "depth_consistency", "alpha": "alpha_loss", "shape_prior": "shape_prior", "population_prior": "population_prior",
+    "identity_consistency": "identity_consistency", "expression_prior": "expression_prior", "pose_prior": "pose_prior",
+    "eyelid_prior": "eyelid_prior", "lighting_prior": "lighting_prior", "offset": "offset_regulariser",
+    "scale": "scale_regulariser", "opacity": "opacity_regulariser", "dinov2": "dinov2_distance",
+}  # fmt: skip
+"""Terms by their weight's name, and the function that computes each; calibration and lpips are methods of what they measure."""
+
+
+@pytest.mark.parametrize("name", [*LOSS_FUNCTIONS, "lpips", "calibration"])
+def test_a_term_of_weight_zero_is_not_computed_and_changes_nothing_else(
+    head: HeadModel, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = dataclasses.replace(
+        made_models(head),
+        dinov2=lambda images: images.flatten(2).transpose(1, 2),
+        lpips=lambda rendered, target: (rendered - target).square().mean(),
+    )
+    pairs, background = made_pairs(2), torch.full((2, 3), 0.3)
+    weights = WEIGHTS | {name: 0.0}
+    whole = training_step(models, pairs, background, made_config(), rendered_pairs=2)
+
+    def called(*_: Any, **__: Any) -> None:
+        raise AssertionError(f"{name} was computed")
+
+    if name in LOSS_FUNCTIONS:
+        monkeypatch.setattr(step_module, LOSS_FUNCTIONS[name], called)
+    elif name == "lpips":
+        models = dataclasses.replace(models, lpips=called)
+    else:
+        monkeypatch.setattr(type(models.network.landmark_calibration), "size", called)
+    result = training_step(models, pairs, background, made_config(weights=weights), rendered_pairs=2)
+    assert set(WEIGHTS) == set(whole.terms) == {name, *result.terms}
+    for other, value in result.terms.items():
+        assert torch.equal(value, whole.terms[other]), other
+    expected = sum(WEIGHTS[other] * float(value.detach()) for other, value in whole.terms.items() if other != name)
+    assert float(result.loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_whose_every_weight_is_zero_is_refused(head: HeadModel) -> None:
+    config = made_config(weights=dict.fromkeys(WEIGHTS, 0.0) | {"depth": 1.0})
+    with pytest.raises(ValueError, match="training.weights: every term of this phase has weight 0"):
+        training_step(made_models(head), made_pairs(1), torch.zeros(1, 3), config, rendered_pairs=0)
+    result = training_step(made_models(head), made_pairs(1), torch.zeros(1, 3), config, rendered_pairs=1)
+    assert list(result.terms) == ["depth"]
 
 
 class Poisoned(MadePairs):

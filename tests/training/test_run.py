@@ -1,0 +1,185 @@
+"""A whole run in this process: put together, trained, stopped, resumed, and written down."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sheap.data.frames import Pairs
+from sheap.data.manifest import MANIFEST_NAME, Manifest
+from sheap.data.shard_writer import write_split
+from sheap.networks.sheap_network import SheapNetwork
+from sheap.predictor import SheapPredictor
+from sheap.training.config import RunConfig
+from sheap.training.run import RunData, TrainingRun
+from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, RunFolder, cut_history
+from sheap.training.state import TrainingState
+from tests.data.made_clips import SIZE, make_clip
+
+PROJECT = Path(__file__).parents[2]
+SHORT = {
+    "validation_pairs": 3,
+    "panel_pairs": 2,
+    "training.landmark_phase.steps": 2,
+    "training.landmark_phase.batch_size": 2,
+    "training.rendered_phase.steps": 2,
+    "training.rendered_phase.batch_size": 2,
+    "training.rendered_phase.rendered_pairs": 1,
+    "training.log_every": 1,
+    "training.validate_every": 2,
+    "training.panels_every": 2,
+    "training.checkpoint_every": 1,
+}
+
+
+def made_run_config(**changes: object) -> RunConfig:
+    """The demo's settings, a few steps of them."""
+    settings = yaml.safe_load((PROJECT / "params.yaml").read_text())["train"]
+    config = RunConfig.model_validate({name: settings[name] for name in RunConfig.model_fields})
+    return config.changed(SHORT | changes)
+
+
+def write_shards(folder: Path, splits: tuple[str, ...] = ("train", "val")) -> Path:
+    """A shard folder of a few made clips."""
+    infos = {
+        name: write_split(folder / name, iter([make_clip(f"{name}{n}") for n in range(3)]), target_bytes=60_000)
+        for name in splits
+    }
+    (folder / MANIFEST_NAME).write_bytes(Manifest(image_size=SIZE, splits=infos).sealed().to_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return write_shards(tmp_path_factory.mktemp("run") / "shards")
+
+
+class Killed(RunFolder):
+    """Ends the run after its second checkpoint, as a kill would, with a later line half written."""
+
+    def checkpoint(self, state: TrainingState) -> None:
+        super().checkpoint(state)
+        if state.step == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(shards: Path, tmp_path: Path) -> None:
+    config = made_run_config()
+    data = RunData.open(config, shards)
+    assert [len(pairs) for pairs in data.validation] == [3] and set(data.panel_pairs) == {"train", "val"}
+    whole = TrainingRun.start(config)
+    whole.train(data, RunFolder(tmp_path / "whole", whole.models, data.panel_pairs))
+
+    run = TrainingRun.start(config)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(data, Killed(tmp_path / "cut", run.models, data.panel_pairs))
+    with (tmp_path / "cut" / HISTORY_NAME).open("a") as stream:
+        stream.write('{"kind": "training", "step": 4}\n{"kind": "trai')
+    again = TrainingRun.start(config)
+    again.state.restore(tmp_path / "cut" / CHECKPOINT_NAME)
+    again.train(data, RunFolder(tmp_path / "cut", again.models, data.panel_pairs, again.state.step))
+
+    for name, value in whole.state.average.network.state_dict().items():
+        assert torch.equal(value, again.state.average.network.state_dict()[name]), name
+    speed = re.compile(r'"images_per_second": [^,]*, ')
+    histories = [speed.sub("", (tmp_path / name / HISTORY_NAME).read_text()) for name in ("whole", "cut")]
+    assert histories[0] == histories[1]
+    records = [json.loads(line) for line in histories[0].splitlines()]
+    assert [(r["kind"], r["step"]) for r in records] == [
+        ("training", 1), ("training", 2), ("validation", 2), ("training", 3), ("training", 4), ("validation", 4),
+    ]  # fmt: skip
+    panels = {path.name: cv2.imread(str(path)) for path in (tmp_path / "cut" / "panels").iterdir()}
+    assert set(panels) == {f"{split}-{step:07d}.png" for split in ("train", "val") for step in (2, 4)}
+    assert all(picture.shape == (2 * config.image_size, 6 * config.image_size, 3) for picture in panels.values())
+
+    (tmp_path / "model").mkdir()
+    again.save_model(tmp_path / "model")
+    images = torch.rand(2, 3, config.image_size, config.image_size)
+    predicted = SheapPredictor.load(tmp_path / "model").predict(images)
+    with torch.no_grad():
+        expected = again.state.average.network.encode(images).params
+    assert torch.equal(predicted.shape, expected.shape) and torch.equal(predicted.translation, expected.translation)
+
+
+def test_a_run_begins_with_given_weights_but_keeps_its_own_regressor() -> None:
+    first = TrainingRun.start(made_run_config(**{"training.seed": 1})).models.network
+    weights = first.state_dict()
+    second = TrainingRun.start(made_run_config(), weights=weights).models.network
+    plain = TrainingRun.start(made_run_config()).models.network
+    assert torch.equal(second.encoder.tokens, first.encoder.tokens)
+    assert not torch.equal(plain.encoder.tokens, first.encoder.tokens)
+    assert torch.equal(second.regressor.prototypes.embeddings, plain.regressor.prototypes.embeddings)
+    assert not torch.equal(second.regressor.prototypes.embeddings, first.regressor.prototypes.embeddings)
+    with pytest.raises(ValueError, match=r"start: does not fit the network \(encoder\.tokens\)"):
+        TrainingRun.start(made_run_config(), weights={k: v for k, v in weights.items() if k != "encoder.tokens"})
+    with pytest.raises(ValueError, match=r"start: does not fit the network \(stranger\)"):
+        TrainingRun.start(made_run_config(), weights=weights | {"stranger": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"start: does not fit the network \(size mismatch for encoder\.tokens"):
+        TrainingRun.start(made_run_config(), weights=weights | {"encoder.tokens": torch.zeros(1)})
+
+
+def test_fixed_pairs_are_the_same_every_time_and_of_every_origin(shards: Path) -> None:
+    config = made_run_config(validation_pairs=11)
+    one, two = RunData.open(config, shards), RunData.open(config, shards)
+    assert [len(pairs) for pairs in one.validation] == [8, 3]
+    for a, b in zip([*one.validation, *one.panel_pairs.values()], [*two.validation, *two.panel_pairs.values()], strict=True):
+        assert torch.equal(a.source.images, b.source.images) and torch.equal(a.target.landmarks, b.target.landmarks)
+    assert isinstance(one.panel_pairs["val"], Pairs) and len(one.panel_pairs["val"]) == 2
+
+
+def test_shards_without_training_clips_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"shards/train: missing; there is nothing to train on"):
+        RunData.open(made_run_config(), write_shards(tmp_path / "shards", ("val",)))
+
+
+def test_settings_are_changed_by_dotted_name_and_checked() -> None:
+    config = made_run_config(**{"training.weights.depth": 0.25})
+    assert config.training.weights.depth == 0.25 and config.preset == "tiny"
+    with pytest.raises(ValueError, match=r"train\.training\.weights\.sparkle: no such setting"):
+        config.changed({"training.weights.sparkle": 1})
+    with pytest.raises(ValueError, match=r"train\.preset\.size: no such setting"):
+        config.changed({"preset.size": 1})
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        config.changed({"training.weights.depth": -1})
+
+
+def record(step: int, kind: str = "training") -> str:
+    return json.dumps({"kind": kind, "step": step}) + "\n"
+
+
+def test_history_is_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    cut_history(path, 5)
+    assert not path.exists()
+    path.write_text(record(3) + record(5) + record(5, "validation") + record(7) + '{"kind": "trai')
+    cut_history(path, 5)
+    assert path.read_text() == record(3) + record(5) + record(5, "validation")
+
+
+def test_the_example_of_the_guide_trains(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code block in docs/extending.md, as it stands there."""
+    text = (PROJECT / "docs" / "extending.md").read_text()
+    section = text.split("## Training without Ray", 1)[1].split("\n## ", 1)[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip() and not line.startswith(("import ", "from "))]) <= 10
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "shards").symlink_to(shards)
+    settings = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    for phase in ("landmark_phase", "rendered_phase"):  # small batches: the test is of the code, not of what it learns
+        settings["train"]["training"][phase] |= {"batch_size": 2, "rendered_pairs": int(phase == "rendered_phase")}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/extending.md", "exec"), names)
+    assert isinstance(names["network"], SheapNetwork)
+    assert (tmp_path / "run" / HISTORY_NAME).is_file()
+    prediction = SheapPredictor.load(tmp_path / "run" / "model").predict(torch.rand(1, 3, 112, 112))
+    assert np.isfinite(prediction.shape.numpy()).all()
