@@ -160,8 +160,10 @@ _TILE, _LOOKS = 8, 12
 
 _LEVELS = srgb_to_linear(np.arange(256) / 255)
 
-_REFLECTANCE = np.array([0.55, 0.04, 1.0, 0.16])
+_REFLECTANCE = np.array([0.55, 0.03, 2.5, 0.16])
 """What a gloss of 1 reflects straight on, by kind."""
+
+_IN_EYES = np.float32(8.0)
 
 _MIPS = 4
 """How often a texture is halved for when it is seen small."""
@@ -456,8 +458,11 @@ def _shade(
                     if facing < 0.0:
                         nx, ny, nz, facing = -nx, -ny, -nz, -facing
                     rx, ry, rz = 2 * facing * nx - vx, 2 * facing * ny - vy, 2 * facing * nz - vz
+                    # What lights a face softly is still a window or a lamp with edges in the mirror of a wet eye.
+                    compact = _IN_EYES if kind == 1 else np.float32(1.0)
                     _reflected_light(
-                        rx, ry, rz, gloss[piece, 1], lamps, lamp_colors, lamp_sharpness, sky, side, ground, mirrored
+                        rx, ry, rz, gloss[piece, 1], compact, lamps, lamp_colors, lamp_sharpness, sky, side, ground,
+                        mirrored,
                     )
                     # Fresnel (Schlick), damped at grazing angles by roughness.
                     grazing = np.float32(1.0) - facing
@@ -482,18 +487,20 @@ def _shade(
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _reflected_light(rx, ry, rz, lobe, lamps, colors, sharpness, sky, side, ground, out):
+def _reflected_light(rx, ry, rz, lobe, compact, lamps, colors, sharpness, sky, side, ground, out):
     """Radiance from around a direction, averaged over a lobe exp(lobe (cos - 1)): products of such lobes have closed
-    forms (Wang et al. 2009, spherical Gaussians)."""
+    forms (Wang et al. 2009, spherical Gaussians). compact: how much smaller and brighter lamps are than they are
+    elsewhere."""
     for c in range(3):
         out[c] += side[c] + max(ry, np.float32(0.0)) * (sky[c] - side[c]) + max(-ry, np.float32(0.0)) * (ground[c] - side[c])
     for k in range(lamps.shape[0]):
         toward = rx * lamps[k, 0] + ry * lamps[k, 1] + rz * lamps[k, 2]
-        shared = lobe / (lobe + sharpness[k])
-        exponent = shared * sharpness[k] * (toward - np.float32(1.0))
+        narrow = sharpness[k] * compact
+        shared = lobe / (lobe + narrow)
+        exponent = shared * narrow * (toward - np.float32(1.0))
         if exponent < -8.0:
             continue
-        amount = shared * np.exp(exponent)
+        amount = compact * shared * np.exp(exponent)
         for c in range(3):
             out[c] += amount * colors[k, c]
 

@@ -71,7 +71,8 @@ class StageSet:
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         normals = smooth_normals(template, faces)
-        visibility = head_visibility(template, normals, faces)
+        # Eyeballs have few vertices: from the surface, those under the lids would darken the open part between them.
+        visibility = head_visibility(template, normals, faces, np.where(masks["eyeballs"], 0.0032, 0.0008))
         # The mouth is measured shut: what is inside has its own rule for how far it is open.
         visibility[masks["teeth"] | masks["tongue"] | masks["mouth_interior"]] = 1
         even = np.full((visibility.shape[1], 3), 1 / visibility.shape[1], np.float32)
