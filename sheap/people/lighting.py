@@ -7,12 +7,12 @@ Coefficients are those of `sheap.render.shading` (order and convention there); w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.people.rasterizer import Light
 from sheap.render.shading import sh_basis
 
 
@@ -39,17 +39,14 @@ class Lighting:
 
     def sh_coefficients(self) -> NDArray[np.float32]:
         """[9, 3] coefficients of the radiance."""
-        directions = sphere_directions(2048)
-        return (_basis(directions).T @ self.radiance(directions) * (4 * np.pi / len(directions))).astype(np.float32)
+        directions, basis = _measured_directions()
+        return (basis.T @ self.radiance(directions) * (4 * np.pi / len(directions))).astype(np.float32)
 
-    def for_renderer(self) -> Light:
-        """Irradiance over pi (so that albedo 1 under radiance 1 looks 1), and the lamps' highlights."""
-        solid_angle = 2 * np.pi * (1 - np.exp(-2 * self.sharpness)) / self.sharpness
-        return Light(
-            irradiance_matrices(self.sh_coefficients()) / np.float32(np.pi),
-            self.directions,
-            (self.colors * solid_angle[:, None] / np.pi).astype(np.float32),
-        )
+    def open_irradiance(self, normals: NDArray) -> NDArray[np.float32]:
+        """Light over pi on unblocked surfaces with normals [N, 3]: [N, 3]; albedo 1 under radiance 1 looks 1."""
+        ones = np.concatenate([normals, np.ones((len(normals), 1), np.float32)], 1)
+        matrices = irradiance_matrices(self.sh_coefficients()) / np.float32(np.pi)
+        return np.einsum("ni,cij,nj->nc", ones, matrices, ones)
 
 
 def sphere_directions(count: int) -> NDArray[np.float32]:
@@ -61,8 +58,11 @@ def sphere_directions(count: int) -> NDArray[np.float32]:
     return np.stack([ring * np.cos(angle), up, ring * np.sin(angle)], -1).astype(np.float32)
 
 
-def _basis(directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    return sh_basis(torch.from_numpy(directions)).numpy()
+@cache
+def _measured_directions() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Directions [D, 3] dense enough for the sharpest lamp, and the basis there [D, 9]."""
+    directions = sphere_directions(2048)
+    return directions, sh_basis(torch.from_numpy(directions)).numpy()
 
 
 def irradiance_matrices(coefficients: NDArray) -> NDArray[np.float32]:
@@ -173,12 +173,11 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
     )  # fmt: skip
     # Exposure: cameras meter the face, so the brightest frontal directions end near the same level.
     front = np.stack([_direction(a, e) for a in (-40, 0, 40) for e in (0, 30)])
-    matrices = lighting.for_renderer().irradiance
-    ones = np.concatenate([front, np.ones((len(front), 1), np.float32)], 1)
-    levels = np.einsum("di,cij,dj->dc", ones, matrices, ones).mean(1)
+    toward = lighting.open_irradiance(front)
+    levels = toward.mean(1)
     gain = rng.uniform(0.75, 1.1) / (0.6 * levels.max() + 0.4 * levels.mean())
     # Automatic white balance removes about two thirds of the light's colour.
-    tone = np.einsum("di,cij,dj->c", ones, matrices, ones)
+    tone = toward.sum(0)
     balance = (tone.mean() / tone) ** rng.uniform(0.5, 0.9)
     scale = (gain * balance).astype(np.float32)
     return Lighting(

@@ -101,6 +101,14 @@ def feeling_actions(rng: np.random.Generator, head: HeadModel, strength: float) 
     return np.clip(weights * rng.uniform(0.8, 1.2, len(weights)), 0, 1).astype(np.float32)
 
 
+def speech_actions(rng: np.random.Generator, head: HeadModel) -> Array:
+    """The mouth in one moment of speech [A]: one or two shapes mixed."""
+    first, second = rng.choice(len(_VISEMES), 2, replace=False)
+    share = rng.uniform(0.3, 1.0)
+    weights = action_weights(head, _VISEMES[first], share * rng.uniform(0.6, 1.3))
+    return weights + action_weights(head, _VISEMES[second], (1 - share) * rng.uniform(0.6, 1.3))
+
+
 def eyelid_follow(gaze: Array) -> Array:
     """How far lids sink when the eyes look down (and rise when up): [T] for gaze [T, 2]."""
     return np.clip(-gaze[:, 1] * 0.9, -0.12, 0.45).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,18 +16,19 @@ from sheap.people.accessories import Accessory, put_on
 from sheap.people.hair import HairPiece, grow_hair
 from sheap.people.lighting import Lighting
 from sheap.people.makehuman import AssetLooks
-from sheap.people.occlusion import Visibility, measure_visibility
+from sheap.people.occlusion import ArrivingLight, Blockers, arriving_light, irradiance, thinned, transmittance
+from sheap.people.posing import PosedIdentity
 from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
+from sheap.people.shapes import smooth_normals
 from sheap.people.stage_set import StageSet
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import crop_texture
 from sheap.people.wearer import Wearer
-from sheap.render.mesh import vertex_normals
 
 Array = NDArray[np.float32]
 
-_HAIR_SOLIDITY = 0.55
-"""Share of light directions in which a ribbon of hair throws a shadow."""
+_HAIR_SOLIDITY = 0.28
+"""Share of a ribbon's area that stops light: hair is thin, and ribbons lie askew."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Person:
     """Built once from (identity, traits, seed); `render` costs a frame.
 
     shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear
-    or hold (sheap.people.accessories.KINDS).
+    or hold (sheap.people.accessories.KINDS). residual [N, 3]: how their neutral face differs from what the
+    coefficients say (m, at rest), for people who lie partly outside the basis. texture_scale: texels a side of skin and
+    cloth against the full ones; half is enough for crops of 128 px.
     """
 
     def __init__(
@@ -52,13 +56,18 @@ class Person:
         seed: int,
         accessories: tuple[str, ...] = (),
         assets: AssetLooks | None = None,
+        *,
+        residual: Array | None = None,
+        texture_scale: float = 1.0,
     ) -> None:
         self.stage, self.traits, self.seed, self.assets = stage, traits, seed, assets
+        self.texture_scale = texture_scale
         self.shape = torch.from_numpy(np.asarray(shape, np.float32))
         head = stage.head
-        self.rest = head.neutral(self.shape).numpy()
-        self._rest_params = HeadParams.zeros(head).replace(shape=self.shape)
-        self.rest_normals = vertex_normals(torch.from_numpy(self.rest), head.faces).numpy()
+        self._identity = PosedIdentity(stage.rig, self.shape, residual)
+        self.rest = self._identity.rest
+        self.rest_normals = smooth_normals(self.rest, stage.faces)
+        self.skin = skin.skin_tone(traits)
         wearer = Wearer(
             vertices=self.rest,
             normals=self.rest_normals,
@@ -67,16 +76,17 @@ class Person:
             regions=stage.soft_regions,
             now=head.now_landmarks(torch.from_numpy(self.rest)).numpy(),
             upper_lids=stage.upper_lids,
-            attachments=head.attachments(self._rest_params).numpy(),
-            skin=skin.skin_tone(traits),
+            attachments=self._identity.attachments,
+            skin=self.skin,
         )
         self.hair = grow_hair(traits, seed, wearer, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
+        self._fibres = {hair.name: fibres(hair.vertices, hair.faces, hair.corner_uv) for hair in self.hair}
         self.torso = clothes.build_torso(stage.template, stage.neck_loop, traits.shoulder_width)
         self.scene = self._assemble()
-        self._visibility = self._measure_visibility()
+        self._visibility, self._let_through = self._measure_visibility()
 
     # -- what stays the same -------------------------------------------------------------------------------------------
 
@@ -86,23 +96,21 @@ class Person:
         stage, traits, seed = self.stage, self.traits, self.seed
         faces, soft = stage.faces.astype(np.int32), stage.soft_regions
         pieces: list[Piece] = []
-        for canvas in stage.canvases:
+        for canvas in stage.canvases_at(self.texture_scale):
             patch = canvas.patch
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
             texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
-            material = Material(texture, SKIN, 0.055 * traits.skin_gloss, 4)
+            material = Material(texture, SKIN, 0.07 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
-        for side in ("left", "right"):
-            ball = soft[f"eyeball_{side}"] > 0.5
-            ids = np.flatnonzero(ball[faces].all(1))
-            centre = stage.template[ball].mean(0)
-            axis = stage.head.gaze_axes[0 if side == "left" else 1].numpy()
-            radius = float(np.linalg.norm(stage.template[ball][:, :2] - centre[:2], axis=1).max())
-            uv = eyes.eyeball_uv(stage.template, centre, axis)
-            material = Material(
-                eyes.paint_eye(traits, seed, radius, self.assets.iris if self.assets else None), EYE, 0.9, 8
-            )
+        balls = [stage.template[ball] for ball in stage.eyeballs]
+        radius = float(np.mean([np.ptp(ball[:, 0]) / 2 for ball in balls]))
+        iris = self.assets.iris if self.assets else None
+        material = Material(eyes.paint_eye(traits, seed, radius, iris), EYE, 1.0, 8)
+        for side, ball, axis in zip(("left", "right"), stage.eyeballs, stage.head.gaze_axes.numpy()):
+            ids = np.flatnonzero((soft[f"eyeball_{side}"] > 0.5)[faces].all(1))
+            uv = np.zeros((len(stage.template), 2), np.float32)
+            uv[ball] = eyes.eyeball_uv(stage.template[ball], stage.template[ball].mean(0), axis)
             pieces.append(Piece(f"eye {side}", "head", faces[ids], uv[faces[ids]], material))
         for name, color in (("teeth", (226, 216, 198)), ("tongue", (170, 84, 80))):
             ids = np.flatnonzero((soft[name] > 0.5)[faces].all(1))
@@ -110,7 +118,7 @@ class Person:
             texture[..., :3] = color
             uv = np.full((len(ids), 3, 2), 0.5, np.float32)
             pieces.append(Piece(name, "head", faces[ids], uv, Material(texture, SKIN, 0.12, 5)))
-        for patch in (canvas.patch for canvas in stage.canvases):
+        for patch in (canvas.patch for canvas in stage.canvases_at(self.texture_scale)):
             if patch.name in ("skull", "nape"):
                 cloth = clothes.paint_cloth(patch.positions, traits, seed, whole=False)
                 low = (clothes.below_neckline(stage.template, traits.neckline) > -0.02)[faces[patch.faces]].any(1)
@@ -118,7 +126,7 @@ class Person:
                 pieces.append(
                     Piece(f"collar {patch.name}", "shell", faces[patch.faces][low], patch.corner_uv[low], material)
                 )
-        places = clothes.torso_positions(self.torso, 128, 256)
+        places = clothes.torso_positions(self.torso, round(128 * self.texture_scale), round(256 * self.texture_scale))
         cloth = clothes.paint_cloth(places, traits, seed, whole=True)
         material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
         pieces.append(Piece("torso", "torso", self.torso.faces, self.torso.corner_uv, material))
@@ -131,38 +139,36 @@ class Person:
             sizes[thing.name] = len(thing.solid.vertices)
         return Scene(pieces, sizes, {hair.name: hair.tint for hair in self.hair})
 
-    def _measure_visibility(self) -> Visibility:
-        """Which light reaches the head at rest, past itself, its hair and its shoulders."""
-        head_faces = self.stage.faces
-        vertices, faces, solidity = [self.rest], [head_faces], [np.ones(len(head_faces), np.float32)]
-        start = len(self.rest)
+    def _measure_visibility(self) -> tuple[Array, dict[str, Array]]:
+        """What the head's vertices see past themselves, hair, shoulders and things [N, D], and what light gets to the
+        loose blocks through all of them, each [N, C]; at rest, in the head's axes."""
+        stage = self.stage
         torso = self.rest[self.torso.anchors] + self.torso.offsets
-        vertices.append(torso)
-        faces.append(self.torso.faces + start)
-        solidity.append(np.ones(len(self.torso.faces), np.float32))
-        start += len(torso)
+        clouds = [Blockers.of_mesh(torso, self.torso.faces, 1.0)]
         for hair in self.hair:
-            vertices.append(hair.vertices)
-            # Ribbons overlap many times: every third one throws the same shadow.
-            faces.append(hair.faces[::3] + start)
-            solidity.append(np.full(len(faces[-1]), _HAIR_SOLIDITY, np.float32))
-            start += len(hair.vertices)
+            if hair.name != "lashes":
+                # Ribbons overlap many times: every eighth face throws the same shadow.
+                clouds.append(Blockers.of_mesh(hair.vertices, hair.faces, _HAIR_SOLIDITY, 8))
         for thing in self.accessories:
-            vertices.append(thing.solid.vertices)
-            faces.append(thing.solid.faces + start)
-            solidity.append(np.full(len(thing.solid.faces), 0.6, np.float32))
-            start += len(thing.solid.vertices)
-        return measure_visibility(
-            self.rest, self.rest_normals, np.concatenate(vertices), np.concatenate(faces), np.concatenate(solidity)
+            clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, 3.0 * float(thing.material.texture[..., 3].mean()) / 255))
+        head = Blockers.of_mesh(self.rest, stage.outer_faces, 3.0)
+        loose = {"torso": torso} | {thing.name: thing.solid.vertices for thing in self.accessories}
+        loose |= {hair.name: hair.vertices[::2] if _in_pairs(hair) else hair.vertices for hair in self.hair}
+        to_head, to_loose = transmittance(
+            self.rest, self.rest_normals, np.concatenate(list(loose.values())), Blockers.joined(clouds), head
         )
+        ends = np.cumsum([len(points) for points in loose.values()])
+        let_through = dict(zip(loose, np.split(to_loose, ends[:-1])))
+        for hair in self.hair:
+            if _in_pairs(hair):
+                let_through[hair.name] = np.repeat(let_through[hair.name], 2, 0)
+        return thinned(stage.visibility, to_head), let_through
 
     # -- one frame -----------------------------------------------------------------------------------------------------
 
     def pose(self, params: HeadParams) -> tuple[Array, Array]:
         """The head's vertices [N, 3] and its loose points [M, 3] for one frame's parameters (no leading dims)."""
-        params = params.replace(shape=self.shape)
-        with torch.inference_mode():
-            return self.stage.head(params).vertices.numpy(), self.stage.head.attachments(params).numpy()
+        return self._identity.pose(params)
 
     def render(
         self,
@@ -175,47 +181,119 @@ class Person:
     ) -> Rendered:
         """A frame in linear light with alpha."""
         posed = self.pose_blocks(*self.pose(params), lighting)
-        return self.scene.render(posed, world_to_cam, K, height, width, lighting.for_renderer())
+        return self.scene.render(posed, world_to_cam, K, height, width, lighting)
 
     def pose_blocks(self, vertices: Array, attachments: Array, lighting: Lighting) -> dict[str, Posed]:
         """All blocks of the scene for the head's vertices [N, 3] and loose points [M, 3] in the world."""
         stage = self.stage
         skull = rigid_pose(self.rest[stage.rigid_ids], vertices[stage.rigid_ids])
-        normals = vertex_normals(torch.from_numpy(vertices), stage.head.faces).numpy()
-        arriving = self._visibility.share(lighting, skull.rotation)
-        arriving = np.clip(arriving, 0.0, 1.0)
-        soft = stage.soft_regions
-        upper_lip, lower_lip = stage.head.landmarks(torch.from_numpy(vertices))[list(stage.inner_lips)].numpy()
-        open_mouth = float(np.clip((np.linalg.norm(upper_lip - lower_lip) - 0.001) / 0.008, 0, 1))
-        # Eyes and teeth were measured behind closed lips and half-closed lids: open ones let more light in.
-        arriving = np.where(soft["eyeballs"] > 0.5, np.clip(0.4 + 0.55 * arriving, 0, 0.85), arriving)
-        arriving = np.where(soft["teeth"] > 0.5, 0.06 + 0.40 * open_mouth, arriving)
-        arriving = np.where(soft["tongue"] > 0.5, 0.04 + 0.30 * open_mouth, arriving)
-        arriving = np.where(soft["mouth_interior"] > 0.5, np.minimum(arriving, 0.12), arriving)
-        arriving = arriving.astype(np.float32)
-        head = Posed(vertices, normals, arriving)
-        shell = Posed(vertices + np.float32(0.004) * normals, normals, arriving)
+        normals = smooth_normals(vertices, stage.faces)
+        light = arriving_light(lighting, skull.rotation)
+        received, share = self._light_on_head(vertices, normals, skull, light)
+        head = Posed(vertices, normals, received, share)
+        shell = Posed(vertices + np.float32(0.004) * normals, normals, received, share)
         body = rigid_pose(self.rest[stage.neck_loop], vertices[stage.neck_loop])
         torso = shell.vertices[self.torso.anchors] + self.torso.offsets @ body.rotation.T
-        torso_normals = vertex_normals(
-            torch.from_numpy(torso), torch.from_numpy(self.torso.faces.astype(np.int64))
-        ).numpy()
-        shade = np.full(len(torso), arriving[stage.neck_loop].mean(), np.float32)
-        posed = {"head": head, "shell": shell, "torso": Posed(torso, torso_normals, shade)}
+        torso_normals = smooth_normals(torso, self.torso.faces)
+        arriving = irradiance(torso_normals @ skull.rotation, self._let_through["torso"], light.coarse)
+        posed = {"head": head, "shell": shell, "torso": Posed(torso, torso_normals, *arriving)}
         points = np.concatenate([vertices, attachments])
         for hair in self.hair:
-            posed[hair.name] = _pose_hair(hair, points, skull)
+            arriving, open_share = irradiance(hair.normals, self._let_through[hair.name], light.coarse)
+            moved = _follow_roots(
+                points, hair.anchors, hair.weights, hair.vertices - hair.roots, np.ascontiguousarray(skull.rotation)
+            )
+            turned, fibre = hair.normals @ skull.rotation.T, self._fibres[hair.name] @ skull.rotation.T
+            posed[hair.name] = Posed(
+                moved, turned, arriving * hair.occlusion[:, None], open_share * hair.occlusion, fibre
+            )
         for thing in self.accessories:
+            arriving = irradiance(thing.solid.normals, self._let_through[thing.name], light.coarse)
             moved = thing.solid.vertices @ skull.rotation.T + skull.translation
-            posed[thing.name] = Posed(moved, thing.solid.normals @ skull.rotation.T)
+            posed[thing.name] = Posed(moved, thing.solid.normals @ skull.rotation.T, *arriving)
         return posed
 
+    def _light_on_head(
+        self, vertices: Array, normals: Array, skull: Pose, light: ArrivingLight
+    ) -> tuple[Array, Array]:
+        """Light [N, 3] and its open share [N] at the head's vertices."""
+        stage, soft = self.stage, self.stage.soft_regions
+        turned = normals @ skull.rotation
+        received, share = irradiance(turned, self._visibility, light.fine)
+        # What the face stops it throws on itself, dimmer and in its own colour.
+        lit = received[stage.frontal_ids].mean(0)
+        thrown = 0.8 * lit * self.skin
+        received += stage.blocked[:, None] * thrown
+        for ball in stage.eyeballs:
+            # An eyeball turns under the lids: each vertex sees what its place sees, not what it saw at rest.
+            rest = self.rest[ball] - self.rest[ball].mean(0)
+            here = (vertices[ball] - vertices[ball].mean(0)) @ skull.rotation
+            places = ball[(here @ rest.T).argmax(1)]
+            received[ball], share[ball] = irradiance(turned[ball], self._visibility[places], light.fine)
+            received[ball] += stage.blocked[places, None] * thrown
+        # Light wanders under the skin, red furthest: shadows and terminators turn soft and reddish.
+        around = stage.neighbours @ received
+        received += _SCATTER * (around - received)
+        received[:, 0] += 0.3 * ((stage.neighbours @ received[:, 0]) - received[:, 0])
+        upper_lip, lower_lip = stage.head.landmarks(torch.from_numpy(vertices))[list(stage.inner_lips)].numpy()
+        open_mouth = float(np.clip((np.linalg.norm(upper_lip - lower_lip) - 0.001) / 0.008, 0, 1))
+        inside = np.maximum.reduce(
+            [
+                (0.04 + 0.26 * open_mouth) * soft["teeth"],
+                (0.02 + 0.13 * open_mouth) * soft["tongue"],
+                0.12 * soft["mouth_interior"],
+            ]
+        )
+        dimmed = np.where(inside > 0, inside, 1).astype(np.float32)
+        return received * dimmed[:, None], share * dimmed
 
-def _pose_hair(hair: HairPiece, points: Array, skull: Pose) -> Posed:
+
+_SCATTER = np.array([0.6, 0.3, 0.15], np.float32)
+"""How much of the light at a vertex (4 mm from the next) comes out beside it, by channel."""
+
+
+def fibres(vertices: Array, faces: NDArray[np.int32], corner_uv: Array) -> Array:
+    """Directions [N, 3] in which a hair texture's v runs along its mesh: from the roots to the tips."""
+    return _texture_tangents(vertices, faces, np.ascontiguousarray(corner_uv, np.float32))
+
+
+def _in_pairs(hair: HairPiece) -> bool:
+    """Whether the hair is ribbons, whose two sides follow one root."""
+    return len(hair.roots) % 2 == 0 and bool((hair.roots[::2] == hair.roots[1::2]).all())
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def _texture_tangents(vertices, faces, corner_uv):
+    out = np.zeros_like(vertices)
+    for f in range(faces.shape[0]):
+        i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
+        du1, du2 = corner_uv[f, 1, 0] - corner_uv[f, 0, 0], corner_uv[f, 2, 0] - corner_uv[f, 0, 0]
+        dv1, dv2 = corner_uv[f, 1, 1] - corner_uv[f, 0, 1], corner_uv[f, 2, 1] - corner_uv[f, 0, 1]
+        area = du1 * dv2 - du2 * dv1
+        if area == 0.0:
+            continue
+        for c in range(3):
+            tangent = (du1 * (vertices[i2, c] - vertices[i0, c]) - du2 * (vertices[i1, c] - vertices[i0, c])) / area
+            out[i0, c] += tangent
+            out[i1, c] += tangent
+            out[i2, c] += tangent
+    for i in range(out.shape[0]):
+        length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2) + np.float32(1e-12)
+        out[i] /= length
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def _follow_roots(points, anchors, weights, offsets, rotation):
     """Roots follow the skin or their loose points [N + M, 3]; what grows from them turns with the skull."""
-    roots = (points[hair.anchors] * hair.weights[..., None]).sum(1)
-    moved = roots + (hair.vertices - hair.roots) @ skull.rotation.T
-    return Posed(moved.astype(np.float32), hair.normals @ skull.rotation.T, hair.occlusion)
+    out = np.empty_like(offsets)
+    for i in range(offsets.shape[0]):
+        for c in range(3):
+            at = rotation[c, 0] * offsets[i, 0] + rotation[c, 1] * offsets[i, 1] + rotation[c, 2] * offsets[i, 2]
+            for k in range(3):
+                at += points[anchors[i, k], c] * weights[i, k]
+            out[i, c] = at
+    return out
 
 
 def _under_cap(hair: HairPiece, accessories: list[Accessory]) -> HairPiece:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,13 +132,26 @@ def rounded_box(size: Array, corner: float) -> Solid:
 
 
 def smooth_normals(vertices: Array, faces: NDArray) -> Array:
-    """Area-weighted vertex normals [N, 3]."""
-    corners = vertices[faces]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    """Area-weighted vertex normals [N, 3]; 0 for a vertex without faces."""
+    return _summed_normals(np.ascontiguousarray(vertices, np.float32), faces)
+
+
+@numba.njit(cache=True, nogil=True)
+def _summed_normals(vertices, faces):
     total = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(total, faces[:, k], face_normals)
-    return (total / (np.linalg.norm(total, axis=-1, keepdims=True) + 1e-12)).astype(np.float32)
+    for f in range(faces.shape[0]):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay, az = vertices[j, 0] - vertices[i, 0], vertices[j, 1] - vertices[i, 1], vertices[j, 2] - vertices[i, 2]
+        bx, by, bz = vertices[k, 0] - vertices[i, 0], vertices[k, 1] - vertices[i, 1], vertices[k, 2] - vertices[i, 2]
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for corner in (i, j, k):
+            total[corner, 0] += nx
+            total[corner, 1] += ny
+            total[corner, 2] += nz
+    for v in range(total.shape[0]):
+        length = np.sqrt(total[v, 0] ** 2 + total[v, 1] ** 2 + total[v, 2] ** 2) + np.float32(1e-12)
+        total[v] /= length
+    return total
 
 
 def _across(direction: Array) -> Array:

@@ -6,17 +6,21 @@ Built once a process; a person adds only what is theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from sheap.head.model import HeadModel
 from sheap.people.clothes import border_loop
+from sheap.people.occlusion import head_visibility, irradiance
+from sheap.people.posing import Rig
+from sheap.people.shapes import smooth_normals
 from sheap.people.skin import Canvas, EyeOpenings
 from sheap.people.uv_atlas import UvPatch, bake_patches
 
@@ -27,7 +31,11 @@ Array = NDArray[np.float32]
 class StageSet:
     """head; template [N, 3], faces [F, 3]; canvases: the skin's patches, ready to paint;
     soft_regions: vertex weights [N] by name;
-    neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
+    normals [N, 3]: the template's; visibility [N, D]: what each vertex of it sees past the head (see
+    sheap.people.occlusion), and blocked [N]: the share of its light that the head itself stops; neighbours: the
+    vertices around each one, as a row-normalised sparse matrix [N, N]; outer_faces [O, 3]: without what lies
+    inside; frontal_ids: the face's vertices; eyeballs: left and right one's vertices;
+    rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
     skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
     the lower inner lip."""
 
@@ -36,10 +44,19 @@ class StageSet:
     faces: NDArray[np.int64]
     canvases: list[Canvas]
     soft_regions: dict[str, Array]
+    normals: Array
+    visibility: Array
+    blocked: Array
+    neighbours: csr_matrix
+    outer_faces: NDArray[np.int64]
+    frontal_ids: NDArray[np.int64]
+    eyeballs: tuple[NDArray[np.int64], NDArray[np.int64]]
+    rig: Rig
     neck_loop: NDArray[np.int64]
     upper_lids: NDArray[np.int64]
     rigid_ids: NDArray[np.int64]
     inner_lips: tuple[int, int] = (13, 14)
+    _thinned: dict[int, list[Canvas]] = field(default_factory=dict)
 
     @classmethod
     def build(cls, head: HeadModel) -> StageSet:
@@ -53,10 +70,50 @@ class StageSet:
         ]
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
+        normals = smooth_normals(template, faces)
+        # Eyeballs have few vertices: from the surface, those under the lids would darken the open part between them.
+        visibility = head_visibility(template, normals, faces, np.where(masks["eyeballs"], 0.0032, 0.0008))
+        # The mouth is measured shut: what is inside has its own rule for how far it is open.
+        visibility[masks["teeth"] | masks["tongue"] | masks["mouth_interior"]] = 1
+        even = np.full((visibility.shape[1], 3), 1 / visibility.shape[1], np.float32)
         return cls(
             head, template, faces, canvases, {name: mask.astype(np.float32) for name, mask in masks.items()},
-            border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
+            normals, visibility, 1 - irradiance(normals, visibility, even)[1], _neighbours(faces, masks["skin"]),
+            faces[~(masks["mouth_interior"] | masks["eye_sockets"] | masks["teeth"] | masks["tongue"])[faces].any(1)],
+            np.flatnonzero(masks["face"] & ~masks["eye_sockets"] & ~masks["mouth_interior"]),
+            (np.flatnonzero(masks["eyeball_left"]), np.flatnonzero(masks["eyeball_right"])), Rig.of(head), border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
         )  # fmt: skip
+
+
+    def canvases_at(self, scale: float) -> list[Canvas]:
+        """The canvases with `scale` times as many texels a side, thinned where scale is below 1."""
+        step = max(1, round(1 / scale))
+        if step not in self._thinned:
+            self._thinned[step] = [_every(canvas, step) for canvas in self.canvases]
+        return self._thinned[step]
+
+
+def _every(canvas: Canvas, step: int) -> Canvas:
+    """A canvas of every `step`-th texel."""
+
+    def thin(values: Array) -> Array:
+        return np.ascontiguousarray(values[step // 2 :: step, step // 2 :: step])
+
+    patch, openings = canvas.patch, canvas.openings
+    regions = {name: thin(weight) for name, weight in patch.regions.items()}
+    small = replace(patch, positions=thin(patch.positions), regions=regions)
+    return Canvas.prepare(small, None if openings is None else EyeOpenings(thin(openings.upper), thin(openings.lower)))
+
+
+def _neighbours(faces: NDArray, skin: NDArray[np.bool_]) -> csr_matrix:
+    """Around each skin vertex, with equal weights; other vertices are their own only neighbour."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = edges[skin[edges].all(1)]
+    edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
+    alone = np.setdiff1d(np.arange(len(skin)), edges[:, 0])
+    rows, columns = np.concatenate([edges[:, 0], alone]), np.concatenate([edges[:, 1], alone])
+    weights = (1 / np.bincount(rows, minlength=len(skin)))[rows]
+    return csr_matrix((weights.astype(np.float32), (rows, columns)), (len(skin), len(skin)))
 
 
 _LID_RINGS = 3
