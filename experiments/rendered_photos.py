@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -49,7 +50,7 @@ def render_chunk(folder: Path, role: Role, chunk: int) -> Path:
 
     def clips():
         for index in range(chunk * PEOPLE_A_CHUNK, (chunk + 1) * PEOPLE_A_CHUNK):
-            member = cast_member(SEED, role, index, stage.head)
+            member = cast_member(SEED, role, index, stage.head.num_shape)
             photos = list(training_photos(stage, member, PHOTOS_A_PERSON, settings))
             yield photo_clip(member, photos, layout, SPLIT_OF[role])
 
@@ -120,7 +121,7 @@ def main() -> None:
     begin, done = time.monotonic(), 0
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         waiting = iter(jobs)
-        running = {pool.submit(render_chunk, *job) for job, _ in zip(waiting, range(arguments.workers))}
+        running = {pool.submit(render_chunk, *job) for job in islice(waiting, arguments.workers)}
         while running:
             finished = next(as_completed(running))
             running.remove(finished)
