@@ -22,12 +22,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.params_file import set_params
-from pipeline.stage import STATE_DIR, StageError, StageParams, load_params
-from pipeline.video_suffixes import VIDEO_SUFFIXES
+from pipeline.files.video_suffixes import VIDEO_SUFFIXES
+from pipeline.run.stage import STATE_DIR, StageError, StageParams, load_params
 
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
-"""A stage's exit code for a user's mistake (pipeline.stage.stage_main): trying again cannot help."""
+"""A stage's exit code for a user's mistake (pipeline.run.stage.stage_main): trying again cannot help."""
 
 DVC_HINTS = ("Generating lock file", "Updating lock file", "To track the changes", "git add", "To enable auto staging",
              "dvc config core.autostage", "Use `dvc push`")  # fmt: skip

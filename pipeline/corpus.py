@@ -17,8 +17,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.stage import StageError, StageParams, atomic_directory, stage_main
-from pipeline.video_suffixes import VIDEO_SUFFIXES
+from pipeline.files.video_suffixes import VIDEO_SUFFIXES
+from pipeline.run.stage import StageError, StageParams, atomic_directory, stage_main
 from sheap.data.manifest import file_sha256
 
 CORPUS_DIR = Path("data/corpus")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.run.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
@@ -103,7 +103,7 @@ def require_inputs(params: EvaluateParams) -> None:
 
 def load_predictor(params: EvaluateParams) -> SheapPredictor:
     """The trained model, with the head model it was trained with."""
-    from pipeline.trained_model import trained_head_model
+    from pipeline.files.trained_model import trained_head_model
     from sheap.predictor import SheapPredictor
 
     return SheapPredictor.load(

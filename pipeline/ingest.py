@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 import sheap.video
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
-from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
-from pipeline.worker_pool import Outcome, run_tasks
+from pipeline.run.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.workers.worker_pool import Outcome, run_tasks
 from sheap.data import clip_file, codecs, schema, tar_writer
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.codecs import encode_jpeg
@@ -201,7 +201,7 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
             start, pending, num_workers=num_workers, timeout_s=params.timeout_s, memory_gb=params.memory_gb
         )
         return
-    from pipeline.ray_workers import ray_cluster, run_ray_tasks
+    from pipeline.workers.ray_workers import ray_cluster, run_ray_tasks
 
     # an actor's working directory is its own
     placed = [

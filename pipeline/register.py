@@ -1,7 +1,7 @@
 """Stage `register`: one folder that holds a model and all that is known of it; writes data/registry/sheap.
 
 The folder is declared as a DVC artifact in dvc.yaml. Tagging a version of it is a person's step, after its commit:
-`python -m pipeline.promote`.
+`python -m pipeline.commands.promote`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import sheap
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
-from pipeline.provenance import git_commit, hardware
-from pipeline.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
+from pipeline.run.provenance import git_commit, hardware
+from pipeline.run.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
 from sheap.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleConfig, read_bundle_config
 from sheap.data.manifest import file_sha256
 from sheap.predictor import SheapPredictor

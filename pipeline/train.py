@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from pipeline.compilers import require_compiler
-from pipeline.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
-from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.run.compilers import require_compiler
+from pipeline.run.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
+from pipeline.run.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.train_progress import follow_history
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.data.manifest import Manifest

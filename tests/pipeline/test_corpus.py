@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.corpus import Corpus, CorpusParams, find_carphone, run
-from pipeline.stage import StageError
+from pipeline.run.stage import StageError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 from pipeline import evaluate
 from pipeline.evaluate import EvaluateParams, improvement, load_predictor, run
 from pipeline.metrics import read_metrics
-from pipeline.stage import StageError
+from pipeline.run.stage import StageError
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.landmark_files import write_picked_points

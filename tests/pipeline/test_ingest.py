@@ -12,8 +12,8 @@ import pytest
 from pipeline import corpus, ingest, shards
 from pipeline.corpus import CorpusParams
 from pipeline.ingest import IngestParams
+from pipeline.run.stage import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import verify_shards
 from sheap.data.reader import ShardReader

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.run.stage import StageError
 from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, append_shards, run
-from pipeline.stage import StageError
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.manifest import Manifest, verify_shards
 from sheap.data.reader import ShardReader

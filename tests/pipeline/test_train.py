@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.provenance import fingerprint_code, fingerprint_files, hardware
-from pipeline.stage import StageError, load_params
+from pipeline.run.provenance import fingerprint_code, fingerprint_files, hardware
+from pipeline.run.stage import StageError, load_params
 from pipeline.train import CODE_PARTS, TrainParams, identify_run, resolve_workers, run, say_what_is_left_out
 from pipeline.train_progress import describe, follow_history, last_training_record
 from pipeline.train_worker import _cut_history

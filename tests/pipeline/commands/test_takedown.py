@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline import corpus, ingest, shards
+from pipeline.commands.ingest_videos import IngestFolder, ingest_videos
+from pipeline.commands.takedown import Places, take_down
 from pipeline.corpus import CorpusParams, VideoFacts
 from pipeline.ingest import IngestParams
-from pipeline.ingest_videos import IngestFolder, ingest_videos
+from pipeline.run.stage import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
-from pipeline.takedown import Places, take_down
 from sheap.data.manifest import Manifest, verify_shards
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
@@ -114,7 +114,7 @@ def test_what_is_unknown_is_named_and_nothing_happens(copy):
 def test_the_command_clears_a_folder_of_sheap_ingest_and_keeps_the_video_out(project, tmp_path):
     out, videos = tmp_path / "out", project / "elsewhere"
     ingest_videos([videos], out, PARAMS, SHARDS, VideoFacts())
-    command = [sys.executable, "-m", "pipeline.cli", "takedown", "--folder", str(out), "--video", "ben alone.mp4"]
+    command = [sys.executable, "-m", "pipeline.commands.cli", "takedown", "--folder", str(out), "--video", "ben alone.mp4"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     proof = json.loads(done.stdout)

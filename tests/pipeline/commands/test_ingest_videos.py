@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands.ingest_videos import ingest_videos
 from pipeline.corpus import VideoFacts
 from pipeline.ingest import IngestParams
-from pipeline.ingest_videos import ingest_videos
+from pipeline.run.stage import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
 from sheap.data.manifest import verify_shards
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
@@ -59,7 +59,7 @@ def test_the_commands_answer_in_json(videos, tmp_path):
     out = tmp_path / "out"
 
     def sheap(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "pipeline.cli", *arguments], capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-m", "pipeline.commands.cli", *arguments], capture_output=True, text=True)
 
     talk = tmp_path / "talk.mp4"
     write_video(talk, carphone_frames(10))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from pipeline.promote import Decision, PromoteParams, promote
-from pipeline.stage import StageError
+from pipeline.commands.promote import Decision, PromoteParams, promote
+from pipeline.run.stage import StageError
 
 REGISTER = """
 import json, pathlib, yaml
@@ -171,12 +171,12 @@ def test_a_champion_whose_figures_are_gone_is_named(repo: Path) -> None:
 
 def test_the_command_line_says_what_was_decided(repo: Path) -> None:
     commit(repo)
-    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.commands.cli", "promote"], capture_output=True, text=True)
     assert asked.returncode == 2 and "section 'promote' is missing" in asked.stderr
     with (repo / "params.yaml").open() as file:
         params = json.load(file)
     (repo / "params.yaml").write_text(json.dumps({**params, "promote": {"stage": "champion", "least_gain_mm": 0.1}}))
     commit(repo)
-    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.commands.cli", "promote"], capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.startswith("promote: sheap@v0.0.1 is the new champion: first version; median 1.200 mm")

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from pipeline.contact_sheet import write_contact_sheet
 from pipeline.corpus import CORPUS_NAME, Corpus, CorpusBuilder, VideoFacts, folder_files, name_problem, write_corpus
 from pipeline.ingest import CLIPS_NAME, IngestParams, ingest_corpus
+from pipeline.run.stage import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
-from pipeline.stage import StageError
 from sheap.data.manifest import MANIFEST_NAME
 
 log = logging.getLogger("ingest")

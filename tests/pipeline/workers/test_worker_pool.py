@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.worker_pool import run_tasks
+from pipeline.workers.worker_pool import run_tasks
 
 
 def start() -> Callable[[str], str]:

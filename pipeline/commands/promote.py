@@ -1,6 +1,6 @@
 """Tags the registered model as the new champion, if it is better than the present one on the same benchmark.
 
-    python -m pipeline.promote
+    python -m pipeline.commands.promote
 
 A version is a git tag made by gto (`sheap@v0.0.1`, then `sheap#champion#1` on it), so it needs a commit that holds
 dvc.lock. The champion's figures are read from its own version, out of the DVC cache or remote.
@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, parse_metrics, read_metrics
 from pipeline.register import BUNDLE_DIR
-from pipeline.stage import StageError, StageParams, load_params, require_input
+from pipeline.run.stage import StageError, StageParams, load_params, require_input
 
 ARTIFACT = "sheap"
 """The name under `artifacts:` in dvc.yaml."""

@@ -218,7 +218,7 @@ def evaluate_emotions(
 @app.command("promote")
 def promote() -> None:
     """Tag the registered model as the champion, if it beats the present one on the same benchmark (git, DVC, gto)."""
-    from pipeline.promote import main as promote_main
+    from pipeline.commands.promote import main as promote_main
 
     raise typer.Exit(promote_main())
 
@@ -238,9 +238,9 @@ def ingest(
     """Turn videos into training shards; the counts go to stdout as JSON, progress to stderr."""
     import logging
 
+    from pipeline.commands.ingest_videos import ingest_videos
     from pipeline.corpus import VideoFacts
     from pipeline.ingest import IngestParams
-    from pipeline.ingest_videos import ingest_videos
     from pipeline.shards import ShardsParams
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -257,8 +257,8 @@ def takedown(
     folder: Annotated[Path | None, typer.Option(help="What 'sheap ingest --out' made (default: this project).")] = None,
 ) -> None:
     """Remove videos from corpus, clips, shards and caches; print the proof as JSON. Exit code 2: a trace is left."""
-    from pipeline.ingest_videos import IngestFolder
-    from pipeline.takedown import Places, take_down
+    from pipeline.commands.ingest_videos import IngestFolder
+    from pipeline.commands.takedown import Places, take_down
 
     places = Places.of_project() if folder is None else Places.of_folder(folder)
     proof = take_down(places, videos=video or [], identities=identity or [], hashes=sha256 or [])
@@ -312,7 +312,7 @@ def stats(folder: Annotated[Path, typer.Argument(help="A shard folder with its m
 
 def main() -> None:
     """Runs the command line. A user's mistake ends in one line and exit code 2."""
-    from pipeline.stage import StageError
+    from pipeline.run.stage import StageError
 
     try:
         app()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import sheap
-from pipeline.stage import cpu_count
+from pipeline.run.stage import cpu_count
 
 
 def fingerprint_files(path: Path) -> str:

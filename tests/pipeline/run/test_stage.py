@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pipeline.stage import StageError, StageParams, atomic_directory, load_params, require_input, stage_main
+from pipeline.run.stage import StageError, StageParams, atomic_directory, load_params, require_input, stage_main
 
 
 class ToyParams(StageParams):
