@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.corpus import find_carphone
+from pipeline.files.carphone import find_carphone
 from sheap.data import AugmentParams, PairDataset, ShardReader
 from sheap.data.clip_file import read_clip_members, write_clip_file
 from sheap.data.codecs import decode_image, decode_mask

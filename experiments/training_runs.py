@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from yaml import safe_load
 
-from pipeline.run.stage import STATE_DIR, cpu_count, read_params_file
+from pipeline.run.settings import read_params_file
+from pipeline.run.stage import STATE_DIR, cpu_count
 from pipeline.train import TrainParams, identify_run
 from pipeline.train_worker import build_models, fixed_batches, pair_dataset
 from sheap.data.manifest import Manifest

@@ -23,7 +23,8 @@ from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.params_file import set_params
 from pipeline.files.video_suffixes import VIDEO_SUFFIXES
-from pipeline.run.stage import STATE_DIR, StageError, StageParams, load_params
+from pipeline.run.settings import StageError, StageParams, load_params
+from pipeline.run.stage import STATE_DIR
 
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.run.stage import StageParams, atomic_directory, cpu_count, stage_main
+from pipeline.run.settings import StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, stage_main
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.rendered_expressions import scan_expression
 from sheap.people.cast import cast_member

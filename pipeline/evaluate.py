@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.run.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, require_input, stage_main
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
@@ -87,7 +88,7 @@ def run(params: EvaluateParams) -> None:
 def require_inputs(params: EvaluateParams) -> None:
     """Tells before anything is measured that a named folder or clip is not there. Raises StageError naming it."""
     # Imported here, as elsewhere in this file: measuring starts worker processes that import it and need no torch.
-    from pipeline.corpus import find_carphone
+    from pipeline.files.carphone import find_carphone
 
     if params.carphone:
         try:

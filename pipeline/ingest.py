@@ -23,11 +23,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from tqdm import tqdm
 
-import sheap.video
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
-from pipeline.run.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.run.code_dependencies import code_hash
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.worker_pool import Outcome, run_tasks
-from sheap.data import clip_file, codecs, schema, tar_writer
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.codecs import encode_jpeg
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
@@ -53,6 +53,9 @@ DROPPED_NAME = "dropped.tar"
 
 MAX_EXAMPLES = 60
 """Pictures of one reason in the whole corpus."""
+
+CLIP_MAKERS = ("sheap.video.ingestion", "sheap.data.clip_file")
+"""What makes a video's clips and what stores them. A change in this program itself leaves finished videos as they are."""
 
 _NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "memory_gb", "landmark_model", "mask", "copy_distance"}
 """Settings that do not decide what a video's clips look like, or are named otherwise."""
@@ -364,11 +367,10 @@ def _copy_naming(person: str, source: Path, folder: Path) -> None:
 def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:
     """Names everything that decides what clips look like: settings, code, models, libraries; not how many workers."""
     settings = params.model_dump(mode="json", exclude=_NOT_IN_CLIPS)
-    code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py"))]
-    code += [Path(module.__file__ or "") for module in (clip_file, codecs, schema, tar_writer)]
     settings["mask"] = [mask_backend, params.mask.every_s]
+    settings["code"] = code_hash(*CLIP_MAKERS)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in [*code, *model_files]:
+    for path in model_files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     for package in ("ai-edge-litert", "av", "lz4", "numpy", "opencv-python-headless"):
         digest.update(f"{package}={importlib.metadata.version(package)};".encode())

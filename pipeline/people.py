@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from pipeline.run.stage import StageError, StageParams, atomic_directory, cpu_count, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, stage_main
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets

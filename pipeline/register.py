@@ -17,10 +17,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sheap
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
 from pipeline.run.provenance import git_commit, hardware
-from pipeline.run.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
+from pipeline.run.settings import StageParams, read_params_file
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleConfig, read_bundle_config
 from sheap.data.manifest import file_sha256
 from sheap.predictor import SheapPredictor

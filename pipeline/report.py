@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import CUMULATIVE_NAME, METRICS_NAME, OVERALL, Metrics, read_cumulative, read_metrics
 from pipeline.register import (
     BUNDLE_DIR,
@@ -34,7 +34,8 @@ from pipeline.register import (
 from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
 from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
-from pipeline.run.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader

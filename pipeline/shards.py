@@ -11,7 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.run.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, read_clip_record
 from sheap.data.manifest import MANIFEST_NAME, SPLITS, Manifest, Split, SplitInfo, verify_shards
 from sheap.data.reader import ShardReader

@@ -312,7 +312,7 @@ def stats(folder: Annotated[Path, typer.Argument(help="A shard folder with its m
 
 def main() -> None:
     """Runs the command line. A user's mistake ends in one line and exit code 2."""
-    from pipeline.run.stage import StageError
+    from pipeline.run.settings import StageError
 
     try:
         app()

@@ -22,7 +22,8 @@ from pydantic import Field
 
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, parse_metrics, read_metrics
 from pipeline.register import BUNDLE_DIR
-from pipeline.run.stage import StageError, StageParams, load_params, require_input
+from pipeline.run.settings import StageError, StageParams, load_params
+from pipeline.run.stage import require_input
 
 ARTIFACT = "sheap"
 """The name under `artifacts:` in dvc.yaml."""

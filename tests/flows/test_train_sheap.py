@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.train_sheap import checked_corpus, one_line_error, train_sheap
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from tests.flows.stand_in_project import times_run
 
 

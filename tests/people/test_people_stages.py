@@ -12,7 +12,7 @@ from pipeline.benchmark import BenchmarkParams, render_subject
 from pipeline.benchmark import run as run_benchmark
 from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.similarity import procrustes

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpus import Corpus, CorpusParams, find_carphone, run
-from pipeline.run.stage import StageError
+from pipeline.corpus import CorpusParams, run
+from pipeline.files.carphone import find_carphone
+from pipeline.files.corpus_file import Corpus
+from pipeline.run.settings import StageError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 from pipeline import evaluate
 from pipeline.evaluate import EvaluateParams, improvement, load_predictor, run
 from pipeline.metrics import read_metrics
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.landmark_files import write_picked_points
@@ -191,7 +191,7 @@ def test_further_measures_are_what_the_settings_name(
     with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
         run(EvaluateParams(expressions_dir=Path("data/none")))
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.corpus.CARPHONE_PACKAGE", "no_such_package")
+        patch.setattr("pipeline.files.carphone.CARPHONE_PACKAGE", "no_such_package")
         with pytest.raises(StageError, match=r"evaluate\.carphone: .* or set evaluate\.carphone to false"):
             run(EvaluateParams(carphone=True))
     with pytest.raises(StageError, match=r"data/none: missing; set evaluate\.emotions_dir to null"):

@@ -12,7 +12,7 @@ import pytest
 from pipeline import corpus, ingest, shards
 from pipeline.corpus import CorpusParams
 from pipeline.ingest import IngestParams
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import verify_shards

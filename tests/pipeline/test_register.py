@@ -10,7 +10,7 @@ import torch
 
 from pipeline.metrics import read_metrics
 from pipeline.register import BUNDLE_DIR, RegisterParams, package_versions, run
-from pipeline.run.stage import StageError, load_params
+from pipeline.run.settings import StageError, load_params
 from sheap.predictor import SheapPredictor
 from tests.pipeline.model_folders import write_corpus, write_metrics, write_model
 

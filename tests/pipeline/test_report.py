@@ -18,7 +18,7 @@ from pipeline.report import Part, ReportParams, page_environment, run
 from pipeline.report_charts import MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
 from pipeline.report_panels import PanelPainter, choose_pairs
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.data.clip_file import write_clip_file
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, append_shards, run
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.manifest import Manifest, verify_shards

@@ -16,7 +16,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from pipeline.run import compilers
 from pipeline.run.compilers import require_compiler
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from pipeline.train import TrainParams, check_face_landmarks, run, say_what_is_left_out
 from pipeline.train_worker import build_models
 from sheap.data.manifest import Manifest, SplitInfo

@@ -33,4 +33,5 @@ def test_the_command_writes_a_prior_that_the_network_reads_and_says_how_it_was_m
 
 def test_the_shipped_prior_is_of_this_command() -> None:
     environments, seed = str(illumination_prior.NUM_ENVIRONMENTS), str(illumination_prior.SEED)
-    assert provenance(SHIPPED_PRIOR) == {"environments": environments, "seed": seed, "made_by": "pipeline.commands.illumination_prior"}
+    made_by = "pipeline.commands.illumination_prior"
+    assert provenance(SHIPPED_PRIOR) == {"environments": environments, "seed": seed, "made_by": made_by}

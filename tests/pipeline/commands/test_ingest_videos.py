@@ -10,7 +10,7 @@ import pytest
 from pipeline.commands.ingest_videos import ingest_videos
 from pipeline.corpus import VideoFacts
 from pipeline.ingest import IngestParams
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
 from sheap.data.manifest import verify_shards
 from tests.video.made_videos import carphone_frames, noise_frames, write_video

@@ -12,7 +12,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.commands.promote import Decision, PromoteParams, promote
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 
 REGISTER = """
 import json, pathlib, yaml

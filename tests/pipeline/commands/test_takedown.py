@@ -12,8 +12,9 @@ from pipeline import corpus, ingest, shards
 from pipeline.commands.ingest_videos import IngestFolder, ingest_videos
 from pipeline.commands.takedown import Places, take_down
 from pipeline.corpus import CorpusParams, VideoFacts
+from pipeline.files.corpus_file import Corpus
 from pipeline.ingest import IngestParams
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
 from sheap.data.manifest import Manifest, verify_shards
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
@@ -62,7 +63,7 @@ def everything() -> bytes:
 def test_a_person_leaves_no_trace_and_the_others_stay(copy):
     before = Manifest.read(Path("data/shards"))
     assert everything().count(b"anna") > 10
-    hashes = [v.sha256 for v in corpus.Corpus.read().videos if "anna" in v.name]
+    hashes = [v.sha256 for v in Corpus.read().videos if "anna" in v.name]
     proof = take_down(Places.of_project(), identities=["person anna"])
     assert [item["sha256"] for item in proof["removed"]] == hashes and proof["removed_clips"] >= 4
     assert proof["removed_finished_work"] == 2 and proof["removed_cache_files"] > 0
@@ -86,11 +87,11 @@ def test_the_shards_equal_those_of_a_corpus_without_the_video(copy):
     ingested = Path("data/ingest/clips")
     clips = {path.name: path.read_bytes() for path in ingested.iterdir()}
     Path("elsewhere").rename("videos")
-    listed = [v.sha256 for v in corpus.Corpus.read().videos]
+    listed = [v.sha256 for v in Corpus.read().videos]
     gone = next(path for path in Path("videos").glob("ben*"))
     corpus.run(CorpusParams(folder=Path("videos"), carphone=False, excluded=[corpus.file_sha256(gone)]))
-    assert {v.sha256 for v in corpus.Corpus.read().videos} == set(listed)
-    assert corpus.Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
+    assert {v.sha256 for v in Corpus.read().videos} == set(listed)
+    assert Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
     ingest.run(PARAMS)
     assert {path.name for path in ingested.iterdir()} == set(clips)
 
