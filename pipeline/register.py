@@ -1,7 +1,7 @@
 """Stage `register`: one folder that holds a model and all that is known of it; writes data/registry/sheap.
 
 The folder is declared as a DVC artifact in dvc.yaml. Tagging a version of it is a person's step, after its commit:
-`python -m pipeline.commands.promote`.
+`sheap promote`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ CARD_NAME = "MODEL_CARD.md"
 class RegisterParams(StageParams):
     """Params section `register`."""
 
-    title: str = "SHeaP"
+    title: str
     """Name of the model on its card."""
-    licence: str = "Apache-2.0"
+    licence: str
     """Licence of the weights; the videos' own licences are listed beside it."""
-    notes: str = ""
+    notes: str
     """What a user of this very model should know; a paragraph of the card."""
 
 

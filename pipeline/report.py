@@ -56,11 +56,11 @@ log = logging.getLogger("report")
 class ReportParams(StageParams):
     """Params section `report`."""
 
-    panel_rows: int = Field(5, ge=0, le=50)
+    panel_rows: int = Field(ge=0, le=50)
     """Rows of pictures for real footage, and as many for rendered people."""
-    panel_size: int = Field(256, ge=64, le=1024)
+    panel_size: int = Field(ge=64, le=1024)
     """Side of each picture, px."""
-    contact_sheet: int = Field(96, ge=0, le=2000)
+    contact_sheet: int = Field(ge=0, le=2000)
     """Clips on the contact sheet."""
 
 

@@ -8,211 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
+
+from pipeline.commands.evaluate import app as evaluate_app
+from pipeline.commands.predict import app as predict_app
+from pipeline.commands.shards import app as shards_app
+from pipeline.run.settings import PARAMS_FILE, StageError, load_params
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-predict_app = typer.Typer(no_args_is_help=True, help="Predict heads.")
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
-shards_app = typer.Typer(no_args_is_help=True, help="Look at and verify shard folders.")
 app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(shards_app, name="shards")
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
-
-Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
-HeadFile = Annotated[Path | None, typer.Option(help="The head model it was trained with, where not the shipped one.")]
-LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the installed one.")]
-DEFAULT_MODEL = Path("data/model")
-
-
-@predict_app.command("images")
-def predict_images(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, each with a face.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
-        "outputs/predictions"
-    ),
-) -> None:
-    """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
-    from pipeline.predict_files import predict_picture
-    from sheap.predictor import SheapPredictor
-
-    predictor = SheapPredictor.load(model, head_model=head_model, landmark_model=landmark_model)
-    out.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for path in images:
-        try:
-            predict_picture(predictor, path, out / path.stem)
-        except (ValueError, OSError) as error:
-            failed += 1
-            print(f"sheap: {error}", file=sys.stderr)
-        else:
-            print(f"{path} -> {out / path.stem}.obj")
-    if failed:
-        raise typer.Exit(2)
-
-
-@predict_app.command("now")
-def predict_now(
-    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
-    image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
-) -> None:
-    """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
-    from sheap.evaluation.now_dataset import NowDataset
-    from sheap.evaluation.now_prediction import predict_now_folder
-    from sheap.evaluation.now_submission import check_submission
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    opened = NowDataset.open(dataset, image_set)
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    summary = predict_now_folder(opened, predictor, out, face_finder=FaceLandmarker(landmark_model))
-    check = check_submission(out, opened)
-    for image, problems in check.problems.items():
-        print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
-    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({summary})")
-    if not check.is_good:
-        raise typer.Exit(2)
-
-
-@evaluate_app.command("now")
-def evaluate_now(
-    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
-    predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
-    challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
-) -> None:
-    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
-    from sheap.evaluation.now_folder import evaluate_now_folder
-
-    evaluation = evaluate_now_folder(
-        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
-    )
-    table = Table("challenge", "median mm", "mean mm", "std mm")
-    for name, figures in evaluation.statistics().items():
-        table.add_row(name, *(f"{value:.3f}" for value in (figures.median_mm, figures.mean_mm, figures.std_mm)))
-    Console().print(table)
-    for item in evaluation.evaluated:
-        for remark in item.warnings:
-            print(f"warning: {item.image}: {remark}", file=sys.stderr)
-    for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
-        print(f"not evaluated: {image}: {reason}", file=sys.stderr)
-
-
-@predict_app.command("expressions")
-def predict_expressions(
-    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
-) -> None:
-    """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
-    from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.now_prediction import expressive_meshes, folder_writer, predict_images
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    finder = FaceLandmarker(landmark_model)
-    opened = ExpressionDataset.open(dataset)
-    summary = predict_images(opened, predictor, [(expressive_meshes, folder_writer(out))], face_finder=finder)
-    print(f"{out}: {len(summary.predicted)} of {len(opened.images)} predicted ({summary})")
-    if summary.without_face:
-        raise typer.Exit(2)
-
-
-@evaluate_app.command("expressions")
-def evaluate_expressions(
-    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
-    predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """Errors of faces with an expression, by region."""
-    from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.expression_error import evaluate_expressions as evaluate
-
-    opened = ExpressionDataset.open(dataset)
-    figures, without = evaluate(opened, predictions)
-    missing = [str(image) for image in without]
-    table = Table("region", "median mm", "mean mm", "std mm")
-    for name, values in figures.items():
-        table.add_row(name, *(f"{values[field]:.3f}" for field in ("median_mm", "mean_mm", "std_mm")))
-    Console().print(table)
-    for image in missing:
-        print(f"not evaluated: {image}: no prediction", file=sys.stderr)
-    if out is not None:
-        out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
-
-
-@evaluate_app.command("footage")
-def evaluate_footage(
-    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
-    from sheap.evaluation.footage import footage_files, measure_footage
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = measure_footage(paths, predictor, FaceLandmarker(landmark_model), max_frames=frames)
-    columns = {
-        "frames": "frames",
-        "reprojection": "off",
-        "landmark_jitter": "jitter",
-        "detected_jitter": "detected",
-        "expression_jitter_mm": "face mm",
-        "identity_spread_mm": "identity mm",
-    }
-    table = Table(Column("file", no_wrap=True), *columns.values())
-    for kind in ("videos", "pictures"):
-        for name, values in figures[kind]["files"].items():
-            table.add_row(name, *(f"{values[column]:.3g}" if column in values else "" for column in columns))
-    Console().print(table)
-    for name, reason in figures["unusable"].items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-@evaluate_app.command("emotions")
-def evaluate_emotions(
-    dataset: Annotated[Path, typer.Option(help="A folder in AffectNet's layout.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """What a small MLP reads from the frozen predictor's expression and jaw: valence, arousal and the emotion."""
-    from pipeline.evaluate_emotions import evaluate_on_emotions
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = evaluate_on_emotions(dataset, predictor, FaceLandmarker(landmark_model), batch_size=16)
-    table = Table("", "PCC", "CCC", "RMSE", "SAGR")
-    for name in ("valence", "arousal"):
-        table.add_row(name, *(f"{figures[name][field]:.3f}" for field in ("pcc", "ccc", "rmse", "sagr")))
-    Console().print(table)
-    print(f"emotion accuracy {figures['emotion_accuracy']:.3f} on {figures['pictures']} pictures")
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command("promote")
@@ -227,9 +34,10 @@ def promote() -> None:
 def ingest(
     videos: Annotated[list[Path], typer.Argument(help="Video files, and folders of them.")],
     out: Annotated[Path, typer.Option(help="Where everything goes; named again with more videos, it appends.")],
-    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the crops, px.")] = 224,
-    fps: Annotated[float, typer.Option(help="Frames taken a second.")] = 25,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes every core.")] = 0,
+    params: Annotated[Path, typer.Option(help="Whose sections ingest and shards are the settings.")] = PARAMS_FILE,
+    image_size: Annotated[int | None, typer.Option(min=32, max=1024, help="Side of the crops, px, if another.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames taken a second, if others.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes, if others; 0 takes every core.")] = None,
     identity: Annotated[str | None, typer.Option(help="Who it is, where all these videos show one person.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of these videos, kept with every clip.")] = "not stated",
     origin: Annotated[str, typer.Option(help="Where these videos come from, kept with every clip.")] = "not stated",
@@ -244,9 +52,12 @@ def ingest(
     from pipeline.shards import ShardsParams
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    params = IngestParams(image_size=image_size, fps=fps, num_workers=workers or "auto")
+    num_workers = None if workers is None else workers or "auto"
+    changes = {"image_size": image_size, "fps": fps, "num_workers": num_workers}
+    settings = load_params("ingest", IngestParams, params, {k: v for k, v in changes.items() if v is not None})
     facts = VideoFacts(identity=identity, licence=licence, origin=origin)
-    print(json.dumps(ingest_videos(videos, out, params, ShardsParams(), facts, repack=repack), indent=1))
+    packing = load_params("shards", ShardsParams, params)
+    print(json.dumps(ingest_videos(videos, out, settings, packing, facts, repack=repack), indent=1))
 
 
 @app.command("takedown")
@@ -272,48 +83,8 @@ def takedown(
         raise typer.Exit(2)
 
 
-@shards_app.command("verify")
-def verify(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
-    """Compare every byte with the manifest: finds flipped bytes, cut tars, missing and extra files."""
-    from sheap.data.manifest import verify_shards
-
-    problems = verify_shards(folder)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if problems:
-        raise typer.Exit(2)
-    print(f"{folder}: verified")
-
-
-@shards_app.command("show")
-def show(
-    folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")],
-    dropped: Annotated[Path | None, typer.Option(help="What ingestion left (default: ingest beside FOLDER).")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page (default: contact_sheet.html beside FOLDER).")] = None,
-) -> None:
-    """Write a page of thumbnails: what was kept, the least sharp first, and what was dropped and why."""
-    from pipeline.contact_sheet import write_contact_sheet
-
-    folder = folder.resolve()
-    beside = folder.parent / "ingest"
-    page = out or folder.parent / "contact_sheet.html"
-    shown = write_contact_sheet(folder, dropped or (beside if beside.is_dir() else None), page)
-    print(json.dumps({"page": str(page), "clips_shown": shown}))
-
-
-@shards_app.command("stats")
-def stats(folder: Annotated[Path, typer.Argument(help="A shard folder with its manifest.json.")]) -> None:
-    """Print the manifest's counts as JSON."""
-    from sheap.data.manifest import Manifest
-
-    manifest = Manifest.read(folder)
-    print(json.dumps(json.loads(manifest.model_dump_json(exclude={"splits": {"__all__": {"shards"}}})), indent=1))
-
-
 def main() -> None:
     """Runs the command line. A user's mistake ends in one line and exit code 2."""
-    from pipeline.run.settings import StageError
-
     try:
         app()
     except (StageError, ValueError, OSError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 PARAMS_FILE = Path("params.yaml")
 DVC_FILE = Path("dvc.yaml")
+OWN_CORPUS_FILE = Path("local/corpus.yaml")
+"""Beside params.yaml: this checkout's own values of section `corpus`, where it has any (local/README.md)."""
 
 
 class StageParams(BaseModel):
@@ -27,10 +30,18 @@ Params = TypeVar("Params", bound=StageParams)
 
 
 def read_params_file(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """All sections of the params file.
+    """All sections of the params file, with this checkout's own corpus in place of the file's.
 
     Raises StageError when the file is missing or is not a mapping of sections.
     """
+    document = _read_mapping(path, "one mapping of stage names to settings")
+    own = path.parent / OWN_CORPUS_FILE
+    if own.exists():
+        document["corpus"] = {**(document.get("corpus") or {}), **_read_mapping(own, "settings of section 'corpus'")}
+    return document
+
+
+def _read_mapping(path: Path, expected: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -40,17 +51,19 @@ def read_params_file(path: Path = PARAMS_FILE) -> dict[str, Any]:
         line = f" line {where.line + 1}" if where else ""
         raise StageError(f"{path}{line}: not valid YAML") from None
     if not isinstance(document, dict):
-        raise StageError(f"{path}: expected one mapping of stage names to settings")
+        raise StageError(f"{path}: expected {expected}")
     return document
 
 
-def load_params(section: str, params_type: type[Params], path: Path = PARAMS_FILE) -> Params:
-    """The validated settings of one stage. Raises StageError naming file, field and what is wrong."""
+def load_params(
+    section: str, params_type: type[Params], path: Path = PARAMS_FILE, changes: Mapping[str, Any] = MappingProxyType({})
+) -> Params:
+    """The validated settings of one stage, with `changes` of a command line. Raises StageError naming file and field."""
     document = read_params_file(path)
     if section not in document:
         raise StageError(f"{path}: section '{section}' is missing")
     try:
-        return params_type.model_validate(document[section] or {})
+        return params_type.model_validate({**(document[section] or {}), **changes})
     except ValidationError as error:
         problems = []
         for item in error.errors():

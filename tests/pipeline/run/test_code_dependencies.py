@@ -22,7 +22,8 @@ FILES = {
     "toy/run/start.py": "import toy.tools.through_run\n",
     "toy/tools/__init__.py": "from toy.tools import on_the_way\n",
     "toy/tools/plain.py": (
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.stranger\nSHEETS = Path(__file__).with_name('sheets')\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.stranger\n"
+        "SHEETS = Path(__file__).with_name('sheets')\n"
     ),
     "toy/tools/on_the_way.py": "",
     "toy/tools/through_run.py": "",
