@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# A folder of videos to train on instead of the default corpus: make demo CORPUS=/path/to/videos
+# A folder of videos to train on instead of the corpus of params.yaml, from now on (local/README.md):
+# make demo CORPUS=/path/to/videos
 CORPUS ?=
 # Where pip also looks for torch, e.g. PyTorch's index of CPU wheels: make setup TORCH_INDEX=URL
 TORCH_INDEX ?=

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from pipeline.provenance import cpu_name
+from pipeline.run.provenance import cpu_name
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now import NowWarning, evaluate_pair
 from sheap.evaluation.now_dataset import NowScan

@@ -32,8 +32,9 @@ from torch.utils.data import Dataset
 
 from benchmarks.machine import commit, reset_peak_mb, status_mb
 from benchmarks.made_weights import write_dinov2, write_encoder, write_lpips
-from pipeline.provenance import cpu_name
-from pipeline.stage import cpu_count, load_params
+from pipeline.run.provenance import cpu_name
+from pipeline.run.settings import load_params
+from pipeline.run.stage import cpu_count
 from pipeline.train import TrainParams
 from sheap.data.batches import indexed_batches
 from sheap.data.frames import Frames, Pairs

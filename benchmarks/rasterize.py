@@ -29,7 +29,7 @@ from benchmarks.machine import commit, reset_peak_mb, status_mb
 from benchmarks.rasterize_page import page, summary
 from benchmarks.splat_parity import PARAMETERS
 from benchmarks.splat_scenes import head_camera, head_meshes, head_splats
-from pipeline.provenance import cpu_name
+from pipeline.run.provenance import cpu_name
 from sheap.render import Splats, rasterize_splats, splat_cpu
 from sheap.render.mesh import mesh_depth, rasterize_mesh
 

@@ -22,8 +22,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.corpus import find_carphone
-from pipeline.stage import load_params
+from pipeline.files.carphone import find_carphone
+from pipeline.ingest import IngestParams
+from pipeline.run.settings import load_params
 from pipeline.train import TrainParams
 from sheap.data import PairDataset, ShardReader
 from sheap.data.clip_file import read_clip_members, write_clip_file
@@ -31,11 +32,9 @@ from sheap.data.codecs import decode_image, decode_mask
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.schema import image_name, mask_name
 from sheap.data.shard_writer import ClipMembers, write_split
-from sheap.video.clip_cutting import CutSettings
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.foreground import load_mask_backend
-from sheap.video.ingestion import IngestSettings, VideoSource, ingest_video
-from sheap.video.quality import FrameFilter
+from sheap.video.ingestion import VideoSource, ingest_video
 
 _TURN = 100
 """Samples a row does before the next one's turn."""
@@ -61,13 +60,13 @@ def main() -> None:
 def make_shards(folder: Path, count: int, image_size: int) -> Path:
     """A split of `count` clips that repeat Carphone's."""
     clips: list[Path] = []
-    settings = IngestSettings(cut=CutSettings(image_size, max_frames=24), filter=FrameFilter(min_head_px=40))
+    params = load_params("ingest", IngestParams).model_copy(update={"image_size": image_size, "max_frames": 24})
     source = VideoSource(find_carphone(), "carphone", "0" * 64, "carphone", None, "not stated", "not stated")
 
     def store(record, clip) -> None:
         clips.append(write_clip_file(folder, record, clip.images, clip.masks, clip.landmarks_array()))
 
-    ingest_video(source, settings, FaceLandmarker(), load_mask_backend("auto"), store)
+    ingest_video(source, params.settings(), FaceLandmarker(), load_mask_backend("auto"), store)
 
     def repeated():
         for number in range(count):

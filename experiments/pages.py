@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.provenance import git_commit, hardware
+from pipeline.run.provenance import git_commit, hardware
 
 
 class Page:

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
-from pipeline.stage import STATE_DIR, cpu_count
+from pipeline.run.stage import STATE_DIR, cpu_count
 from sheap.bundle import HeadReference
 from sheap.data.manifest import MANIFEST_NAME, Manifest, ShardInfo, SplitInfo
 from sheap.data.schema import TruthLayout

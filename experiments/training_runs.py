@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from yaml import safe_load
 
-from pipeline.stage import STATE_DIR, cpu_count, load_params
+from pipeline.run.settings import load_params
+from pipeline.run.stage import STATE_DIR, cpu_count
 from pipeline.train import TrainParams, identify_run
 from sheap.data.manifest import Manifest
 from sheap.networks.sheap_network import SheapNetwork

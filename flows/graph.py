@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 
 
 def stage_names(project: Path) -> list[str]:

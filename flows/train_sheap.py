@@ -21,13 +21,14 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from flows.commands import run_on_leash
 from flows.graph import stage_names
-from flows.params_file import set_params
-from pipeline.stage import STATE_DIR, StageError, StageParams, load_params
-from pipeline.video_suffixes import VIDEO_SUFFIXES
+from flows.own_corpus import OWN_DVC_FILE, OWN_STAGE, use_corpus
+from pipeline.files.video_suffixes import VIDEO_SUFFIXES
+from pipeline.run.settings import StageError, StageParams, load_params
+from pipeline.run.stage import STATE_DIR
 
 PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
-"""A stage's exit code for a user's mistake (pipeline.stage.stage_main): trying again cannot help."""
+"""A stage's exit code for a user's mistake (pipeline.run.stage.stage_main): trying again cannot help."""
 
 DVC_HINTS = ("Generating lock file", "Updating lock file", "To track the changes", "git add", "To enable auto staging",
              "dvc config core.autostage", "Use `dvc push`")  # fmt: skip
@@ -37,8 +38,8 @@ DVC_HINTS = ("Generating lock file", "Updating lock file", "To track the changes
 class FlowParams(StageParams):
     """The `flow` section of params.yaml."""
 
-    retries: dict[str, NonNegativeInt] = {}
-    retry_delay_s: NonNegativeFloat = 5.0
+    retries: dict[str, NonNegativeInt]
+    retry_delay_s: NonNegativeFloat
 
 
 def checked_corpus(folder: str | Path) -> Path:
@@ -55,14 +56,6 @@ def checked_corpus(folder: str | Path) -> Path:
     if not found:
         raise StageError(f"corpus: {path}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     return path
-
-
-def use_corpus(folder: Path, project: Path) -> bool:
-    """Points params.yaml at this folder of videos and at nothing else; returns whether that changed the file."""
-    try:
-        return set_params(project / PARAMS_FILE, {"corpus.folder": str(folder), "corpus.carphone": False})
-    except ValueError as error:
-        raise StageError(str(error)) from None
 
 
 def one_line_error(stage: str, lines: list[str], code: int) -> tuple[str, bool]:
@@ -110,7 +103,7 @@ def run_stage(stage: str) -> State[Any]:
 
 @flow(name="train-sheap", log_prints=True)
 def train_sheap(corpus: str | None = None) -> State[Any]:
-    """Runs every stage in order. `corpus`: a folder of videos to train on; None keeps what params.yaml says.
+    """Runs every stage in order. `corpus`: a folder of videos to train on; None keeps the one that the settings name.
 
     Ends Failed with one line that names the stage, the file or the field; a later run goes on where this one stopped.
     """
@@ -122,12 +115,13 @@ def train_sheap(corpus: str | None = None) -> State[Any]:
         if unknown := sorted(set(params.retries) - set(stages)):
             raise StageError(f"{PARAMS_FILE}: 'flow.retries' names no stage of dvc.yaml: {', '.join(unknown)}")
         if corpus is not None:
-            folder = checked_corpus(corpus)
-            if use_corpus(folder, project):
-                logger.info("%s: corpus.folder is now %s (carphone: false)", PARAMS_FILE, folder)
+            use_corpus(checked_corpus(corpus), project)
     except StageError as error:
         logger.error("%s", error)
         return Failed(message=str(error))
+    if (project / OWN_DVC_FILE).exists():
+        logger.info("%s: this checkout's own corpus stands for that of %s", OWN_DVC_FILE, PARAMS_FILE)
+        stages = [OWN_STAGE, *stages]
     for stage in stages:
         stage_task = run_stage.with_options(
             name=stage,

@@ -1,4 +1,4 @@
-"""The stages, one program each; `stage` is what they share."""
+"""The stages, one program each (`python -m pipeline.STAGE`); folders hold what they share."""
 
 import os
 

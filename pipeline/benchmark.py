@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.stage import StageParams, atomic_directory, cpu_count, stage_main
+from pipeline.run.settings import StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, stage_main
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.rendered_expressions import scan_expression
 from sheap.people.cast import cast_member
@@ -38,27 +39,27 @@ log = logging.getLogger(__name__)
 class BenchmarkParams(StageParams):
     """Settings of the rendered benchmark."""
 
-    seed: int = Field(0, ge=0)
-    subjects: int = Field(10, ge=1)
+    seed: int = Field(ge=0)
+    subjects: int = Field(ge=1)
     # Photos of each subject by challenge.
-    multiview_neutral: int = Field(4, ge=1)
-    multiview_expressions: int = Field(3, ge=1)
-    multiview_occlusions: int = Field(2, ge=1)
-    selfie: int = Field(1, ge=1)
-    # Height and width of the photos, px.
-    image_size: tuple[int, int] = (400, 300)
-    # Each face of the head model becomes four, this many times.
-    scan_subdivisions: int = Field(2, ge=0, le=4)
-    scan_noise_mm: float = Field(0.1, ge=0)
-    scan_pick_mm: float = Field(0.3, ge=0)
-    scan_holes: int = Field(12, ge=0)
-    # As in `people`.
-    assets: str = ""
+    multiview_neutral: int = Field(ge=1)
+    multiview_expressions: int = Field(ge=1)
+    multiview_occlusions: int = Field(ge=1)
+    selfie: int = Field(ge=1)
+    image_size: tuple[int, int]
+    """Height and width of the photos, px."""
+    scan_subdivisions: int = Field(ge=0, le=4)
+    """Each face of the head model becomes four, this many times."""
+    scan_noise_mm: float = Field(ge=0)
+    scan_pick_mm: float = Field(ge=0)
+    scan_holes: int = Field(ge=0)
+    assets: Path | None
+    """As in `people`."""
 
 
 def run(params: BenchmarkParams) -> None:
     """Renders all subjects in as many processes as there are cores."""
-    shared_assets(params.assets)  # A wrong folder is told before anything is rendered.
+    shared_assets(str(params.assets or ""))  # A wrong folder is told before anything is rendered.
     begin = time.monotonic()
     with atomic_directory(OUTPUT) as folder:
         with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -82,7 +83,7 @@ def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     moments: list[ExpressionImage] = []
     counts = {challenge: getattr(params, challenge) for challenge in CHALLENGES}
     lines = []
-    assets = shared_assets(params.assets)
+    assets = shared_assets(str(params.assets or ""))
     looks = assets.choose(member.traits, member.rng(901)) if assets else None
     for photo in photograph_person(stage, member, counts, params.image_size, looks):
         lines.append(writer.add_image(member.name, photo.challenge, photo.name, photo.picture, photo.box))

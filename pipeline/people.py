@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, cpu_count, stage_main
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets
@@ -35,24 +36,24 @@ log = logging.getLogger(__name__)
 class PeopleParams(StageParams):
     """Settings of the rendered people."""
 
-    seed: int = Field(0, ge=0)
-    train_people: int = Field(48, ge=1)
-    validation_people: int = Field(8, ge=1)
-    clips_per_person: int = Field(1, ge=1)
-    frames: int = Field(24, ge=2)
-    fps: int = Field(25, ge=1)
-    # (height, width) of the videos; each clip takes one. Even numbers, as H.264 wants.
-    sizes: list[tuple[int, int]] = [(256, 320), (288, 288), (288, 352), (320, 256), (320, 320)]
-    # Spread of the directions people face, degrees.
-    yaw_range_deg: float = Field(40.0, ge=0, le=90)
-    # Speed and size of all movement.
-    liveliness: float = Field(1.0, gt=0, le=3)
-    # Share of people who wear glasses.
-    glasses_share: float = Field(0.12, ge=0, le=1)
-    # x264 quality of the files, from fine to coarse.
-    crf: tuple[int, int] = (18, 27)
-    # Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); empty: everything is procedural.
-    assets: str = ""
+    seed: int = Field(ge=0)
+    train_people: int = Field(ge=1)
+    validation_people: int = Field(ge=1)
+    clips_per_person: int = Field(ge=1)
+    frames: int = Field(ge=2)
+    fps: int = Field(ge=1)
+    sizes: list[tuple[int, int]]
+    """(height, width) of the videos; each clip takes one. Even numbers, as H.264 wants."""
+    yaw_range_deg: float = Field(ge=0, le=90)
+    """Spread of the directions people face."""
+    liveliness: float = Field(gt=0, le=3)
+    """Speed and size of all movement."""
+    glasses_share: float = Field(ge=0, le=1)
+    """Share of people who wear glasses."""
+    crf: tuple[int, int]
+    """x264 quality of the files, from fine to coarse."""
+    assets: Path | None
+    """Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); null: everything is procedural."""
 
 
 def run(params: PeopleParams) -> None:
@@ -66,7 +67,7 @@ def run(params: PeopleParams) -> None:
         for index in range(count)
         for clip in range(params.clips_per_person)
     ]
-    shared_assets(params.assets)  # A wrong folder is told before anything is rendered.
+    shared_assets(str(params.assets or ""))  # A wrong folder is told before anything is rendered.
     begin = time.monotonic()
     with atomic_directory(OUTPUT) as folder:
         (folder / "clips").mkdir()
@@ -87,7 +88,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     stage: StageSet = shared_stage()
     member = cast_member(params.seed, role, index, stage.head.num_shape)
     settings = ClipSettings(params.frames, params.fps, params.sizes, params.yaw_range_deg, params.liveliness)
-    assets = shared_assets(params.assets)
+    assets = shared_assets(str(params.assets or ""))
     # Chosen by the person, not by the clip: someone looks the same in all of theirs.
     looks = assets.choose(member.traits, member.rng(901)) if assets else None
     worn = ("glasses",) if member.rng(902).random() < params.glasses_share else ()

@@ -1,7 +1,7 @@
 """Stage `register`: one folder that holds a model and all that is known of it; writes data/registry/sheap.
 
 The folder is declared as a DVC artifact in dvc.yaml. Tagging a version of it is a person's step, after its commit:
-`python -m pipeline.promote`.
+`sheap promote`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import sheap
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
-from pipeline.provenance import git_commit, hardware
-from pipeline.stage import StageParams, atomic_directory, read_params_file, require_input, stage_main
+from pipeline.run.provenance import git_commit, hardware
+from pipeline.run.settings import StageParams, read_params_file
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleConfig, read_bundle_config
 from sheap.data.manifest import file_sha256
 from sheap.predictor import SheapPredictor
@@ -38,11 +39,11 @@ CARD_NAME = "MODEL_CARD.md"
 class RegisterParams(StageParams):
     """Params section `register`."""
 
-    title: str = "SHeaP"
+    title: str
     """Name of the model on its card."""
-    licence: str = "Apache-2.0"
+    licence: str
     """Licence of the weights; the videos' own licences are listed beside it."""
-    notes: str = ""
+    notes: str
     """What a user of this very model should know; a paragraph of the card."""
 
 

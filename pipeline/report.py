@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.metrics import CUMULATIVE_NAME, METRICS_NAME, OVERALL, Metrics, read_cumulative, read_metrics
 from pipeline.register import (
     BUNDLE_DIR,
@@ -34,7 +34,8 @@ from pipeline.register import (
 from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
 from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
-from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
@@ -55,11 +56,11 @@ log = logging.getLogger("report")
 class ReportParams(StageParams):
     """Params section `report`."""
 
-    panel_rows: int = Field(5, ge=0, le=50)
+    panel_rows: int = Field(ge=0, le=50)
     """Rows of pictures for real footage, and as many for rendered people."""
-    panel_size: int = Field(256, ge=64, le=1024)
+    panel_size: int = Field(ge=64, le=1024)
     """Side of each picture, px."""
-    contact_sheet: int = Field(96, ge=0, le=2000)
+    contact_sheet: int = Field(ge=0, le=2000)
     """Clips on the contact sheet."""
 
 

@@ -11,7 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, read_clip_record
 from sheap.data.manifest import MANIFEST_NAME, SPLITS, Manifest, Split, SplitInfo, verify_shards
 from sheap.data.reader import ShardReader
@@ -28,13 +29,13 @@ log = logging.getLogger("shards")
 class ShardsParams(StageParams):
     """Params section `shards`."""
 
-    target_mb: Annotated[float, Field(gt=0)] = 64
+    target_mb: Annotated[float, Field(gt=0)]
     """Size of one tar; a clip never straddles two."""
-    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    val_fraction: Annotated[float, Field(ge=0, lt=1)]
     """Share of the identities that the corpus has not assigned."""
-    min_identities: Annotated[int, Field(ge=2)] = 4
+    min_identities: Annotated[int, Field(ge=2)]
     """With fewer unassigned identities than this, none of them validates."""
-    seed: int = 0
+    seed: int
 
 
 def run(params: ShardsParams) -> None:

@@ -20,9 +20,11 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from pipeline.compilers import require_compiler
-from pipeline.provenance import fingerprint_code, fingerprint_files, git_commit, hardware
-from pipeline.stage import STATE_DIR, StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.run.code_dependencies import code_hash
+from pipeline.run.compilers import require_compiler
+from pipeline.run.provenance import fingerprint_files, git_commit, hardware
+from pipeline.run.settings import StageError, StageParams
+from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.train_progress import follow_history
 from sheap.bundle import HeadReference
 from sheap.data.manifest import Manifest
@@ -38,12 +40,6 @@ from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_m
 SHARDS_DIR = Path("data/shards")
 MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
-
-CODE_PARTS = (
-    "bundle.py", "data", "geometry", "head", "losses", "networks", "precision.py", "render", "training", "video/crops.py",
-    "video/face_models.py",
-)  # fmt: skip
-"""What of `sheap` decides a training run's result."""
 
 log = logging.getLogger("train")
 
@@ -141,7 +137,7 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
     identity = {
         "params": params.model_dump(mode="json"),
         "data_hash": manifest.data_hash,
-        "code_hash": fingerprint_code(CODE_PARTS),
+        "code_hash": code_hash("pipeline.train"),
         "weight_files": {name: fingerprint_files(path) for name, path in params.weight_files.named().items()},
         "head_model": HeadReference.of(params.weight_files.head_model).sha256,
     }

@@ -37,11 +37,11 @@ class CutSettings:
     the masks.
     """
 
-    image_size: int = 224
-    smooth_s: float = 0.12
-    min_frames: int = 8
-    max_frames: int = 64
-    mask_every_s: float = 0.2
+    image_size: int
+    smooth_s: float
+    min_frames: int
+    max_frames: int
+    mask_every_s: float
 
 
 @dataclass

@@ -40,11 +40,11 @@ class VideoSource:
 class IngestSettings:
     """How videos are read. fps: frames taken a second. max_side: larger pictures are shrunk to it before anything."""
 
-    fps: float = 25.0
-    max_side: int = 1280
-    cut_threshold: float = 27.0
-    cut: CutSettings = field(default_factory=CutSettings)
-    filter: FrameFilter = field(default_factory=FrameFilter)
+    fps: float
+    max_side: int
+    cut_threshold: float
+    cut: CutSettings
+    filter: FrameFilter
 
 
 @dataclass

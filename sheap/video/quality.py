@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 
-@dataclass(frozen=True)
-class FrameFilter:
+class FrameFilter(BaseModel):
     """Thresholds; a frame beyond one is dropped and counted under that field's reason."""
 
-    min_head_px: float = 64.0
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_head_px: float = Field(ge=0)
     """Side of the head crop in the video's own pixels."""
-    min_sharpness: float = 0.0
-    min_presence: float = 0.5
-    max_yaw_deg: float = 75.0
-    max_pitch_deg: float = 50.0
-    max_outside: float = 0.35
+    min_sharpness: float = Field(ge=0)
+    min_presence: float = Field(ge=0, le=1)
+    max_yaw_deg: float = Field(gt=0)
+    max_pitch_deg: float = Field(gt=0)
+    max_outside: float = Field(ge=0, le=1)
     """Share of the crop that lies beyond the picture."""
-    min_face_visible: float = 0.5
+    min_face_visible: float = Field(ge=0, le=1)
     """Mean opacity of the mask over the face's landmarks: what stands before a face is no part of the person."""
 
     def reason_to_drop(

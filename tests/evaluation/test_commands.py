@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline import cli
+from pipeline.commands import cli
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now_dataset import NowDataset

@@ -10,7 +10,7 @@ import torch
 import trimesh
 
 from pipeline.evaluate_expressions import evaluate_on_expressions
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionWriter
 from sheap.evaluation.expression_error import evaluate_expressions
 from sheap.evaluation.face_regions import REGIONS, face_regions

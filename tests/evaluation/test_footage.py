@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.corpus import find_carphone
-from pipeline.stage import StageError
+from pipeline.files.carphone import find_carphone
+from pipeline.run.settings import StageError
 from sheap.evaluation.footage import footage_files, measure_footage, measure_picture, measure_video, project_landmarks
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadModel, HeadParams

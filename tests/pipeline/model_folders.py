@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.corpus import Corpus, CorpusVideo
+from pipeline.files.corpus_file import Corpus, CorpusVideo
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.head import HeadModel
 from sheap.networks.config import PRESETS

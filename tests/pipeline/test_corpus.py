@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpus import Corpus, CorpusParams, find_carphone, run
-from pipeline.stage import StageError
+from pipeline.corpus import CorpusParams, run
+from pipeline.files.carphone import find_carphone
+from pipeline.files.corpus_file import Corpus
+from pipeline.run.settings import StageError
+from tests.stage_settings import stage_params
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def listed(**params) -> Corpus:
-    run(CorpusParams(**({"folder": Path("videos"), "carphone": False} | params)))
+    run(stage_params(CorpusParams, **({"folder": Path("videos"), "carphone": False} | params)))
     return Corpus.read()
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from pipeline import evaluate
 from pipeline.evaluate import EvaluateParams, improvement, load_predictor, run
 from pipeline.metrics import read_metrics
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.landmark_files import write_picked_points
@@ -30,8 +31,14 @@ from sheap.head.data import OPEN_HEAD_PATH, read_head, write_head
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from tests.stage_settings import stage_params
 
 CHALLENGES = ("multiview_neutral", "selfie")
+
+
+def plain(**changes: Any) -> EvaluateParams:
+    """The stage's settings without the further measures."""
+    return stage_params(EvaluateParams, **({"expressions_dir": None, "carphone": False} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,7 @@ def evaluated(project: Path) -> Path:
     """data/evaluation after the stage has run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        run(EvaluateParams(num_workers=1))
+        run(plain(num_workers=1))
     return project / "data/evaluation"
 
 
@@ -135,13 +142,13 @@ def test_both_submissions_are_complete(project: Path, evaluated: Path) -> None:
 def test_missing_inputs_are_named(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StageError, match="run the 'train' stage first"):
-        run(EvaluateParams())
+        run(plain())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/model").symlink_to(project / "data/model")
     with pytest.raises(StageError, match="run the 'benchmark' stage first"):
-        run(EvaluateParams())
+        run(plain())
     with pytest.raises(FileNotFoundError, match="elsewhere: no such folder"):
-        run(EvaluateParams(now_dir=Path("elsewhere")))
+        run(plain(now_dir=Path("elsewhere")))
     assert not (tmp_path / "data/evaluation").exists()
 
 
@@ -149,7 +156,7 @@ def test_real_people_have_no_true_error(project: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(project)
     (project / "data/benchmark/benchmark.json").rename(tmp_path / "kept.json")
     try:
-        _, true_errors = predict(EvaluateParams(), tmp_path)
+        _, true_errors = predict(plain(), tmp_path)
     finally:
         (tmp_path / "kept.json").rename(project / "data/benchmark/benchmark.json")
     assert true_errors is None
@@ -181,21 +188,21 @@ def test_further_measures_are_what_the_settings_name(
     project: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    predictor, dataset = load_predictor(EvaluateParams()), NowDataset.open(Path("data/benchmark"))
+    predictor, dataset = load_predictor(plain()), NowDataset.open(Path("data/benchmark"))
     evaluations = evaluate.measure(dataset, evaluated, num_workers=1)
 
     def further(**settings: object) -> dict:
-        return evaluate.measure_further(EvaluateParams(**settings), predictor, dataset, evaluations, evaluated)
+        return evaluate.measure_further(plain(**settings), predictor, dataset, evaluations, evaluated)
 
     assert further() == {}
     with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
-        run(EvaluateParams(expressions_dir=Path("data/none")))
+        run(plain(expressions_dir=Path("data/none")))
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.corpus.CARPHONE_PACKAGE", "no_such_package")
+        patch.setattr("pipeline.files.carphone.CARPHONE_PACKAGE", "no_such_package")
         with pytest.raises(StageError, match=r"evaluate\.carphone: .* or set evaluate\.carphone to false"):
-            run(EvaluateParams(carphone=True))
+            run(plain(carphone=True))
     with pytest.raises(StageError, match=r"data/none: missing; set evaluate\.emotions_dir to null"):
-        run(EvaluateParams(emotions_dir=Path("data/none")))
+        run(plain(emotions_dir=Path("data/none")))
     Path("footage").mkdir()
     cv2.imwrite("footage/flat.png", np.zeros((60, 80, 3), np.uint8))
     sections = further(footage_dir=Path("footage"), nonrigid=True)
@@ -209,7 +216,7 @@ def test_further_measures_are_what_the_settings_name(
 
 def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
     dataset = NowDataset.open(Path("data/benchmark"))
-    _, true_errors = predict(EvaluateParams(), Path("out"))
+    _, true_errors = predict(plain(), Path("out"))
     # The truth is of the open head, so it says nothing about a mesh of another head.
     assert true_errors is None
     template = HeadModel.load(other_head).template.double().numpy()
@@ -220,13 +227,13 @@ def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
 def test_a_head_model_that_is_gone_or_altered_is_named(other_head: Path) -> None:
     write_head(read_head(OPEN_HEAD_PATH), other_head)
     with pytest.raises(ValueError, match="trained with another head model"):
-        load_predictor(EvaluateParams())
+        load_predictor(plain())
     other_head.unlink()
     with pytest.raises(ValueError, match=r"train\.json: the head model .*other\.safetensors.* not there"):
-        load_predictor(EvaluateParams())
+        load_predictor(plain())
     Path("data/model/train.json").unlink()
     with pytest.raises(ValueError, match=r"train\.json: missing"):
-        load_predictor(EvaluateParams())
+        load_predictor(plain())
 
 
 def test_a_landmark_model_that_is_not_there_is_named(
@@ -234,7 +241,7 @@ def test_a_landmark_model_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
-        predict(EvaluateParams(landmark_model=Path("none.task")), tmp_path)
+        predict(plain(landmark_model=Path("none.task")), tmp_path)
 
 
 def test_improvement_is_negative_when_the_model_is_worse() -> None:

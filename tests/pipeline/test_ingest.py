@@ -12,11 +12,12 @@ import pytest
 from pipeline import corpus, ingest, shards
 from pipeline.corpus import CorpusParams
 from pipeline.ingest import IngestParams
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import verify_shards
 from sheap.data.reader import ShardReader
+from tests.stage_settings import stage_params
 from tests.video.made_videos import (
     carphone_frames,
     crossing_people,
@@ -26,7 +27,7 @@ from tests.video.made_videos import (
     write_video,
 )
 
-PARAMS = IngestParams(image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
+PARAMS = stage_params(IngestParams, image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
 
 
 def make_hostile_corpus(folder: Path) -> None:
@@ -86,9 +87,9 @@ def finished(tmp_path_factory) -> Path:
     before = Path.cwd()
     os.chdir(project)
     try:
-        corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
         ingest.run(PARAMS)
-        shards.run(ShardsParams(min_identities=2, val_fraction=0.2))
+        shards.run(stage_params(ShardsParams, min_identities=2, val_fraction=0.2))
     finally:
         os.chdir(before)
     return project
@@ -98,7 +99,7 @@ def copy_of(project: Path, to: Path, monkeypatch) -> Path:
     """The same videos in a fresh project, entered."""
     shutil.copytree(project / "videos", to / "videos", symlinks=True)
     monkeypatch.chdir(to)
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
     return to
 
 
@@ -135,7 +136,7 @@ def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "videos/open.mp4", carphone_frames(4))
     write_video(tmp_path / "videos/closed.mp4", carphone_frames(4, start=9)).chmod(0)
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
     listed = json.loads(Path("data/corpus/corpus.json").read_text())
     assert {i["name"]: i["reason"] for i in listed["skipped"]} == {"closed.mp4": "unreadable"}
 
@@ -158,7 +159,7 @@ def test_the_shards_verify_and_keep_people_apart(finished):
 def test_two_workers_in_a_fresh_project_give_the_same_bytes(finished, tmp_path, monkeypatch):
     project = copy_of(finished, tmp_path, monkeypatch)
     ingest.run(PARAMS.model_copy(update={"num_workers": 2}))
-    shards.run(ShardsParams(min_identities=2, val_fraction=0.2))
+    shards.run(stage_params(ShardsParams, min_identities=2, val_fraction=0.2))
     for name in ("data/corpus", "data/ingest", "data/shards"):
         assert tree(project / name) == tree(finished / name), name
 
@@ -169,7 +170,7 @@ def test_finished_videos_are_reused_and_only_new_ones_done(finished, tmp_path, m
     work = sorted((project / ".sheap/ingest").glob("*/*"))
     stamps = {path: path.stat().st_mtime_ns for path in work}
     write_video(project / "videos/new.mp4", carphone_frames(5, start=60))
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
     ingest.run(PARAMS)
     now = sorted((project / ".sheap/ingest").glob("*/*"))
     assert len(now) == len(work) + 1
@@ -201,7 +202,7 @@ def test_a_video_that_changed_or_vanished_since_it_was_listed_is_named(tmp_path,
     monkeypatch.chdir(tmp_path)
     for number in range(3):
         write_video(tmp_path / f"videos/{number}.mp4", carphone_frames(4, start=10 * number))
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
     (tmp_path / "videos/1.mp4").write_bytes((tmp_path / "videos/0.mp4").read_bytes())
     (tmp_path / "videos/2.mp4").unlink()
     ingest.run(PARAMS)
@@ -215,10 +216,10 @@ def test_missing_inputs_and_models_are_one_line(tmp_path, monkeypatch):
         ingest.run(PARAMS)
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos/a.mp4", noise_frames(2))
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
     with pytest.raises(StageError, match=r"none\.task"):
         ingest.run(PARAMS.model_copy(update={"landmark_model": Path("none.task")}))
     ingest.run(PARAMS)
     with pytest.raises(StageError, match="no clips"):
-        shards.run(ShardsParams())
+        shards.run(stage_params(ShardsParams))
     assert not Path("data/shards").exists()

@@ -32,7 +32,7 @@ PARAMS = {
 # the three stages as their own programs would run them, without starting Python three times
 ALL_STAGES = """
 import pipeline.corpus as corpus, pipeline.ingest as ingest, pipeline.shards as shards
-from pipeline.stage import stage_main
+from pipeline.run.stage import stage_main
 if __name__ == "__main__":
     for stage, params in ((corpus, corpus.CorpusParams), (ingest, ingest.IngestParams), (shards, shards.ShardsParams)):
         code = stage_main(stage.__name__.split(".")[-1], params, stage.run)

@@ -10,9 +10,10 @@ import torch
 
 from pipeline.metrics import read_metrics
 from pipeline.register import BUNDLE_DIR, RegisterParams, package_versions, run
-from pipeline.stage import StageError, load_params
+from pipeline.run.settings import StageError, load_params
 from sheap.predictor import SheapPredictor
 from tests.pipeline.model_folders import write_corpus, write_metrics, write_model
+from tests.stage_settings import stage_params
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_the_bundle_is_complete_and_predicts(inputs: Path) -> None:
 
 
 def test_the_card_states_the_figures_against_the_mean_head_and_escapes_names(inputs: Path) -> None:
-    run(RegisterParams())
+    run(stage_params(RegisterParams))
     card = (BUNDLE_DIR / "MODEL_CARD.md").read_text()
     assert "| overall | 8 | 1.200 | 1.500 | 1.000 | 1.500 | 1.875 | 1.000 |" in card
     assert "20.0 % below the mean head's" in card
@@ -59,7 +60,7 @@ def test_the_card_states_the_figures_against_the_mean_head_and_escapes_names(inp
     assert "2 videos" in card and "A <CPU>" in card
 
     write_metrics(median=1.7)
-    run(RegisterParams(notes="Trained on a toy."))
+    run(stage_params(RegisterParams, notes="Trained on a toy."))
     card = (BUNDLE_DIR / "MODEL_CARD.md").read_text()
     assert "does not beat the mean head" in card and "% below" not in card
     assert "Trained on a toy." in card
@@ -75,11 +76,11 @@ def test_missing_and_damaged_inputs_are_named_and_leave_no_bundle(inputs: Path) 
     metrics.unlink()
     before = sorted(BUNDLE_DIR.parent.rglob("*")) if BUNDLE_DIR.parent.exists() else []
     with pytest.raises(ValueError, match="run the 'evaluate' stage first"):
-        run(RegisterParams())
+        run(stage_params(RegisterParams))
     write_metrics()
     Path("data/corpus/corpus.json").unlink()
     with pytest.raises(StageError, match="run the 'corpus' stage first"):
-        run(RegisterParams())
+        run(stage_params(RegisterParams))
     after = sorted(BUNDLE_DIR.parent.rglob("*")) if BUNDLE_DIR.parent.exists() else []
     assert after == before
 
@@ -90,7 +91,7 @@ def test_a_bundle_that_does_not_load_is_not_registered(inputs: Path) -> None:
     try:
         weights.write_bytes(intact[: len(intact) // 2])
         with pytest.raises(ValueError, match=r"model\.safetensors: does not fit config\.json"):
-            run(RegisterParams())
+            run(stage_params(RegisterParams))
     finally:
         weights.write_bytes(intact)
 

@@ -18,11 +18,12 @@ from pipeline.report import Part, ReportParams, page_environment, run
 from pipeline.report_charts import MODEL, Line, cumulative_chart
 from pipeline.report_history import history_charts, read_history
 from pipeline.report_panels import PanelPainter, choose_pairs
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 from sheap.data.clip_file import write_clip_file
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord
 from tests.pipeline.model_folders import write_corpus, write_json, write_metrics, write_model
+from tests.stage_settings import stage_params
 
 PAGE = Path("data/report/report.html")
 EVIL = '<script>alert("x")</script>&amp;\'.mp4'
@@ -89,9 +90,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_corpus(videos, [{"name": EVIL, "reason": "not_a_video_name", "detail": "suffix"}])
         add_clip(0, "a.mp4", f"{0:064x}", "anna", "train")
         add_clip(1, EVIL, f"{1:064x}", EVIL, "val")
-        pipeline.shards.run(pipeline.shards.ShardsParams())
+        pipeline.shards.run(stage_params(pipeline.shards.ShardsParams))
         write_ingest()
-        register(RegisterParams())
+        register(stage_params(RegisterParams))
     return root
 
 
@@ -126,7 +127,7 @@ def read_page() -> PageReader:
     return reader
 
 
-SMALL = ReportParams(panel_rows=2, panel_size=64)
+SMALL = stage_params(ReportParams, panel_rows=2, panel_size=64)
 
 
 def test_the_page_is_complete_and_loads_nothing(project: Path) -> None:
@@ -167,10 +168,10 @@ def write_further() -> None:
 
 
 def test_further_measures_have_their_tables(project: Path) -> None:
-    run(ReportParams(panel_rows=0))
+    run(stage_params(ReportParams, panel_rows=0))
     assert "Faces with an expression" not in read_page().text
     write_further()
-    run(ReportParams(panel_rows=0))
+    run(stage_params(ReportParams, panel_rows=0))
     text = " ".join(read_page().text.split())
     for words in ("0.711", "0.822", "0.933", "7.77 %", "1.20 %", "0.46 mm", "62.5 %", "0.432", "b.mp4: no face there"):
         assert words in text, words
@@ -187,7 +188,7 @@ def test_names_cannot_become_markup(project: Path) -> None:
 def test_what_is_missing_says_why_in_its_place(project: Path) -> None:
     Path("data/evaluation/cumulative.json").unlink()
     Path("data/model/history.jsonl").write_text('{"kind": "training"}\n')
-    run(ReportParams(panel_rows=0, contact_sheet=0))
+    run(stage_params(ReportParams, panel_rows=0, contact_sheet=0))
     text = " ".join(read_page().text.split())
     assert "Not available: data/evaluation/cumulative.json: missing" in text
     assert "Not available: data/model/history.jsonl line 1: not a record of training" in text
@@ -203,7 +204,7 @@ def test_a_corpus_of_one_kind_says_that_the_other_is_not_there(project: Path) ->
 
 def test_a_model_that_misses_the_mean_head_is_said_to(project: Path) -> None:
     write_metrics(median=1.6)
-    run(ReportParams(panel_rows=0))
+    run(stage_params(ReportParams, panel_rows=0))
     text = read_page().text
     assert "The model does not beat the mean head" in text and "beats the mean head" not in text
 

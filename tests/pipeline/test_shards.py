@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.run.settings import StageError
 from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, append_shards, run
-from pipeline.stage import StageError
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.manifest import Manifest, verify_shards
 from sheap.data.reader import ShardReader
 from sheap.data.split import plan_split
 from sheap.data.tar_writer import write_tar
 from tests.data.made_clips import SIZE, make_record
+from tests.stage_settings import stage_params
 
 
 def add_clip(clip_id: str, identity: str, split: str | None = None, num_frames: int = 3) -> None:
@@ -49,7 +50,7 @@ def test_assigned_people_stay_and_others_are_drawn_whole():
             add_clip(f"free{number}-{part}", f"free{number}")
     add_clip("held-0", "held", "val")
     add_clip("taught-0", "taught", "train")
-    run(ShardsParams(val_fraction=0.2, target_mb=0.02))
+    run(stage_params(ShardsParams, val_fraction=0.2, target_mb=0.02))
     train, val = people_in("train"), people_in("val")
     assert "held" in val and "taught" in train
     assert len(val - {"held"}) == 2 and not train & val
@@ -62,7 +63,7 @@ def test_assigned_people_stay_and_others_are_drawn_whole():
 def test_too_few_people_all_train_and_the_manifest_says_so():
     for number in range(3):
         add_clip(f"clip{number}", f"person{number}")
-    run(ShardsParams(min_identities=4))
+    run(stage_params(ShardsParams, min_identities=4))
     manifest = Manifest.read(SHARDS_DIR)
     assert set(manifest.splits) == {"train"}
     assert "no validation split: 3 unassigned identities" in manifest.notes[0]
@@ -72,14 +73,14 @@ def test_a_person_assigned_to_both_sides_is_refused():
     add_clip("a", "anna", "val")
     add_clip("b", "anna", "train")
     with pytest.raises(ValueError, match=r"'anna'.*one person belongs to one side"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))
     assert not SHARDS_DIR.exists()
 
 
 def test_nobody_left_to_train_is_refused():
     add_clip("a", "anna", "val")
     with pytest.raises(StageError, match="nobody is left to train on"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))
 
 
 def test_growing_the_corpus_moves_few_people():
@@ -94,22 +95,22 @@ def test_growing_the_corpus_moves_few_people():
 
 def test_a_broken_clip_is_named_and_the_old_shards_stay():
     add_clip("a", "anna")
-    run(ShardsParams())
+    run(stage_params(ShardsParams))
     before = (SHARDS_DIR / "manifest.json").read_bytes()
     add_clip("b", "ben")
     whole = (CLIPS_DIR / "b.tar").read_bytes()
     edit_clip("b", without="001.jpg")
     with pytest.raises(ValueError, match=r"clips/b\.tar: missing \['001.jpg'\]"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))
     assert (SHARDS_DIR / "manifest.json").read_bytes() == before
     (CLIPS_DIR / "b.tar").write_bytes(whole)
     edit_clip("b", licence=7)
     with pytest.raises(ValueError, match=r"b\.tar: clip\.json: licence"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))
     for cut in (0, 100, 700, len(whole) // 2):
         (CLIPS_DIR / "b.tar").write_bytes(whole[:cut])
         with pytest.raises(ValueError, match=r"clips/b\.tar"):
-            run(ShardsParams())
+            run(stage_params(ShardsParams))
     assert (SHARDS_DIR / "manifest.json").read_bytes() == before
 
 
@@ -118,7 +119,7 @@ def test_clips_of_two_sizes_are_refused():
     add_clip("b", "ben")
     edit_clip("b", image_size=64)
     with pytest.raises(StageError, match=r"different sizes \[32, 64\]"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))
 
 
 def shard_bytes() -> dict[str, bytes]:
@@ -126,7 +127,7 @@ def shard_bytes() -> dict[str, bytes]:
 
 
 def test_appended_clips_leave_the_old_shards_alone_and_nobody_changes_sides():
-    params = ShardsParams(val_fraction=0.2, target_mb=0.03)
+    params = stage_params(ShardsParams, val_fraction=0.2, target_mb=0.03)
     for number in range(10):
         add_clip(f"old{number}", f"person{number}")
     run(params)
@@ -147,4 +148,4 @@ def test_appended_clips_leave_the_old_shards_alone_and_nobody_changes_sides():
 
 def test_missing_input_names_the_stage():
     with pytest.raises(StageError, match="run the 'ingest' stage first"):
-        run(ShardsParams())
+        run(stage_params(ShardsParams))

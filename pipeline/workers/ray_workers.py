@@ -1,4 +1,4 @@
-"""The same as pipeline.worker_pool on a Ray cluster: every worker is an actor that loads its models once.
+"""The same as pipeline.workers.worker_pool on a Ray cluster: every worker is an actor that loads its models once.
 
 Videos, the work folder and the project must be at the same paths on every machine of the cluster.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from pipeline.worker_pool import Outcome, Result, Task
+from pipeline.workers.worker_pool import Outcome, Result, Task
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def run_ray_tasks(
 ) -> Iterator[Outcome[Task, Result]]:
     """Outcomes as they come, from a cluster that `ray.init` has joined.
 
-    num_workers: 0 takes as many as the cluster has processors. As in pipeline.worker_pool, an exception in a task is an
+    num_workers: 0 takes as many as the cluster has processors. As in pipeline.workers.worker_pool, an exception in a task is an
     outcome, a task that hangs is ended with its worker, and one that kills its worker is named. A task's time also runs
     while its worker waits for a place in a full cluster.
     """

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from pipeline.stage import StageError
+from pipeline.run.settings import StageError
 
 
 def require_compiler(field: str, device_type: str) -> None:

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.ingest_videos import IngestFolder
 from pipeline.contact_sheet import write_contact_sheet
-from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus, CorpusVideo, write_corpus
+from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus, CorpusVideo, write_corpus
 from pipeline.ingest import CLIPS_NAME, DROPPED_NAME, INGEST_DIR, INGEST_NAME, REPORT_NAME, WORK_DIR, summarize
-from pipeline.ingest_videos import IngestFolder
+from pipeline.run.settings import StageError
+from pipeline.run.stage import atomic_directory
 from pipeline.shards import SHARDS_DIR
-from pipeline.stage import StageError, atomic_directory
 from sheap.data.clip_file import CLIP_SUFFIX
 from sheap.data.manifest import MANIFEST_NAME, Manifest, Split, SplitInfo, verify_shards
 from sheap.data.shard_writer import StoredSplit, link_or_copy

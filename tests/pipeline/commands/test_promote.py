@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from pipeline.promote import Decision, PromoteParams, promote
-from pipeline.stage import StageError
+from pipeline.commands.promote import Decision, PromoteParams, promote
+from pipeline.run.settings import StageError
+from tests.stage_settings import stage_params
 
 REGISTER = """
 import json, pathlib, yaml
@@ -82,26 +83,26 @@ def tags(repo: Path) -> list[str]:
 
 def test_champions_follow_one_another_only_when_better_on_the_same_benchmark(repo: Path) -> None:
     commit(repo)
-    first = promote(PromoteParams())
+    first = promote(stage_params(PromoteParams))
     assert first.is_promoted and "mean head 1.500 mm" in first.reason
     assert tags(repo) == ["sheap#champion#1", "sheap@v0.0.1"]
 
     measure(repo, 1.3)
     commit(repo)
-    worse = promote(PromoteParams())
+    worse = promote(stage_params(PromoteParams))
     assert worse == Decision(False, "median 1.300 mm does not beat the champion v0.0.1's 1.200 mm")
     assert tags(repo) == ["sheap#champion#1", "sheap@v0.0.1"]
 
     measure(repo, 1.1, benchmark="b" * 64)
     commit(repo)
-    elsewhere = promote(PromoteParams())
+    elsewhere = promote(stage_params(PromoteParams))
     assert not elsewhere.is_promoted and "another benchmark (bbbbbbbbbbbb)" in elsewhere.reason
 
     measure(repo, 1.1)
     commit(repo)
-    demanding = promote(PromoteParams(least_gain_mm=0.2))
+    demanding = promote(stage_params(PromoteParams, least_gain_mm=0.2))
     assert not demanding.is_promoted and "by the 0.2 mm asked for" in demanding.reason
-    better = promote(PromoteParams())
+    better = promote(stage_params(PromoteParams))
     assert better == Decision(True, "sheap@v0.0.2 is the new champion: median 1.100 mm, champion v0.0.1 1.200 mm")
     assert "sheap#champion#2" in tags(repo)
     got = repo.parent / "champion"
@@ -112,35 +113,35 @@ def test_champions_follow_one_another_only_when_better_on_the_same_benchmark(rep
 def test_a_first_version_must_beat_the_mean_head(repo: Path) -> None:
     measure(repo, 1.6)
     commit(repo)
-    decision = promote(PromoteParams())
+    decision = promote(stage_params(PromoteParams))
     assert not decision.is_promoted and "1.600 mm does not beat the mean head's 1.500 mm" in decision.reason
     assert tags(repo) == []
 
 
 def test_the_same_commit_is_not_promoted_over_itself(repo: Path) -> None:
     commit(repo)
-    assert promote(PromoteParams()).is_promoted
-    again = promote(PromoteParams())
+    assert promote(stage_params(PromoteParams)).is_promoted
+    again = promote(stage_params(PromoteParams))
     assert not again.is_promoted and tags(repo) == ["sheap#champion#1", "sheap@v0.0.1"]
 
 
 def test_without_a_commit_or_with_changes_it_says_what_to_do(repo: Path) -> None:
     with pytest.raises(StageError, match="there is none yet"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
     commit(repo)
     measure(repo, 1.0)
     with pytest.raises(StageError, match=r"uncommitted changes \(.*params.yaml.*commit them first"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
     call(repo, "git", "rm", "-q", "--cached", "dvc.lock")
     with pytest.raises(StageError, match=r"dvc\.lock is not committed"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
 
 
 def test_outside_of_git_and_without_a_bundle(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit(repo)
     (repo / "data/registry/sheap/metrics.json").unlink()
     with pytest.raises(StageError, match="run the 'register' stage first"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
     bare = tmp_path / "bare"
     call(tmp_path, "cp", "-a", str(repo), str(bare))
     call(tmp_path, "rm", "-rf", str(bare / ".git"))
@@ -155,28 +156,28 @@ def test_outside_of_git_and_without_a_bundle(repo: Path, tmp_path: Path, monkeyp
     )
     monkeypatch.chdir(bare)
     with pytest.raises(StageError, match="no git checkout"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
 
 
 def test_a_champion_whose_figures_are_gone_is_named(repo: Path) -> None:
     commit(repo)
-    assert promote(PromoteParams()).is_promoted
+    assert promote(stage_params(PromoteParams)).is_promoted
     measure(repo, 1.0)
     commit(repo)
     with Repo() as dvc_repo:
         dvc_repo.gc(workspace=True, force=True)
     with pytest.raises(StageError, match=r"sheap@v0\.0\.1: its metrics\.json is neither in the DVC cache"):
-        promote(PromoteParams())
+        promote(stage_params(PromoteParams))
 
 
 def test_the_command_line_says_what_was_decided(repo: Path) -> None:
     commit(repo)
-    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.commands.cli", "promote"], capture_output=True, text=True)
     assert asked.returncode == 2 and "section 'promote' is missing" in asked.stderr
     with (repo / "params.yaml").open() as file:
         params = json.load(file)
     (repo / "params.yaml").write_text(json.dumps({**params, "promote": {"stage": "champion", "least_gain_mm": 0.1}}))
     commit(repo)
-    asked = subprocess.run([sys.executable, "-m", "pipeline.cli", "promote"], capture_output=True, text=True)
+    asked = subprocess.run([sys.executable, "-m", "pipeline.commands.cli", "promote"], capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.startswith("promote: sheap@v0.0.1 is the new champion: first version; median 1.200 mm")

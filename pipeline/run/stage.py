@@ -1,4 +1,4 @@
-"""What every stage program shares: one door for params, errors, locks and output folders.
+"""What every stage program shares: one door for errors, locks and output folders; settings come through `settings`.
 
 A stage is `python -m pipeline.STAGE`: it reads its own section of params.yaml, files that earlier stages left, and
 writes one output folder that appears only when it is complete.
@@ -14,64 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
-import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.run.settings import Params, StageError, load_params, require_listed
 
 STATE_DIR = Path(".sheap")
 """Locks, logs and checkpoints: everything a run keeps beside DVC's outputs."""
-
-
-class StageParams(BaseModel):
-    """Base of every params section: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StageError(Exception):
-    """A user's mistake or missing input. The message is one line: what is wrong, where, and the remedy."""
-
-
-Params = TypeVar("Params", bound=StageParams)
-
-
-def read_params_file(path: Path = Path("params.yaml")) -> dict[str, Any]:
-    """All sections of the params file.
-
-    Raises StageError when the file is missing or is not a mapping of sections.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StageError(f"{path}: not found; run from the project's root") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        raise StageError(f"{path}{line}: not valid YAML") from None
-    if not isinstance(document, dict):
-        raise StageError(f"{path}: expected one mapping of stage names to settings")
-    return document
-
-
-def load_params(section: str, params_type: type[Params], path: Path = Path("params.yaml")) -> Params:
-    """The validated settings of one stage. Raises StageError naming file, field and what is wrong."""
-    document = read_params_file(path)
-    if section not in document:
-        raise StageError(f"{path}: section '{section}' is missing")
-    try:
-        return params_type.model_validate(document[section] or {})
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            field = ".".join([section, *map(str, item["loc"])])
-            if item["type"] == "extra_forbidden":
-                known = ", ".join(sorted(params_type.model_fields))
-                problems.append(f"unknown key '{field}' (known: {known})")
-            else:
-                problems.append(f"'{field}': {item['msg']}")
-        raise StageError(f"{path}: " + "; ".join(problems)) from None
 
 
 def require_input(path: Path, made_by: str) -> Path:
@@ -116,6 +65,7 @@ def stage_main(name: str, params_type: type[Params], run: Callable[[Params], Non
         (STATE_DIR / "locks").mkdir(parents=True, exist_ok=True)
         (STATE_DIR / "logs").mkdir(parents=True, exist_ok=True)
         params = load_params(name, params_type)
+        require_listed(name, params)
         # DVC drops the lock of a killed run at once; the orphaned stage may still be writing, so each holds its own.
         with FileLock(STATE_DIR / "locks" / f"{name}.lock", timeout=0):
             run(params)

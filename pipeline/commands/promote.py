@@ -1,6 +1,6 @@
 """Tags the registered model as the new champion, if it is better than the present one on the same benchmark.
 
-    python -m pipeline.promote
+    sheap promote
 
 A version is a git tag made by gto (`sheap@v0.0.1`, then `sheap#champion#1` on it), so it needs a commit that holds
 dvc.lock. The champion's figures are read from its own version, out of the DVC cache or remote.
@@ -22,7 +22,8 @@ from pydantic import Field
 
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, parse_metrics, read_metrics
 from pipeline.register import BUNDLE_DIR
-from pipeline.stage import StageError, StageParams, load_params, require_input
+from pipeline.run.settings import StageError, StageParams, load_params
+from pipeline.run.stage import require_input
 
 ARTIFACT = "sheap"
 """The name under `artifacts:` in dvc.yaml."""
@@ -31,9 +32,9 @@ ARTIFACT = "sheap"
 class PromoteParams(StageParams):
     """Params section `promote`."""
 
-    stage: str = Field("champion", pattern=r"^[a-z][a-z0-9-]*$")
+    stage: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     """The gto stage that marks the best version."""
-    least_gain_mm: float = Field(0.0, ge=0)
+    least_gain_mm: float = Field(ge=0)
     """How much lower the median must be; above the noise of training seeds, a promotion means something."""
 
 
@@ -154,7 +155,3 @@ def main() -> int:
         return 2
     print(f"promote: {'' if decision.is_promoted else 'not promoted: '}{decision.reason}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,16 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.commands import cli
+from pipeline.commands.ingest_videos import ingest_videos
 from pipeline.corpus import VideoFacts
 from pipeline.ingest import IngestParams
-from pipeline.ingest_videos import ingest_videos
+from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
-from pipeline.stage import StageError
 from sheap.data.manifest import verify_shards
+from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
-PARAMS = IngestParams(image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
+PARAMS = stage_params(IngestParams, image_size=48, min_frames=3, max_frames=6, num_workers=1, filter={"min_head_px": 40})
+ROOT = Path(__file__).parents[3]
 FACTS = VideoFacts(licence="CC0-1.0", origin="made by the test")
 
 
@@ -32,34 +36,36 @@ def videos(tmp_path_factory) -> Path:
 
 def test_videos_become_shards_and_more_are_appended(videos, tmp_path):
     out = tmp_path / "out"
-    first = ingest_videos([videos / "talk 0.mp4", videos / "nobody.mp4"], out, PARAMS, ShardsParams(), FACTS)
+    first = ingest_videos([videos / "talk 0.mp4", videos / "nobody.mp4"], out, PARAMS, stage_params(ShardsParams), FACTS)
     assert first["ingest"]["videos_kept"] == 1 and first["ingest"]["dropped_videos"] == {"no_face": 1}
     assert json.loads((out / "summary.json").read_text()) == first
     shards = {path.name: path.read_bytes() for path in out.glob("shards/train/*.tar")}
     work = {path: path.stat().st_mtime_ns for path in out.glob(".work/videos/*/*")}
-    second = ingest_videos([videos], out, PARAMS, ShardsParams(), FACTS)
+    second = ingest_videos([videos], out, PARAMS, stage_params(ShardsParams), FACTS)
     assert second["ingest"]["videos_kept"] == 3 and second["skipped_files"] == {"duplicate": 2, "not_a_video_name": 1}
     assert {name: (out / "shards/train" / name).read_bytes() for name in shards} == shards
     assert len(list(out.glob("shards/train/*.tar"))) == 2 and verify_shards(out / "shards") == []
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in work.items())
     page = (out / "contact_sheet.html").read_text()
     assert page.count("<figure>") >= 3 + 2 and "nobody.mp4" in page and "no face: 4 frames" in page
-    repacked = ingest_videos([], out, PARAMS, ShardsParams(), FACTS, repack=True)
+    repacked = ingest_videos([], out, PARAMS, stage_params(ShardsParams), FACTS, repack=True)
     assert len(list(out.glob("shards/train/*.tar"))) == 1 and repacked["data_hash"] != second["data_hash"]
-    fresh = ingest_videos([videos], tmp_path / "fresh", PARAMS, ShardsParams(), FACTS)
+    fresh = ingest_videos([videos], tmp_path / "fresh", PARAMS, stage_params(ShardsParams), FACTS)
     assert fresh["shards"] == repacked["shards"]
 
 
 def test_nothing_to_ingest_is_one_line(videos, tmp_path):
     with pytest.raises(StageError, match=r"no video among what was named.*not_a_video_name"):
-        ingest_videos([videos / "notes.txt"], tmp_path / "out", PARAMS, ShardsParams(), FACTS)
+        ingest_videos([videos / "notes.txt"], tmp_path / "out", PARAMS, stage_params(ShardsParams), FACTS)
 
 
 def test_the_commands_answer_in_json(videos, tmp_path):
     out = tmp_path / "out"
 
     def sheap(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "pipeline.cli", *arguments], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline.commands.cli", *arguments], capture_output=True, text=True, cwd=ROOT
+        )
 
     talk = tmp_path / "talk.mp4"
     write_video(talk, carphone_frames(10))
@@ -71,3 +77,13 @@ def test_the_commands_answer_in_json(videos, tmp_path):
     assert sheap("shards", "verify", str(out / "shards")).returncode == 0
     failed = sheap("ingest", str(tmp_path / "nothing.mp4"), "--out", str(tmp_path / "none"))
     assert failed.returncode == 2 and failed.stderr.strip().splitlines()[-1].startswith("sheap: error: no video")
+
+
+def test_the_settings_are_the_stages_own(videos, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("pipeline.commands.ingest_videos.ingest_videos", lambda *args, **kwargs: seen.update(args=args) or {})
+    common = ["ingest", str(videos), "--out", str(tmp_path / "out"), "--params", str(ROOT / "params.yaml")]
+    assert CliRunner().invoke(cli.app, common).exit_code == 0
+    assert seen["args"][2:4] == (stage_params(IngestParams), stage_params(ShardsParams))
+    assert CliRunner().invoke(cli.app, [*common, "--fps", "10", "--workers", "0"]).exit_code == 0
+    assert seen["args"][2] == stage_params(IngestParams, fps=10, num_workers="auto")

@@ -4,10 +4,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import pytest
 
-from pipeline.worker_pool import run_tasks
+from pipeline.workers.worker_pool import run_tasks
 
 
 def start() -> Callable[[str], str]:
@@ -21,9 +22,22 @@ def do(task: str) -> str:
         os._exit(7)
     if task == "explode":
         return bytes(3_000_000_000)[:1].decode()
+    if task == "cut":
+        cut_the_answer()
     if task == "hang":
         time.sleep(60)
     return task.upper()
+
+
+def cut_the_answer() -> None:
+    """Makes this process die with half of its next message sent, as when the kernel ends it."""
+    whole = Connection._send
+
+    def half(self: Connection, content: bytes, *rest: object) -> None:
+        whole(self, bytes(content)[: len(content) // 2])
+        os._exit(9)
+
+    Connection._send = half  # type: ignore[method-assign]
 
 
 def start_and_die() -> Callable[[str], str]:
@@ -53,6 +67,12 @@ def test_a_task_that_wants_too_much_memory_fails_alone():
 def test_a_worker_that_cannot_start_is_an_outcome_too():
     outcomes = list(run_tasks(start_and_die, ["a", "b"], num_workers=1, timeout_s=30))
     assert [o.failure for o in outcomes] == ["worker_died", "worker_died"]
+
+
+def test_half_an_answer_disturbs_nobody_else():
+    outcomes = {o.task: o for o in run_tasks(start, ["a", "cut", "b", "c"], num_workers=2, timeout_s=20)}
+    assert (outcomes["cut"].failure, outcomes["cut"].detail) == ("worker_died", "exit code 9")
+    assert [outcomes[task].result for task in "abc"] == ["A", "B", "C"]
 
 
 def test_no_tasks_start_no_workers():

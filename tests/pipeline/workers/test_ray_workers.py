@@ -10,13 +10,14 @@ import pytest
 
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 # in a process of its own: Ray's head must not outlive the test in the test runner
 PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {repository!r})
+from tests.stage_settings import stage_params
 
 def start():
     return do
@@ -32,11 +33,12 @@ def do(task):
 
 if __name__ == "__main__":
     import pipeline.corpus as corpus, pipeline.ingest as ingest, ray
-    corpus.run(corpus.CorpusParams(folder=Path("videos"), carphone=False))
-    params = ingest.IngestParams(image_size=48, min_frames=3, num_workers=1, filter={{"min_head_px": 40}})
+    from tests.stage_settings import stage_params
+    corpus.run(stage_params(corpus.CorpusParams, folder=Path("videos"), carphone=False))
+    params = stage_params(ingest.IngestParams, image_size=48, min_frames=3, num_workers=1, filter={{"min_head_px": 40}})
     ingest.run(params)
     one = {{str(p): p.read_bytes() for p in sorted(Path("data/ingest").rglob("*")) if p.is_file()}}
-    from pipeline.ray_workers import ray_cluster, run_ray_tasks
+    from pipeline.workers.ray_workers import ray_cluster, run_ray_tasks
     with ray_cluster(None, 1):
         tasks = ["a", "raise", "b", "die", "c", "hang", "d"]
         outcomes = [(o.task, o.result, o.failure, o.detail) for o in run_ray_tasks(start, tasks, num_workers=1, timeout_s=12)]

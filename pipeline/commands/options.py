@@ -1,0 +1,13 @@
+"""Options that commands share: which model, and the files that it needs beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
+HeadFile = Annotated[Path | None, typer.Option(help="The head model it was trained with, where not the shipped one.")]
+LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the installed one.")]
+DEFAULT_MODEL = Path("data/model")
