@@ -195,8 +195,8 @@ def test_every_term_is_there_and_finite(head: HeadModel) -> None:
     config = made_config()
     state = train(head, config, notes)
     rendered = [r for r in notes.records if r["phase"] == "rendered"][-1]
-    without_weights = {"lpips", "dinov2"}
-    assert set(type(config.weights).model_fields) - without_weights <= set(rendered)
+    absent = {"lpips", "dinov2"} | {name for name in type(config.weights).model_fields if name.startswith("truth_")}
+    assert set(type(config.weights).model_fields) - absent == set(rendered) & set(type(config.weights).model_fields)
     assert all(np.isfinite(v) for v in rendered.values() if isinstance(v, float))
     models = dataclasses.replace(made_models(head), network=state.network)
     batch = made_pairs(4)
