@@ -56,7 +56,14 @@ class StageSet:
     upper_lids: NDArray[np.int64]
     rigid_ids: NDArray[np.int64]
     inner_lips: tuple[int, int] = (13, 14)
+    landmark_corners: NDArray[np.int64] = field(init=False)
+    landmark_weights: Array = field(init=False)
     _thinned: dict[int, list[Canvas]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        head = self.head
+        object.__setattr__(self, "landmark_corners", self.faces[head.landmark_faces.numpy()])
+        object.__setattr__(self, "landmark_weights", head.landmark_barycentrics.numpy()[..., None])
 
     @classmethod
     def build(cls, head: HeadModel) -> StageSet:
