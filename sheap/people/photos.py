@@ -127,7 +127,7 @@ def _photo(
     rendered = person.scene.render(posed, world_to_cam, K, size, size, lighting)
     light = rendered.color + sample_background(rng, size, size) * (1 - rendered.alpha[..., None])
     # A lens is as soft as its picture is large: that of a whole frame around this crop, or a crop enlarged from less.
-    lens = sample_lens(rng, settings.crop_side_px * float(rng.uniform(1.2, 3.0)), person.skin)
+    lens = sample_lens(rng, settings.crop_side_px * float(rng.uniform(1.2, 3.0)), person.skin, photo=True)
     pixels = in_cam[:, :2] / in_cam[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
     towards = -world_to_cam[:3, :3].T @ world_to_cam[:3, 3] - points
     normals = (posed["head"].normals[stage.landmark_corners] * stage.landmark_weights).sum(1)

@@ -449,7 +449,8 @@ def _shade(
                 mirrored[:] = 0.0
                 reflectance = gloss[piece, 0]
                 if kind == 2 and reflectance > 0.0:
-                    grey = levels[texels[t00, 0]]
+                    grey = levels[texels[t00, 0]] * w00 + levels[texels[t00 + right, 0]] * w01
+                    grey += levels[texels[t10, 0]] * w10 + levels[texels[t10 + right, 0]] * w11
                     _fibre_light(
                         tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, lamp_colors, lamp_sharpness, sky, side, mirrored
                     )
@@ -512,7 +513,7 @@ def _fibre_light(tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, colors, sharpn
     length = np.float32(1.0) / np.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-12))
     tx, ty, tz = tx * length, ty * length, tz * length
     # Neighbouring fibres do not lie alike: the streak of the texture shifts the highlight.
-    uneven = np.float32(1.2) * (grey - np.float32(0.35))
+    uneven = np.float32(0.7) * (grey - np.float32(0.35))
     for part in range(2):
         shift = (np.float32(-0.08) if part == 0 else np.float32(0.14)) + uneven
         power = np.float32(70.0) if part == 0 else np.float32(18.0)

@@ -106,7 +106,7 @@ def test_at_seventy_degrees_the_far_cheek_is_hidden(stage, people, monkeypatch):
     right = photo_of(stage, people[2], turned(stage, people[2], -70), monkeypatch)
     assert list(right.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]) == [photos.BEHIND_FACE, photos.VISIBLE]
     frontal = photo_of(stage, people[2], turned(stage, people[2], 0), monkeypatch)
-    assert (frontal.landmark_state == photos.VISIBLE).mean() > 0.93
+    assert (frontal.landmark_state == photos.VISIBLE).mean() > 0.88
     assert (left.landmark_state == photos.VISIBLE).mean() < 0.75
 
 
