@@ -45,7 +45,7 @@ class Person:
     shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear
     or hold (sheap.people.accessories.KINDS). residual [N, 3]: how their neutral face differs from what the
     coefficients say (m, at rest), for people who lie partly outside the basis. texture_scale: texels a side of skin and
-    cloth against the full ones; half is enough for crops of 128 px.
+    cloth against the full ones; half is enough for crops of up to 224 px.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ def training_photos(
         kinds = list(KINDS)
         weights = np.array([3.0 if kind == "glasses" else 1.0 for kind in kinds])
         worn = (str(rng.choice(kinds, p=weights / weights.sum())),)
-    scale = 0.5 if settings.crop_side_px <= 160 else 1.0
+    scale = 0.5 if settings.crop_side_px <= 240 else 1.0
     person = Person(
         stage, member.shape, member.traits, member.looks_seed, worn, assets, residual=residual, texture_scale=scale
     )
