@@ -160,7 +160,7 @@ _TILE, _LOOKS = 8, 12
 
 _LEVELS = srgb_to_linear(np.arange(256) / 255)
 
-_REFLECTANCE = np.array([0.55, 0.03, 2.5, 0.16])
+_REFLECTANCE = np.array([0.55, 0.03, 1.8, 0.16])
 """What a gloss of 1 reflects straight on, by kind."""
 
 _IN_EYES = np.float32(8.0)
@@ -481,7 +481,7 @@ def _shade(
                     bright = mirrored[c] * open_share
                     if kind == 2:
                         # Light that went through the fibre has its colour.
-                        bright *= np.float32(0.35) + np.float32(1.3) * min(texel, np.float32(1.0))
+                        bright *= np.float32(0.5) + np.float32(0.7) * min(texel, np.float32(1.0))
                     out[y, x, c] += weight * (texel * light[c] * mean + bright)
                 cover[y, x] += weight
     return out, cover
