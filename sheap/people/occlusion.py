@@ -78,13 +78,16 @@ def arriving_light(lighting: Lighting, head_to_world: NDArray) -> ArrivingLight:
     )
 
 
-def head_visibility(vertices: NDArray, normals: NDArray, faces: NDArray) -> Array:
-    """What of each direction the vertices of a mesh see past the mesh itself: [N, D] in 0..1. normals [N, 3]: unit."""
+def head_visibility(vertices: NDArray, normals: NDArray, faces: NDArray, lift: NDArray) -> Array:
+    """What of each direction the vertices of a mesh see past the mesh itself: [N, D] in 0..1. normals [N, 3]: unit.
+
+    lift [N]: how far (m) above its vertex each one looks from: far enough not to see the mesh's own roughness.
+    """
     centre = ((vertices.min(0) + vertices.max(0)) / 2).astype(np.float32)
     radius = np.float32(np.linalg.norm(vertices - centre, axis=1).max())
     return _depth_map_visibility(
         np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(normals, np.float32), faces.astype(np.int32),
-        _sphere().fine, centre, radius,
+        lift.astype(np.float32), _sphere().fine, centre, radius,
     )  # fmt: skip
 
 
@@ -281,12 +284,11 @@ def _through(places, i, axes, offset, clearance, depth):
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def _depth_map_visibility(vertices, normals, faces, directions, centre, radius):
+def _depth_map_visibility(vertices, normals, faces, lift, directions, centre, radius):
     out = np.zeros((vertices.shape[0], directions.shape[0]), np.float32)
     depth = np.empty((_MAP, _MAP), np.float32)
     cells = np.empty((vertices.shape[0], 3), np.float32)
     scale = np.float32(_MAP / (2.0 * radius))
-    lift = np.float32(0.0008)
     bias = np.float32(0.0012)
     for d in range(directions.shape[0]):
         ax, ay, az, bx, by, bz = _across(directions[d])
@@ -322,7 +324,7 @@ def _depth_map_visibility(vertices, normals, faces, directions, centre, radius):
             # A pose turns normals a little: directions just behind the surface count as its horizon.
             if cosine < -0.3:
                 continue
-            rise = lift + np.float32(0.0012) * max(np.float32(0.3) - cosine, np.float32(0.0))
+            rise = lift[i] + np.float32(0.0012) * max(np.float32(0.3) - cosine, np.float32(0.0))
             # Start a little above the surface, so that a vertex does not block itself.
             x = vertices[i, 0] + rise * normals[i, 0] - centre[0]
             y = vertices[i, 1] + rise * normals[i, 1] - centre[1]

@@ -27,7 +27,7 @@ from sheap.people.wearer import Wearer
 
 Array = NDArray[np.float32]
 
-_HAIR_SOLIDITY = 0.4
+_HAIR_SOLIDITY = 0.28
 """Share of a ribbon's area that stops light: hair is thin, and ribbons lie askew."""
 
 
@@ -45,7 +45,7 @@ class Person:
     shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear
     or hold (sheap.people.accessories.KINDS). residual [N, 3]: how their neutral face differs from what the
     coefficients say (m, at rest), for people who lie partly outside the basis. texture_scale: texels a side of skin and
-    cloth against the full ones; half is enough for crops of 128 px.
+    cloth against the full ones; half is enough for crops of up to 224 px.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Person:
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
             texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
-            material = Material(texture, SKIN, 0.055 * traits.skin_gloss, 4)
+            material = Material(texture, SKIN, 0.07 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
         balls = [stage.template[ball] for ball in stage.eyeballs]
         radius = float(np.mean([np.ptp(ball[:, 0]) / 2 for ball in balls]))
         iris = self.assets.iris if self.assets else None
-        material = Material(eyes.paint_eye(traits, seed, radius, iris), EYE, 0.9, 8)
+        material = Material(eyes.paint_eye(traits, seed, radius, iris), EYE, 1.0, 8)
         for side, ball, axis in zip(("left", "right"), stage.eyeballs, stage.head.gaze_axes.numpy()):
             ids = np.flatnonzero((soft[f"eyeball_{side}"] > 0.5)[faces].all(1))
             uv = np.zeros((len(stage.template), 2), np.float32)
@@ -222,13 +222,15 @@ class Person:
         received, share = irradiance(turned, self._visibility, light.fine)
         # What the face stops it throws on itself, dimmer and in its own colour.
         lit = received[stage.frontal_ids].mean(0)
-        received += (0.8 * stage.blocked)[:, None] * (lit * self.skin)
+        thrown = 0.8 * lit * self.skin
+        received += stage.blocked[:, None] * thrown
         for ball in stage.eyeballs:
             # An eyeball turns under the lids: each vertex sees what its place sees, not what it saw at rest.
             rest = self.rest[ball] - self.rest[ball].mean(0)
             here = (vertices[ball] - vertices[ball].mean(0)) @ skull.rotation
             places = ball[(here @ rest.T).argmax(1)]
             received[ball], share[ball] = irradiance(turned[ball], self._visibility[places], light.fine)
+            received[ball] += stage.blocked[places, None] * thrown
         # Light wanders under the skin, red furthest: shadows and terminators turn soft and reddish.
         around = stage.neighbours @ received
         received += _SCATTER * (around - received)
@@ -237,8 +239,8 @@ class Person:
         open_mouth = float(np.clip((np.linalg.norm(upper_lip - lower_lip) - 0.001) / 0.008, 0, 1))
         inside = np.maximum.reduce(
             [
-                (0.06 + 0.40 * open_mouth) * soft["teeth"],
-                (0.04 + 0.30 * open_mouth) * soft["tongue"],
+                (0.04 + 0.26 * open_mouth) * soft["teeth"],
+                (0.02 + 0.13 * open_mouth) * soft["tongue"],
                 0.12 * soft["mouth_interior"],
             ]
         )

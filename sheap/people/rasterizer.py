@@ -160,8 +160,10 @@ _TILE, _LOOKS = 8, 12
 
 _LEVELS = srgb_to_linear(np.arange(256) / 255)
 
-_REFLECTANCE = np.array([0.55, 0.04, 1.0, 0.16])
+_REFLECTANCE = np.array([0.55, 0.03, 1.8, 0.16])
 """What a gloss of 1 reflects straight on, by kind."""
+
+_IN_EYES = np.float32(8.0)
 
 _MIPS = 4
 """How often a texture is halved for when it is seen small."""
@@ -447,7 +449,8 @@ def _shade(
                 mirrored[:] = 0.0
                 reflectance = gloss[piece, 0]
                 if kind == 2 and reflectance > 0.0:
-                    grey = levels[texels[t00, 0]]
+                    grey = levels[texels[t00, 0]] * w00 + levels[texels[t00 + right, 0]] * w01
+                    grey += levels[texels[t10, 0]] * w10 + levels[texels[t10 + right, 0]] * w11
                     _fibre_light(
                         tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, lamp_colors, lamp_sharpness, sky, side, mirrored
                     )
@@ -456,8 +459,11 @@ def _shade(
                     if facing < 0.0:
                         nx, ny, nz, facing = -nx, -ny, -nz, -facing
                     rx, ry, rz = 2 * facing * nx - vx, 2 * facing * ny - vy, 2 * facing * nz - vz
+                    # What lights a face softly is still a window or a lamp with edges in the mirror of a wet eye.
+                    compact = _IN_EYES if kind == 1 else np.float32(1.0)
                     _reflected_light(
-                        rx, ry, rz, gloss[piece, 1], lamps, lamp_colors, lamp_sharpness, sky, side, ground, mirrored
+                        rx, ry, rz, gloss[piece, 1], compact, lamps, lamp_colors, lamp_sharpness, sky, side, ground,
+                        mirrored,
                     )
                     # Fresnel (Schlick), damped at grazing angles by roughness.
                     grazing = np.float32(1.0) - facing
@@ -475,25 +481,27 @@ def _shade(
                     bright = mirrored[c] * open_share
                     if kind == 2:
                         # Light that went through the fibre has its colour.
-                        bright *= np.float32(0.35) + np.float32(1.3) * min(texel, np.float32(1.0))
+                        bright *= np.float32(0.5) + np.float32(0.7) * min(texel, np.float32(1.0))
                     out[y, x, c] += weight * (texel * light[c] * mean + bright)
                 cover[y, x] += weight
     return out, cover
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _reflected_light(rx, ry, rz, lobe, lamps, colors, sharpness, sky, side, ground, out):
+def _reflected_light(rx, ry, rz, lobe, compact, lamps, colors, sharpness, sky, side, ground, out):
     """Radiance from around a direction, averaged over a lobe exp(lobe (cos - 1)): products of such lobes have closed
-    forms (Wang et al. 2009, spherical Gaussians)."""
+    forms (Wang et al. 2009, spherical Gaussians). compact: how much smaller and brighter lamps are than they are
+    elsewhere."""
     for c in range(3):
         out[c] += side[c] + max(ry, np.float32(0.0)) * (sky[c] - side[c]) + max(-ry, np.float32(0.0)) * (ground[c] - side[c])
     for k in range(lamps.shape[0]):
         toward = rx * lamps[k, 0] + ry * lamps[k, 1] + rz * lamps[k, 2]
-        shared = lobe / (lobe + sharpness[k])
-        exponent = shared * sharpness[k] * (toward - np.float32(1.0))
+        narrow = sharpness[k] * compact
+        shared = lobe / (lobe + narrow)
+        exponent = shared * narrow * (toward - np.float32(1.0))
         if exponent < -8.0:
             continue
-        amount = shared * np.exp(exponent)
+        amount = compact * shared * np.exp(exponent)
         for c in range(3):
             out[c] += amount * colors[k, c]
 
@@ -505,7 +513,7 @@ def _fibre_light(tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, colors, sharpn
     length = np.float32(1.0) / np.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-12))
     tx, ty, tz = tx * length, ty * length, tz * length
     # Neighbouring fibres do not lie alike: the streak of the texture shifts the highlight.
-    uneven = np.float32(1.2) * (grey - np.float32(0.35))
+    uneven = np.float32(0.7) * (grey - np.float32(0.35))
     for part in range(2):
         shift = (np.float32(-0.08) if part == 0 else np.float32(0.14)) + uneven
         power = np.float32(70.0) if part == 0 else np.float32(18.0)

@@ -56,7 +56,14 @@ class StageSet:
     upper_lids: NDArray[np.int64]
     rigid_ids: NDArray[np.int64]
     inner_lips: tuple[int, int] = (13, 14)
+    landmark_corners: NDArray[np.int64] = field(init=False)
+    landmark_weights: Array = field(init=False)
     _thinned: dict[int, list[Canvas]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        head = self.head
+        object.__setattr__(self, "landmark_corners", self.faces[head.landmark_faces.numpy()])
+        object.__setattr__(self, "landmark_weights", head.landmark_barycentrics.numpy()[..., None])
 
     @classmethod
     def build(cls, head: HeadModel) -> StageSet:
@@ -71,7 +78,8 @@ class StageSet:
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         normals = smooth_normals(template, faces)
-        visibility = head_visibility(template, normals, faces)
+        # Eyeballs have few vertices: from the surface, those under the lids would darken the open part between them.
+        visibility = head_visibility(template, normals, faces, np.where(masks["eyeballs"], 0.0032, 0.0008))
         # The mouth is measured shut: what is inside has its own rule for how far it is open.
         visibility[masks["teeth"] | masks["tongue"] | masks["mouth_interior"]] = 1
         even = np.full((visibility.shape[1], 3), 1 / visibility.shape[1], np.float32)
