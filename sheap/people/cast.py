@@ -41,5 +41,5 @@ def cast_member(seed: int, role: str, index: int, num_shape: int) -> CastMember:
     rng = np.random.default_rng(path)
     demographics = sample_demographics(rng)
     shape = rng.standard_normal(num_shape).astype(np.float32)
-    traits = sample_traits(rng)
+    traits = sample_traits(rng, demographics)
     return CastMember(f"{role}-{index:04d}", role, path, demographics, shape, traits, int(rng.integers(2**31)))

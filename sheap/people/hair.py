@@ -102,7 +102,8 @@ def _scalp_hair(traits: Traits, style: _Style, seed: int, wearer: Wearer) -> lis
     faces, regions = wearer.faces, wearer.regions
     rng = np.random.default_rng([seed, 21])
     middle = wearer.template[faces].mean(1)
-    above = places.hairline_height(middle, receded=style.receded)
+    receded = max(style.receded, traits.receded)
+    above = places.hairline_height(middle, receded=receded, shift=traits.hairline_shift)
     density = (
         smoothstep(-0.006, 0.012, above) * (1 - regions["ears"][faces].max(1)) * (regions["skin"][faces].min(1) > 0.5)
     )
@@ -112,7 +113,7 @@ def _scalp_hair(traits: Traits, style: _Style, seed: int, wearer: Wearer) -> lis
     # More locks along the hairline, where gaps would show.
     density = density * (1 + 0.8 * smoothstep(0.03, 0.0, above))
     roots = strands.sample_roots(rng, style.count, density.astype(np.float32), wearer)
-    edge = places.hairline_height(roots.places, receded=style.receded)
+    edge = places.hairline_height(roots.places, receded=receded, shift=traits.hairline_shift)
     keep = edge > rng.uniform(-0.004, 0.003, len(edge))
     roots = roots.pick(keep)
     count = len(roots.positions)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.head.model import HeadModel
 from sheap.people.stage_set import shared_stage
 from sheap.people.traits import Traits
 
@@ -87,6 +88,11 @@ class MakeHumanAssets:
         if not (self.skins or self.hair or self.brows or self.irises):
             raise ValueError(f"assets: {folder} holds no skins/, hair/, eyebrows/ or eyes/ as MakeHuman packs do")
 
+    @classmethod
+    def for_head(cls, folder: Path, head: HeadModel) -> MakeHumanAssets:
+        """The assets of a folder for a head model made from the base mesh."""
+        return cls(folder, np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()]))
+
     @cached_property
     def skins(self) -> list[Path]:
         return sorted((self.folder / "skins").glob("*.jpg"))
@@ -128,15 +134,15 @@ class MakeHumanAssets:
         brows = pick("brows", self.brows, 0.6)
         lashes = pick("lashes", self.lashes, 0.6)
         return AssetLooks(
-            skin=None if skin is None else _read_image(skin)[..., :3],
-            iris=None if iris is None else _iris_only(_read_image(iris)),
-            hair=None if hair is None else self._mesh(hair),
-            brows=None if brows is None else self._mesh(brows),
-            lashes=None if lashes is None else self._mesh(lashes),
+            skin=None if skin is None else read_image(skin)[..., :3],
+            iris=None if iris is None else _iris_only(read_image(iris)),
+            hair=None if hair is None else self.mesh(hair),
+            brows=None if brows is None else self.mesh(brows),
+            lashes=None if lashes is None else self.mesh(lashes),
             names=names,
         )
 
-    def _mesh(self, path: Path) -> BoundMesh:
+    def mesh(self, path: Path) -> BoundMesh:
         if path not in self._meshes:
             self._meshes[path] = _read_bound_mesh(path, self._local)
         return self._meshes[path]
@@ -147,9 +153,7 @@ def shared_assets(folder: str) -> MakeHumanAssets | None:
     """The assets of a folder for the open head, read at most once a process; None for an empty name."""
     if not folder:
         return None
-    head = shared_stage().head
-    ids = np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()])
-    return MakeHumanAssets(Path(folder), ids)
+    return MakeHumanAssets.for_head(Path(folder), shared_stage().head)
 
 
 def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:
@@ -184,7 +188,7 @@ def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:
         raise ValueError(f"{path}: no texture beside it")
     return BoundMesh(
         path.stem, anchors, table[:, 3:6].astype(np.float32), table[:, 6:9].astype(np.float32), axes, faces, corner_uv,
-        _read_image(pictures[0]),
+        read_image(pictures[0]),
     )  # fmt: skip
 
 
@@ -211,7 +215,7 @@ def _read_obj_faces(path: Path) -> tuple[NDArray[np.int32], Array, int]:
     return np.array(faces, np.int32), np.array(corners, np.float32), count
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> NDArray[np.uint8]:
     """uint8 sRGB [H, W, 4]."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3:

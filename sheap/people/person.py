@@ -17,6 +17,7 @@ from sheap.people.lighting import Lighting
 from sheap.people.makehuman import AssetLooks
 from sheap.people.occlusion import Visibility, measure_visibility
 from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
+from sheap.people.skin_ground import mix_skin, skin_tone
 from sheap.people.stage_set import StageSet
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import crop_texture
@@ -68,7 +69,7 @@ class Person:
             now=head.now_landmarks(torch.from_numpy(self.rest)).numpy(),
             upper_lids=stage.upper_lids,
             attachments=head.attachments(self._rest_params).numpy(),
-            skin=skin.skin_tone(traits),
+            skin=skin_tone(traits),
         )
         self.hair = grow_hair(traits, seed, wearer, assets)
         rng = np.random.default_rng([seed, 41])
@@ -86,11 +87,12 @@ class Person:
         stage, traits, seed = self.stage, self.traits, self.seed
         faces, soft = stage.faces.astype(np.int32), stage.soft_regions
         pieces: list[Piece] = []
+        coat = mix_skin(stage.skin_ground, traits, seed)
         for canvas in stage.canvases:
             patch = canvas.patch
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
-            texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
+            texture = skin.paint_skin(canvas, coat, traits, photo, with_brows=has_brows)
             material = Material(texture, SKIN, 0.055 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
         for side in ("left", "right"):

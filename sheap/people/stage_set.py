@@ -18,6 +18,8 @@ from scipy.spatial import cKDTree
 from sheap.head.model import HeadModel
 from sheap.people.clothes import border_loop
 from sheap.people.skin import Canvas, EyeOpenings
+from sheap.people.skin_ground import SkinGround
+from sheap.people.skin_model import open_skins
 from sheap.people.uv_atlas import UvPatch, bake_patches
 
 Array = NDArray[np.float32]
@@ -25,7 +27,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StageSet:
-    """head; template [N, 3], faces [F, 3]; canvases: the skin's patches, ready to paint;
+    """head; template [N, 3], faces [F, 3]; skin_ground: what all skins share; canvases: the skin's patches, ready to paint;
     soft_regions: vertex weights [N] by name;
     neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
     skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
@@ -34,6 +36,7 @@ class StageSet:
     head: HeadModel
     template: Array
     faces: NDArray[np.int64]
+    skin_ground: SkinGround
     canvases: list[Canvas]
     soft_regions: dict[str, Array]
     neck_loop: NDArray[np.int64]
@@ -47,14 +50,16 @@ class StageSet:
         faces = head.faces.numpy()
         masks = {name: mask.numpy() for name, mask in head.region_masks.items()}
         lids = _lid_halves(template, faces, masks)
+        skins = open_skins()
         canvases = [
-            Canvas.prepare(patch, _lid_edges(patch, template, lids) if patch.name == "face" else None)
+            Canvas.prepare(patch, _lid_edges(patch, template, lids) if patch.name == "face" else None, faces, skins)
             for patch in bake_patches(head)
         ]
+        regions = {name: mask.astype(np.float32) for name, mask in masks.items()}
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         return cls(
-            head, template, faces, canvases, {name: mask.astype(np.float32) for name, mask in masks.items()},
+            head, template, faces, SkinGround.prepare(skins, template, regions), canvases, regions,
             border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
         )  # fmt: skip
 
