@@ -27,7 +27,7 @@ from sheap.people.lens import photograph, sample_lens
 from sheap.people.lighting import sample_lighting
 from sheap.people.motion import action_weights, eyelid_follow, params_from_actions
 from sheap.people.person import Person
-from sheap.people.skin_ground import skin_tone
+from sheap.people.skin import skin_tone
 from sheap.people.stage_set import StageSet, shared_stage
 
 SIZE = (256, 256)

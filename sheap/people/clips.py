@@ -20,7 +20,7 @@ from sheap.people.lighting import Lighting, sample_lighting
 from sheap.people.motion import sample_motion
 from sheap.people.person import Person
 from sheap.people.rasterizer import Rendered
-from sheap.people.skin_ground import skin_tone
+from sheap.people.skin import skin_tone
 from sheap.people.stage_set import StageSet
 
 Array = NDArray[np.float32]

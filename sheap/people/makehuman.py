@@ -9,7 +9,7 @@ procedural without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.head.model import HeadModel
+from sheap.people.hair_model import BoundMesh
 from sheap.people.stage_set import shared_stage
 from sheap.people.traits import Traits
 
@@ -35,28 +36,6 @@ _HAIR_FOR = {
     "tied": ("ponytail01", "braid01"),
 }
 """Which assets suit a style; other styles stay procedural."""
-
-
-@dataclass(frozen=True)
-class BoundMesh:
-    """A mesh bound to the head. anchors [N, 3]: the head's vertices and, counted on, its loose points; weights [N,
-    3]; offsets [N, 3] in units of `scales`: three (head vertex, head vertex, divisor) by axis x, y, z; faces [F, 3];
-    corner_uv [F, 3, 2]; texture [H, W, 4] sRGB."""
-
-    name: str
-    anchors: NDArray[np.int64]
-    weights: Array
-    offsets: Array
-    scales: tuple[tuple[int, int, float], ...]
-    faces: NDArray[np.int32]
-    corner_uv: Array
-    texture: NDArray[np.uint8]
-
-    def fitted(self, vertices: Array) -> tuple[Array, Array]:
-        """Positions [N, 3] on an identity's vertices and loose points [V + M, 3], and the anchors' weighted means."""
-        base = (vertices[self.anchors] * self.weights[..., None]).sum(1)
-        scale = [abs(vertices[a, k] - vertices[b, k]) / d for k, (a, b, d) in enumerate(self.scales)]
-        return (base + self.offsets * np.array(scale, np.float32)).astype(np.float32), base.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -144,7 +123,8 @@ class MakeHumanAssets:
 
     def mesh(self, path: Path) -> BoundMesh:
         if path not in self._meshes:
-            self._meshes[path] = _read_bound_mesh(path, self._local)
+            mesh = _read_bound_mesh(path, self._local)
+            self._meshes[path] = replace(mesh, texture=grey_texture(mesh.texture))
         return self._meshes[path]
 
 

@@ -71,7 +71,7 @@ class Person:
             attachments=head.attachments(self._rest_params).numpy(),
             skin=skin_tone(traits),
         )
-        self.hair = grow_hair(traits, seed, wearer, assets)
+        self.hair = grow_hair(traits, seed, wearer, stage.hair_stock, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]

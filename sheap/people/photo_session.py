@@ -21,7 +21,7 @@ from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import action_weights, eyelid_follow, feeling_actions, params_from_actions
 from sheap.people.now_layout import CHALLENGES
 from sheap.people.person import Person
-from sheap.people.skin_ground import skin_tone
+from sheap.people.skin import skin_tone
 from sheap.people.stage_set import StageSet
 
 Array = NDArray[np.float32]

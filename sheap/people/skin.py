@@ -14,6 +14,7 @@ from sheap.people import face_places as places
 from sheap.people.colours import linear_to_srgb, srgb_to_linear
 from sheap.people.noise import image_noise, smoothstep
 from sheap.people.skin_ground import BLOOD, MELANIN, SkinCoat
+from sheap.people.skin_ground import skin_tone as skin_tone
 from sheap.people.skin_model import BROW_BOX, BROW_TEXEL, DETAIL_RANGE, SkinModel
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import UvPatch, texel_corners

@@ -1,4 +1,4 @@
-"""Makes the statistical skin out of a folder of MakeHuman's CC0 assets (`python -m pipeline.skin_model build`).
+"""Makes the statistical skin out of a folder of MakeHuman's CC0 assets (`python -m pipeline.looks build`).
 
 The skins share the base mesh's UV layout with the open head, so they are aligned at eyes, nose and lips by their making. Painted
 scalp hair is taken off: under it, colour runs on from the bare skin around it.
@@ -154,8 +154,6 @@ def _brow_picture(assets: MakeHumanAssets, path: Path, points: Array) -> NDArray
     corners = corners * np.float32([fine / BROW_TEXEL, -fine / BROW_TEXEL])
     uv, covered = fill_triangles(corners.astype(np.float32), mesh.corner_uv, height * fine, width * fine)
     alpha = mesh.texture[..., 3].astype(np.float32)
-    dark = 1 - mesh.texture[..., :3].mean(-1) / 255
-    alpha = alpha * np.clip(0.5 + dark, 0, 1)
     size = np.float32(alpha.shape[::-1])
     at = uv * size - 0.5
     picture = cv2.remap(alpha, at[..., 0], at[..., 1], cv2.INTER_LINEAR) * covered

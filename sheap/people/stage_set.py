@@ -17,10 +17,12 @@ from scipy.spatial import cKDTree
 
 from sheap.head.model import HeadModel
 from sheap.people.clothes import border_loop
+from sheap.people.hair import HairStock
 from sheap.people.skin import Canvas, EyeOpenings
 from sheap.people.skin_ground import SkinGround
 from sheap.people.skin_model import open_skins
 from sheap.people.uv_atlas import UvPatch, bake_patches
+from sheap.render.mesh import vertex_normals
 
 Array = NDArray[np.float32]
 
@@ -28,6 +30,7 @@ Array = NDArray[np.float32]
 @dataclass(frozen=True)
 class StageSet:
     """head; template [N, 3], faces [F, 3]; skin_ground: what all skins share; canvases: the skin's patches, ready to paint;
+    hair_stock: hair on the mean head;
     soft_regions: vertex weights [N] by name;
     neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
     skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
@@ -38,6 +41,7 @@ class StageSet:
     faces: NDArray[np.int64]
     skin_ground: SkinGround
     canvases: list[Canvas]
+    hair_stock: HairStock
     soft_regions: dict[str, Array]
     neck_loop: NDArray[np.int64]
     upper_lids: NDArray[np.int64]
@@ -56,11 +60,14 @@ class StageSet:
             for patch in bake_patches(head)
         ]
         regions = {name: mask.astype(np.float32) for name, mask in masks.items()}
+        upper_lids = np.concatenate([upper for upper, _ in lids])
+        normals = vertex_normals(head.template, head.faces).numpy()
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         return cls(
-            head, template, faces, SkinGround.prepare(skins, template, regions), canvases, regions,
-            border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
+            head, template, faces, SkinGround.prepare(skins, template, regions), canvases,
+            HairStock(template, normals, faces, regions, upper_lids), regions, border_loop(template, faces), upper_lids,
+            np.flatnonzero(skull),
         )  # fmt: skip
 
 
