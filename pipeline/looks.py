@@ -37,7 +37,7 @@ def build(
         # Not the shared stage: it would want the files that are made here.
         head = HeadModel.load()
         folder = MakeHumanAssets.for_head(assets, head)
-        skins, hair = build_skins(folder, head), build_hair(folder)
+        skins, hair = build_skins(folder, head), build_hair(folder, head)
         write_skins(skins, output / OPEN_SKINS_PATH.name)
         write_hair(hair, output / OPEN_HAIR_PATH.name)
     except (ValueError, OSError) as error:

@@ -92,11 +92,11 @@ class _Style:
 
 
 _STYLES = {
-    "receding": _Style(1000, (0.012, 0.03), (0.012, 0.025), 0.004, 0.2, "natural", 8, 0.005, receded=1.0),
+    "receding": _Style(1000, (0.012, 0.03), (0.012, 0.025), 0.003, 0.06, "natural", 14, 0.004, receded=1.0),
     "buzz": _Style(1800, (0.006, 0.010), (0.003, 0.006), 0.001, 0.75, "natural", 0, 0.004, fullness=0.7),
-    "short": _Style(1700, (0.03, 0.05), (0.010, 0.022), 0.010, 0.2, "part", 10, 0.006),
-    "quiff": _Style(1700, (0.04, 0.065), (0.008, 0.016), 0.018, 0.5, "back", 8, 0.006, fringe=0.06),
-    "fringe": _Style(1700, (0.05, 0.08), (0.03, 0.05), 0.011, 0.15, "forward", 16, 0.007, fringe=0.026),
+    "short": _Style(1700, (0.03, 0.05), (0.010, 0.022), 0.007, 0.08, "part", 14, 0.0045),
+    "quiff": _Style(1700, (0.04, 0.065), (0.008, 0.016), 0.014, 0.3, "back", 12, 0.0045, fringe=0.06),
+    "fringe": _Style(1700, (0.05, 0.07), (0.02, 0.04), 0.008, 0.08, "forward", 20, 0.005, fringe=0.026),
     "curly": _Style(
         1700, (0.05, 0.085), (0.03, 0.05), 0.022, 0.35, "natural", 12, 0.008, curl=0.006, curl_length=0.025, roll=0.9
     ),
@@ -115,15 +115,15 @@ _PARTS = (0.0, 0.025, -0.025)
 _LOWEST_HAIRLINE = -0.010
 
 _MODELLED = {
-    "short": ("short01", "short02", "short03", "short04"),
-    "quiff": ("short02", "short04"),
-    "fringe": ("short01", "short03"),
+    "short": ("short01", "short02", "short04"),
+    "quiff": ("short01", "short04"),
+    "fringe": ("short02", "short02", "short03"),
     "medium": ("bob02",),
     "long": ("long01",),
     "tied": ("ponytail01", "braid01"),
 }
 """Which of the package's modelled hair suits a style; other styles are strands alone."""
-_MODELLED_SHARE = 0.7
+_MODELLED_SHARE = 0.8
 _MODELLED_RECEDED = 0.35
 """Modelled hair has its hairline where it is: it suits no one whose own went back farther."""
 
@@ -131,7 +131,19 @@ _MODELLED_RECEDED = 0.35
 class HairStock:
     """Hair grown on the mean head, once a process and style; people take it over by where it lies on them."""
 
-    def __init__(self, template: Array, normals: Array, faces: NDArray, regions: dict[str, Array], upper_lids: NDArray) -> None:
+    def __init__(
+        self,
+        template: Array,
+        loose: Array,
+        normals: Array,
+        faces: NDArray,
+        regions: dict[str, Array],
+        upper_lids: NDArray,
+    ) -> None:
+        """template [V, 3]; loose [M, 3]: the head model's loose points; the rest as MeanHead."""
+        points = np.concatenate([template, loose])
+        self.mirror = cKDTree(points).query(points * np.float32([-1, 1, 1]))[1]
+        """For each vertex and loose point, which lies on the other side."""
         self._mean = strands.MeanHead(template, normals, faces, regions, upper_lids)
         outside = (regions["skin"] > 0.5) & (regions["ears"] < 0.5) & (regions["eye_sockets"] < 0.5)
         self._surface = np.flatnonzero(outside & (regions["mouth_interior"] < 0.5))
@@ -176,6 +188,8 @@ def grow_hair(
     elif modelled and traits.hair_style in _MODELLED:
         names = _MODELLED[traits.hair_style]
         mesh = open_hair()[names[rng.integers(len(names))]]
+        if rng.random() < 0.5:
+            mesh = mesh.mirrored(stock.mirror)
         pieces.append(_bound("hair", mesh, traits.hair_color, wearer, lift=0.001, volume=volume**0.3, length=length))
     elif traits.hair_style in _STYLES:
         receded = max(_STYLES[traits.hair_style].receded, traits.receded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +38,13 @@ class BoundMesh:
         base = (vertices[self.anchors] * self.weights[..., None]).sum(1)
         scale = [abs(vertices[a, k] - vertices[b, k]) / d for k, (a, b, d) in enumerate(self.scales)]
         return (base + self.offsets * np.array(scale, np.float32)).astype(np.float32), base.astype(np.float32)
+
+    def mirrored(self, mirror: NDArray[np.int64]) -> BoundMesh:
+        """The mesh for the other side. mirror [V + M]: which vertex or loose point lies opposite each."""
+        return replace(
+            self, anchors=mirror[self.anchors], offsets=self.offsets * np.float32([-1, 1, 1]), faces=self.faces[:, ::-1],
+            corner_uv=self.corner_uv[:, ::-1],
+        )  # fmt: skip
 
 
 def write_hair(meshes: list[BoundMesh], path: Path) -> None:

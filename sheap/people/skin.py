@@ -46,7 +46,8 @@ class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
     texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [2, H, W] as grown and as receded;
     beards: cover [H, W] by kind; lips [H, W]; openings: the lids' edges, where the patch has eyes; windows: the parts of the
-    picture where each thing can be; brows and brow_middles [B, 2]: the model's, and where (m) their middles lie."""
+    picture where each thing can be; brows and brow_measures [B, 3]: the model's, with their middles (x, y)
+    and thickness, m."""
 
     patch: UvPatch
     corners: NDArray[np.int32]
@@ -57,7 +58,7 @@ class Canvas:
     openings: EyeOpenings | None
     windows: dict[str, Window]
     brows: NDArray[np.uint8]
-    brow_middles: Array
+    brow_measures: Array
 
     @classmethod
     def prepare(cls, patch: UvPatch, openings: EyeOpenings | None, faces: NDArray, model: SkinModel) -> Canvas:
@@ -85,10 +86,10 @@ class Canvas:
             }
         if openings is not None:
             windows["eyes"] = _window((openings.upper < 0.018) | (openings.lower < 0.018))
-        middles = np.stack([_middle(brow) for brow in model.brows])
+        measures = np.stack([_measure_brow(brow) for brow in model.brows])
         return cls(
             patch, corners, weights, model.detail_on(patch), hairlines, beards, openings,
-            {name: window for name, window in windows.items() if window is not None}, model.brows, middles,
+            {name: window for name, window in windows.items() if window is not None}, model.brows, measures,
         )  # fmt: skip
 
 
@@ -99,10 +100,13 @@ def _window(mask: NDArray[np.bool_]) -> Window | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _middle(brow: NDArray[np.uint8]) -> Array:
-    """The middle (m) of a brow's picture."""
-    rows, columns = np.nonzero(brow > 60)
-    return np.float32([BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean()])
+def _measure_brow(brow: NDArray[np.uint8]) -> Array:
+    """The middle (x, y) of a brow's picture and its mean thickness, m."""
+    solid = cv2.GaussianBlur(brow, None, 1.5) > 50
+    rows, columns = np.nonzero(solid)
+    thickness = solid.sum(0)[solid.any(0)].mean()
+    middle = (BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean())
+    return np.float32([*middle, BROW_TEXEL * thickness])
 
 
 def paint_skin(
@@ -267,7 +271,7 @@ def _paint_lips(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) 
     lips = smoothstep(edge - 0.22, edge + 0.22, region)
     if traits.lipstick > 0:
         paint = np.log(srgb_to_linear(np.array(traits.lipstick_color))).astype(np.float32)
-        depth = np.float32(0.75 * traits.lipstick)
+        depth = np.float32(0.6 * traits.lipstick)
     else:
         paint, depth = None, np.float32(0)
     part = log_color[window]
@@ -307,9 +311,9 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     window = canvas.windows["brows"]
     points = canvas.patch.positions[window]
     picture = canvas.brows[traits.brow_style].astype(np.float32) / 255
-    middle_x, middle_y = canvas.brow_middles[traits.brow_style]
+    middle_x, middle_y, own = canvas.brow_measures[traits.brow_style]
     cover = np.zeros(points.shape[:2], np.float32)
-    thick = traits.brow_thickness / 0.0052
+    thick = traits.brow_thickness / own
     for side in (1, -1):
         own_height, own_tilt, own_thick = rng.normal(0, [0.0006, 0.025, 0.05])
         across = side * points[..., 0] - middle_x - np.float32(traits.brow_gap)
@@ -325,9 +329,9 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         seen = cv2.remap(picture, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderValue=0)
         cover = np.maximum(cover, seen * (side * points[..., 0] > -0.004))
     soft = cv2.GaussianBlur(cover, None, 2.0)
-    cover = (0.65 * cover + 0.55 * soft) * (0.45 + 1.0 * traits.brow_density) * (1 + 0.15 * noise[window])
+    cover = (0.6 * cover + 0.4 * soft) * (0.35 + 0.75 * traits.brow_density) * (1 + 0.15 * noise[window])
     color = np.log(srgb_to_linear(np.array(traits.brow_color))).astype(np.float32)
-    _blend(log_color, window, np.clip(cover * (points[..., 2] > 0.01), 0, 0.95), color)
+    _blend(log_color, window, np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 
 
 def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
@@ -335,8 +339,8 @@ def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array
     if kind is None:
         return
     window = canvas.windows["beard"]
-    depth = 0.2 + 0.3 * traits.beard_density if traits.beard == "stubble" else 0.4 + 0.35 * traits.beard_density
-    cover = canvas.beards[kind][window] * np.clip(depth * (1 + 0.45 * noise[window]), 0, 0.85)
+    depth = 0.2 + 0.3 * traits.beard_density if traits.beard == "stubble" else 0.55 + 0.3 * traits.beard_density
+    cover = canvas.beards[kind][window] * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
     _blend(log_color, window, cover, np.minimum(hair, np.log(np.float32(0.2))))
 
 

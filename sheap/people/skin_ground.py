@@ -20,7 +20,7 @@ from sheap.people.traits import Traits
 Array = NDArray[np.float32]
 
 _TONES_AT = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-_TONES = np.array([[240, 206, 188], [226, 183, 154], [194, 141, 108], [137, 91, 66], [80, 53, 42]]) / 255
+_TONES = np.array([[236, 198, 178], [222, 177, 148], [194, 141, 108], [137, 91, 66], [80, 53, 42]]) / 255
 """Skin from fair to dark, sRGB."""
 
 # What one unit of blood and of melanin does to the log of linear RGB: blood takes green and blue, melanin takes all,

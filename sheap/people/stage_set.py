@@ -66,8 +66,8 @@ class StageSet:
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         return cls(
             head, template, faces, SkinGround.prepare(skins, template, regions), canvases,
-            HairStock(template, normals, faces, regions, upper_lids), regions, border_loop(template, faces), upper_lids,
-            np.flatnonzero(skull),
+            HairStock(template, head.attachment_template.numpy(), normals, faces, regions, upper_lids), regions,
+            border_loop(template, faces), upper_lids, np.flatnonzero(skull),
         )  # fmt: skip
 
 

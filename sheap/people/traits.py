@@ -128,7 +128,7 @@ _IRIS_SHARES = {
 _MELANIN = {
     "african": ((0.75, 0.80, 0.09), (0.25, 0.62, 0.08)),
     "asian": ((0.70, 0.25, 0.07), (0.30, 0.47, 0.10)),
-    "european": ((0.78, 0.12, 0.07), (0.22, 0.28, 0.07)),
+    "european": ((0.75, 0.15, 0.06), (0.25, 0.29, 0.07)),
 }
 
 GREYING_YEARS = (45.0, 10.0)
@@ -175,7 +175,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         undertone=float(np.clip(rng.normal(-0.25 * asian, 0.5), -1.3, 1.3)),
         blood=float(np.clip(rng.normal(0.55 + 0.15 * is_man, 0.3), 0, 1.5)),
         blotches=float(rng.uniform(0.4, 1.1) + 0.7 * age * rng.random()),
-        skin_contrast=float(np.clip(rng.normal(1.05, 0.25), 0.4, 1.7)),
+        skin_contrast=float(np.clip(rng.normal(0.95, 0.2), 0.4, 1.5)),
         skin_detail=float(np.clip(rng.normal(0.75 + 0.45 * age - 0.2 * wears_makeup, 0.22), 0.3, 1.6)),
         skin_gloss=float(rng.uniform(0.4, 1.6)),
         freckles=float(rng.uniform(0.3, 1)) if freckled else 0.0,
@@ -195,16 +195,16 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         chin_dimple=float(rng.uniform(0.4, 1)) if rng.random() < (0.22 if is_man else 0.10) else 0.0,
         lip_color=float(np.clip(rng.normal(0.55 - 0.1 * is_man - 0.2 * age, 0.28), 0, 1.2)),
         lip_dark=float(np.clip(rng.normal(0.1 + 0.35 * melanin, 0.15), 0, 1)),
-        lip_fullness=float(np.clip(rng.normal(0.15 - 0.3 * is_man + 0.35 * melanin - 0.4 * age, 0.45), -1, 1)),
+        lip_fullness=float(np.clip(rng.normal(-0.1 - 0.3 * is_man + 0.4 * melanin - 0.4 * age, 0.4), -1, 1)),
         lip_rim=float(rng.random()),
         lipstick=float(rng.uniform(0.35, 1.0)) if wears_lipstick else 0.0,
-        lipstick_color=_color(np.array([[0.66, 0.10, 0.14], [0.75, 0.33, 0.36], [0.55, 0.25, 0.22], [0.42, 0.08, 0.18],
-                                        [0.80, 0.30, 0.24]])[rng.integers(5)] * rng.uniform(0.8, 1.15)),
+        lipstick_color=_color(np.array([[0.64, 0.16, 0.18], [0.76, 0.40, 0.40], [0.58, 0.32, 0.28], [0.56, 0.26, 0.32],
+                                        [0.78, 0.38, 0.32]])[rng.integers(5)] * rng.uniform(0.8, 1.15)),
         makeup=float(rng.uniform(0.25, 1.0)) if wears_makeup else 0.0,
         eyeshadow_color=_color(np.array([[0.25, 0.17, 0.13], [0.30, 0.25, 0.30], [0.45, 0.30, 0.22], [0.16, 0.15, 0.16],
                                          [0.40, 0.22, 0.28]])[rng.integers(5)]),
         brow_style=who.brow_style(),
-        brow_thickness=float(np.clip(rng.normal(0.0060 if is_man else 0.0044, 0.0011), 0.0024, 0.0095)),
+        brow_thickness=float(np.clip(rng.normal(0.0058 if is_man else 0.0044, 0.0011), 0.0022, 0.0090)),
         brow_density=float(np.clip(rng.beta(2.2, 1.7) - 0.2 * age * rng.random() + 0.1 * is_man, 0.08, 1)),
         brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.30), -0.3, 1.3)),
         brow_height=float(rng.normal(-0.0008 if is_man else 0.0008, 0.0018)),
