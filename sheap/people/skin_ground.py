@@ -20,7 +20,7 @@ from sheap.people.traits import Traits
 Array = NDArray[np.float32]
 
 _TONES_AT = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-_TONES = np.array([[236, 198, 178], [222, 177, 148], [194, 141, 108], [137, 91, 66], [80, 53, 42]]) / 255
+_TONES = np.array([[230, 191, 170], [219, 174, 146], [194, 141, 108], [137, 91, 66], [80, 53, 42]]) / 255
 """Skin from fair to dark, sRGB."""
 
 # What one unit of blood and of melanin does to the log of linear RGB: blood takes green and blue, melanin takes all,
@@ -29,6 +29,8 @@ BLOOD = np.array([-0.03, -0.34, -0.30], np.float32)
 MELANIN = np.array([-0.30, -0.46, -0.58], np.float32)
 _WHISKERS = np.array([-0.42, -0.36, -0.26], np.float32)
 """What cut whiskers under the skin do: darker, and a little blue."""
+
+_LIGHTEST, _SHOULDER = np.log(np.array([0.92, 0.80, 0.74], np.float32)), np.float32(0.10)
 
 _AREAS = (
     ((0.0, 0.052, 0.085), 0.024),
@@ -118,6 +120,8 @@ def mix_skin(ground: SkinGround, traits: Traits, seed: int) -> SkinCoat:
     log_color = np.log(skin_tone(traits)) + pattern + blood[:, None] * BLOOD + melanin[:, None] * MELANIN
     whiskers = traits.beard_shadow * ground.beard * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)
     log_color = log_color + whiskers[:, None] * _WHISKERS
+    # The fairest patch of the fairest person is still skin, not paper.
+    log_color = -_SHOULDER * np.logaddexp(-log_color / _SHOULDER, -_LIGHTEST / _SHOULDER)
     flesh = np.log(np.array([0.30, 0.07, 0.06], np.float32))
     log_color = log_color + 0.9 * ground.mouth[:, None] * (flesh - log_color)
     lining = np.log(np.array([0.45, 0.2, 0.17], np.float32) * np.float32(1 - 0.45 * traits.melanin))
