@@ -3,8 +3,8 @@
 Three photographs of 256 px each of many rendered people (one frontal, two a little turned and smiling, each in its own place
 and light), and frames of real videos and pictures where a folder of them is named, go through dlib's face descriptor. Printed:
 the distances between photographs of one person and between photographs of two, the share of two people's pairs which the
-recogniser takes for one person (below 0.6), and how far the mean descriptors of rendered and real faces lie apart. The same
-photographs made smaller, to 112 px, follow. Needs the extra `recogniser`.
+recogniser takes for one person (below 0.6), and how far the mean descriptors of rendered and real faces lie apart. The same for
+crops of 112 px that the face fills, as a predictor is trained on. Needs the extra `recogniser`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from sheap.people.photo_session import photograph_person
 from sheap.people.stage_set import shared_stage
 from sheap.video.face_landmarker import FaceLandmarker
 
-SIZES = (256, 112)
+PHOTO_SIZE, CROP_SIZE = 256, 112
 COUNTS = {"multiview_neutral": 1, "selfie": 2, "multiview_expressions": 0, "multiview_occlusions": 0}
 """Photographs of a rendered person, the frontal one first."""
 FRAMES_PER_VIDEO = 3
+CROP_MARGIN = 1.6
+"""Side of a crop over the longer side of the face's landmarks."""
 LARGEST_REAL = 480
 """Real pictures are made this large at most (px), so that the face fills about as much as in the rendered ones."""
 
 Pictures = list[NDArray[np.uint8]]
+Descriptors = list[NDArray[np.float32]]
 
 
 def rendered_people(count: int, seed: int) -> Iterator[Pictures]:
@@ -41,7 +44,7 @@ def rendered_people(count: int, seed: int) -> Iterator[Pictures]:
     stage = shared_stage()
     for index in range(count):
         member = cast_member(seed, "benchmark", index, stage.head.num_shape)
-        yield [photo.picture for photo in photograph_person(stage, member, COUNTS, (SIZES[0], SIZES[0]))]
+        yield [photo.picture for photo in photograph_person(stage, member, COUNTS, (PHOTO_SIZE, PHOTO_SIZE))]
 
 
 def real_people(folder: Path) -> Iterator[Pictures]:
@@ -74,21 +77,31 @@ class Describer:
     def __init__(self) -> None:
         self._landmarker, self._descriptor = FaceLandmarker(), FaceDescriptor()
 
-    def __call__(self, people: Iterator[Pictures], shrink: tuple[float, ...] = (1.0,)) -> list[list[NDArray[np.float32]]]:
-        """For every scale, descriptors [P, 128] by person (without people whose first picture shows no face)."""
-        found: list[list[NDArray[np.float32]]] = [[] for _ in shrink]
+    def __call__(self, people: Iterator[Pictures]) -> tuple[Descriptors, Descriptors]:
+        """Descriptors [P, 128] by person, of whole pictures and of small crops; without people whose first picture shows no face."""
+        whole, small = [], []
         for pictures in people:
             faces = [self._landmarker.process(picture) for picture in pictures]
             if not faces or not faces[0]:
                 continue
-            for k, scale in enumerate(shrink):
-                rows = []
-                for picture, seen in zip(pictures, faces):
-                    if seen:
-                        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                        rows.append(self._descriptor.describe(self._descriptor.chip(small, seen[0].points[:, :2] * scale)))
-                found[k].append(np.stack(rows))
-        return found
+            pairs = [(picture, seen[0].points[:, :2]) for picture, seen in zip(pictures, faces) if seen]
+            whole.append(np.stack([self._describe(*pair) for pair in pairs]))
+            small.append(np.stack([self._describe(*_crop(*pair)) for pair in pairs]))
+        return whole, small
+
+    def _describe(self, picture: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._descriptor.describe(self._descriptor.chip(picture, points))
+
+
+def _crop(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The face as a training crop shows it, and its landmarks there."""
+    low, high = points.min(0), points.max(0)
+    scale = CROP_SIZE / (CROP_MARGIN * float((high - low).max()))
+    shift = CROP_SIZE / 2 - scale * (low + high) / 2
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+    # Averaged first where it shrinks, as a resize by area would.
+    soft = cv2.GaussianBlur(picture, None, 0.4 / scale) if scale < 1 else picture
+    return cv2.warpAffine(soft, matrix, (CROP_SIZE, CROP_SIZE)), points * scale + shift.astype(np.float32)
 
 
 def distances(people: list[NDArray[np.float32]]) -> dict[str, float]:
@@ -116,9 +129,8 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    scales = tuple(size / SIZES[0] for size in SIZES)
-    by_size = describe(rendered_people(arguments.people, arguments.seed), scales)
-    kinds = {f"rendered, {size} px": people for size, people in zip(SIZES, by_size)}
+    whole, small = describe(rendered_people(arguments.people, arguments.seed))
+    kinds = {f"rendered, photographs of {PHOTO_SIZE} px": whole, f"rendered, crops of {CROP_SIZE} px": small}
     if arguments.real:
         kinds["real"] = describe(itertools.chain.from_iterable(real_people(folder) for folder in arguments.real))[0]
     record = {name: distances(people) for name, people in kinds.items()}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scipy.spatial import cKDTree
 
 from sheap.people import face_places as places
@@ -180,7 +179,8 @@ def grow_hair(
         pieces = [_bound("lashes", assets.lashes, black, wearer)]
     else:
         dark = tuple(min(c, 0.16) for c in traits.hair_color)
-        pieces = [_carried(g, wearer, dark, 0.8 + 0.25 * traits.makeup + 0.3 * traits.lash_density) for g in stock.lashes(variant)]
+        long = 0.8 + 0.25 * traits.makeup + 0.3 * traits.lash_density
+        pieces = [_carried(g, wearer, dark, long) for g in stock.lashes(variant)]
     if assets is not None and assets.brows is not None:
         pieces.append(_bound("brows", assets.brows, traits.brow_color, wearer, lift=0.0005))
     if assets is not None and assets.hair is not None:
@@ -197,8 +197,8 @@ def grow_hair(
             piece = _carried(grown, wearer, traits.hair_color, volume if grown.name == "hair" else 1.0)
             pieces.append(_cut_to_hairline(piece, grown, receded, traits.hairline_shift))
     if traits.beard in ("moustache", "goatee", "full"):
-        grey = tuple(traits.hair_color)
-        pieces += [_carried(g, wearer, grey, 0.6 + 0.8 * traits.beard_density) for g in stock.beard(traits.beard, variant)]
+        bushy = 0.6 + 0.8 * traits.beard_density
+        pieces += [_carried(g, wearer, traits.hair_color, bushy) for g in stock.beard(traits.beard, variant)]
     return pieces
 
 

@@ -28,8 +28,8 @@ def build_hair(assets: MakeHumanAssets, head: HeadModel) -> list[BoundMesh]:
 
 
 def _off_the_eyes(mesh: BoundMesh, points: NDArray[np.float32]) -> BoundMesh:
-    """A fringe that hangs over an eye is combed to its side: faces are rendered to be looked at. points [V + M, 3]: the mean head's
-    vertices and loose points."""
+    """A fringe that hangs over an eye is combed to its side: faces are rendered to be looked at. points [V + M, 3]: the mean
+    head's vertices and loose points."""
     vertices, _ = mesh.fitted(points)
     x, y, z = vertices.T
     aside = np.maximum(_BESIDE_THE_EYE - np.abs(x), 0) * smoothstep(*_EYE_LEVEL, y) * smoothstep(0.02, 0.05, z)

@@ -44,16 +44,18 @@ _AREAS = (
 """Centres and radii (m) of the areas that can have different skins: forehead, eyes, nose, cheeks, mouth, chin, sides."""
 _BANK = 24
 _WAVELENGTHS = (0.05, 0.024, 0.011)
+_EVEN_WAVELENGTH = 0.032
 
 
 @dataclass(frozen=True)
 class SkinGround:
     """The mean head's vertices [V], ready for mixing. areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of random fields
-    at three wavelengths; blood, tired, lids, beard, sides [V]: where those show; sockets, mouth [V]: inner skin; model."""
+    at three wavelengths; even [B, V]: another that is alike on both sides; blood, tired, lids, beard, sides [V]: where those show; sockets, mouth [V]: inner skin; model."""
 
     model: SkinModel
     areas: Array
     noise: Array
+    even: Array
     blood: Array
     tired: Array
     lids: Array
@@ -79,8 +81,10 @@ class SkinGround:
         )
         rng = np.random.default_rng(7)
         noise = np.stack([[point_noise(rng, template, length) for length in _WAVELENGTHS] for _ in range(_BANK)])
+        either = template * np.float32([0, 1, 1]) + np.abs(template) * np.float32([1, 0, 0])
+        even = np.stack([point_noise(rng, either, _EVEN_WAVELENGTH) for _ in range(_BANK)])
         return cls(
-            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), blood.astype(np.float32),
+            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even.astype(np.float32), blood.astype(np.float32),
             places.blob(template, (0.029, -0.0155, 0.074), 0.0075), regions["eyelids"].astype(np.float32),
             places.beard_weight(template, regions["lips"]), regions["eye_sockets"].astype(np.float32),
             (regions["mouth_interior"] * (1 - regions["lips"])).astype(np.float32),
@@ -116,6 +120,9 @@ def mix_skin(ground: SkinGround, traits: Traits, seed: int) -> SkinCoat:
     blood = traits.blood * 0.75 * ground.blood + patchy * (0.20 * coarse[0] + 0.16 * middle[0] + 0.12 * fine[0])
     blood = blood + 0.35 * traits.lid_red * (ground.lids + 0.6 * ground.tired)
     melanin = patchy * (0.12 * coarse[1] + 0.09 * middle[1] + 0.08 * (0.5 + traits.age) * fine[1])
+    even = rng.standard_normal((2, _BANK)).astype(np.float32) / np.float32(np.sqrt(_BANK)) @ ground.even
+    blood = blood + 0.20 * traits.pattern * even[0]
+    melanin = melanin + 0.20 * traits.pattern * even[1]
     melanin = melanin + 0.75 * traits.eye_bags * ground.tired + 0.8 * traits.lid_dark * ground.lids
     log_color = np.log(skin_tone(traits)) + pattern + blood[:, None] * BLOOD + melanin[:, None] * MELANIN
     whiskers = traits.beard_shadow * ground.beard * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)

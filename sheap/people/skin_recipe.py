@@ -38,7 +38,7 @@ _FILL_ROUNDS = 400
 
 
 def build_skins(assets: MakeHumanAssets, head: HeadModel) -> SkinModel:
-    """All skins and brows of the folder. Raises ValueError when it lacks either kind or a skin's name does not say whose it is."""
+    """All skins and brows of the folder. Raises ValueError when it lacks one kind or a skin's name does not say whose it is."""
     if not assets.skins or not assets.brows:
         raise ValueError(f"assets: {assets.folder} holds no skins/*.jpg or no eyebrows/")
     surface = _Surface(head)

@@ -25,8 +25,8 @@ class Traits:
     """Colours are sRGB [3] in 0..1, lengths metres on the mean head; unnamed numbers run 0..1.
 
     sex, ancestry: as in Demographics. age: 0 at the youngest, 1 at the oldest. melanin: skin from fair to dark; undertone: -1
-    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, skin_contrast, skin_detail: strength of uneven colour, of
-    the skin's pattern and of its fine detail (1: average); lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they
+    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, skin_contrast, skin_detail: strength of
+    uneven colour, of colour that is alike on both sides, of the mixed skins' own and of fine detail (1: average); lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they
     are; lip_fullness: -1..1; brow_gap, brow_height: moved outwards, up; brow_tilt: radians; hairline_shift: moved up; receded:
     how far the hairline went back.
     """
@@ -38,6 +38,7 @@ class Traits:
     undertone: float
     blood: float
     blotches: float
+    pattern: float
     skin_contrast: float
     skin_detail: float
     skin_gloss: float
@@ -175,8 +176,9 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         undertone=float(np.clip(rng.normal(-0.25 * asian, 0.5), -1.3, 1.3)),
         blood=float(np.clip(rng.normal(0.55 + 0.15 * is_man, 0.3), 0, 1.5)),
         blotches=float(rng.uniform(0.4, 1.1) + 0.7 * age * rng.random()),
+        pattern=float(rng.uniform(0.4, 1.3)),
         skin_contrast=float(np.clip(rng.normal(0.95, 0.2), 0.4, 1.5)),
-        skin_detail=float(np.clip(rng.normal(0.75 + 0.45 * age - 0.2 * wears_makeup, 0.22), 0.3, 1.6)),
+        skin_detail=float(np.clip(rng.normal(1.0 + 0.5 * age - 0.25 * wears_makeup, 0.35), 0.35, 2.0)),
         skin_gloss=float(rng.uniform(0.4, 1.6)),
         freckles=float(rng.uniform(0.3, 1)) if freckled else 0.0,
         moles=int(rng.poisson(2.5)),
@@ -195,7 +197,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         chin_dimple=float(rng.uniform(0.4, 1)) if rng.random() < (0.22 if is_man else 0.10) else 0.0,
         lip_color=float(np.clip(rng.normal(0.55 - 0.1 * is_man - 0.2 * age, 0.28), 0, 1.2)),
         lip_dark=float(np.clip(rng.normal(0.1 + 0.35 * melanin, 0.15), 0, 1)),
-        lip_fullness=float(np.clip(rng.normal(-0.1 - 0.3 * is_man + 0.4 * melanin - 0.4 * age, 0.4), -1, 1)),
+        lip_fullness=float(np.clip(rng.normal(-0.1 - 0.3 * is_man + 0.4 * melanin - 0.4 * age, 0.55), -1, 1)),
         lip_rim=float(rng.random()),
         lipstick=float(rng.uniform(0.35, 1.0)) if wears_lipstick else 0.0,
         lipstick_color=_color(np.array([[0.64, 0.16, 0.18], [0.76, 0.40, 0.40], [0.58, 0.32, 0.28], [0.56, 0.26, 0.32],
@@ -207,10 +209,10 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         brow_thickness=float(np.clip(rng.normal(0.0058 if is_man else 0.0044, 0.0011), 0.0022, 0.0090)),
         brow_density=float(np.clip(rng.beta(2.2, 1.7) - 0.2 * age * rng.random() + 0.1 * is_man, 0.08, 1)),
         brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.30), -0.3, 1.3)),
-        brow_height=float(rng.normal(-0.0008 if is_man else 0.0008, 0.0018)),
-        brow_gap=float(rng.normal(0, 0.0016)),
-        brow_length=float(np.clip(rng.normal(1.0, 0.09), 0.75, 1.25)),
-        brow_tilt=float(rng.normal(0, 0.07)),
+        brow_height=float(rng.normal(-0.0010 if is_man else 0.0008, 0.0022)),
+        brow_gap=float(rng.normal(0, 0.0020)),
+        brow_length=float(np.clip(rng.normal(1.0, 0.11), 0.7, 1.3)),
+        brow_tilt=float(rng.normal(0, 0.09)),
         brow_color=_color(np.minimum(brow_dark, 0.18) if brow_tinted else brow_dark),
         hair_color=hair,
         hair_style=style,
@@ -265,7 +267,8 @@ class _Draws:
         color = np.array(_HAIR_COLORS[name]) * rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
         if not self.is_man and rng.random() < 0.14:
             # Coloured: lighter, redder, or no colour hair has.
-            color = np.array([_HAIR_COLORS["blond"], _HAIR_COLORS["red"], (0.35, 0.10, 0.14), (0.30, 0.16, 0.34)][rng.integers(4)])
+            choices = (_HAIR_COLORS["blond"], _HAIR_COLORS["red"], (0.35, 0.10, 0.14), (0.30, 0.16, 0.34))
+            color = np.array(choices[rng.integers(len(choices))])
         return _color(np.clip(color, 0.02, 0.9))
 
     def greying(self) -> float:

@@ -94,7 +94,7 @@ def crop_texture(image: NDArray[np.uint8], patch: UvPatch) -> NDArray[np.uint8]:
 
 
 def texel_corners(patch: UvPatch, faces: NDArray) -> tuple[NDArray[np.int32], Array]:
-    """The vertices [H, W, 3] of the face under each of a patch's texels, and their barycentric weights [H, W, 3]; faces [F, 3] are
+    """The vertices [H, W, 3] of the face under each of a patch's texels, and their barycentric weights [H, W, 3]. faces [F, 3]:
     the head's."""
     height, width = patch.shape
     values = np.zeros((len(patch.faces), 3, 4), np.float32)

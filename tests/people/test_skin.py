@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from sheap.people.noise import smoothstep
 from sheap.people.skin import paint_skin
 from sheap.people.skin_ground import mix_skin, skin_tone
 
@@ -114,7 +113,8 @@ def test_every_person_has_a_mixture_of_their_own(stage, member):
 
 def test_age_deepens_lines(stage, member):
     places = canvas(stage).patch.positions
-    where = smoothstep(0.03, 0.035, places[..., 1]) * smoothstep(0.065, 0.06, places[..., 1]) * (np.abs(places[..., 0]) < 0.03) > 0.9
+    x, y, _ = np.moveaxis(places, -1, 0)
+    where = (y > 0.035) & (y < 0.06) & (np.abs(x) < 0.03)
     young = dataclasses.replace(member.traits, **PLAIN, forehead_lines=0.0, age=0.0)
     old = dataclasses.replace(young, forehead_lines=1.0)
     rough = [paint(stage, traits, 4)[..., 1][where].astype(float).std() for traits in (young, old)]

@@ -92,4 +92,4 @@ def test_brows_lines_and_clothes_lean_on_sex_and_age():
     for line in ("forehead_lines", "frown_lines", "fold_lines", "mouth_lines", "eye_bags"):
         assert np.mean([getattr(t, line) for t in old]) > np.mean([getattr(t, line) for t in men]) + 0.08
     assert not any(t.neckline == "scoop" for t in men)
-    assert {t.hair_style for t in women} | {t.hair_style for t in men} | {t.hair_style for t in old} >= set(HAIR_STYLES) - {"afro"}
+    assert {t.hair_style for t in women + men + old} >= set(HAIR_STYLES) - {"afro"}
