@@ -78,7 +78,10 @@ class Describer:
         self._landmarker, self._descriptor = FaceLandmarker(), FaceDescriptor()
 
     def __call__(self, people: Iterator[Pictures]) -> tuple[Descriptors, Descriptors]:
-        """Descriptors [P, 128] by person, of whole pictures and of small crops; without people whose first picture shows no face."""
+        """Descriptors [P, 128] by person, of whole pictures and of small crops.
+
+        People whose first picture shows no face are left out.
+        """
         whole, small = [], []
         for pictures in people:
             faces = [self._landmarker.process(picture) for picture in pictures]

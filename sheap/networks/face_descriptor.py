@@ -18,7 +18,7 @@ CHIP_SIZE = 150
 SAME_PERSON = 0.6
 """Descriptors nearer than this are taken for one person (dlib's own limit)."""
 CHIP_LANDMARKS = (263, 362, 33, 133, 2)
-"""The five points that place a chip, of MediaPipe's 478: outer and inner corner of the left eye, of the right eye, nose's base."""
+"""The five points that place a chip, of MediaPipe's 478: outer, inner corner of the left eye, of the right, nose's base."""
 
 _PADDING = 0.25
 _MODEL = "models/dlib_face_recognition_resnet_model_v1.dat"

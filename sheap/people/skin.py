@@ -230,7 +230,7 @@ def _paint_lines(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         level = y + bend * x**2 + tilt * x + 0.0012 * np.sin(x / rng.uniform(0.008, 0.02) + rng.uniform(0, 6))
         waves = np.clip(np.cos(2 * np.pi * (level / spacing + phase)) - 0.6, 0, 1) * 2.0
         waves = waves * smoothstep(0.026, 0.036, y) * smoothstep(0.070, 0.056, y) * smoothstep(0.055, 0.030, np.abs(x))
-        log_color[window] += (0.42 * traits.forehead_lines * waves)[..., None] * MELANIN
+        log_color[window] += (0.6 * traits.forehead_lines * waves)[..., None] * MELANIN
     if traits.frown_lines > 0.05:
         window, x, y, _ = cut("frown")
         lean = rng.uniform(0.0, 0.25)

@@ -49,8 +49,9 @@ _EVEN_WAVELENGTH = 0.032
 
 @dataclass(frozen=True)
 class SkinGround:
-    """The mean head's vertices [V], ready for mixing. areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of random fields
-    at three wavelengths; even [B, V]: another that is alike on both sides; blood, tired, lids, beard, sides [V]: where those show; sockets, mouth [V]: inner skin; model."""
+    """The mean head's vertices [V], ready for mixing. model: the skins; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
+    random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; blood, tired, lids, beard, sockets,
+    mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin lies."""
 
     model: SkinModel
     areas: Array
@@ -93,8 +94,8 @@ class SkinGround:
 
 @dataclass(frozen=True)
 class SkinCoat:
-    """One person's smooth skin: fields [V, 5]: log linear RGB, then how strongly each of two details shows; details: which two of
-    the model's details and their mirror images; seed."""
+    """One person's smooth skin. fields [V, 5]: log linear RGB, then how strongly each of two details shows; details: which two of
+    the model's details and their mirror images those are; seed."""
 
     fields: Array
     details: tuple[int, int]

@@ -25,10 +25,10 @@ class Traits:
     """Colours are sRGB [3] in 0..1, lengths metres on the mean head; unnamed numbers run 0..1.
 
     sex, ancestry: as in Demographics. age: 0 at the youngest, 1 at the oldest. melanin: skin from fair to dark; undertone: -1
-    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, skin_contrast, skin_detail: strength of
-    uneven colour, of colour that is alike on both sides, of the mixed skins' own and of fine detail (1: average); lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they
-    are; lip_fullness: -1..1; brow_gap, brow_height: moved outwards, up; brow_tilt: radians; hairline_shift: moved up; receded:
-    how far the hairline went back.
+    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern: strength of uneven colour and of colour that is
+    alike on both sides; skin_contrast, skin_detail: of the mixed skins' own colour and fine detail (1: average). lid_*: of the
+    eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness: -1..1; brow_gap, brow_height: moved outwards, up;
+    brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline went back.
     """
 
     sex: str
