@@ -49,7 +49,7 @@ _EVEN_WAVELENGTH = 0.032
 
 @dataclass(frozen=True)
 class SkinGround:
-    """The mean head's vertices [V], ready for mixing. model: the skins; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
+    """The mean head's vertices [V], ready for mixing. model; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
     random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; blood, tired, lids, beard, sockets,
     mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin lies."""
 
@@ -85,7 +85,7 @@ class SkinGround:
         either = template * np.float32([0, 1, 1]) + np.abs(template) * np.float32([1, 0, 0])
         even = np.stack([point_noise(rng, either, _EVEN_WAVELENGTH) for _ in range(_BANK)])
         return cls(
-            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even.astype(np.float32), blood.astype(np.float32),
+            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even, blood.astype(np.float32),
             places.blob(template, (0.029, -0.0155, 0.074), 0.0075), regions["eyelids"].astype(np.float32),
             places.beard_weight(template, regions["lips"]), regions["eye_sockets"].astype(np.float32),
             (regions["mouth_interior"] * (1 - regions["lips"])).astype(np.float32),

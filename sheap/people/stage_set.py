@@ -49,7 +49,8 @@ class StageSet:
     inner_lips: tuple[int, int] = (13, 14)
 
     @classmethod
-    def build(cls, head: HeadModel) -> StageSet:
+    def build(cls, head: HeadModel, texel_scale: float = 1.0) -> StageSet:
+        """texel_scale: size of the skin's pictures; 0.5 is enough for photographs of up to 224 px."""
         template = head.template.numpy().astype(np.float32)
         faces = head.faces.numpy()
         masks = {name: mask.numpy() for name, mask in head.region_masks.items()}
@@ -57,7 +58,7 @@ class StageSet:
         skins = open_skins()
         canvases = [
             Canvas.prepare(patch, _lid_edges(patch, template, lids) if patch.name == "face" else None, faces, skins)
-            for patch in bake_patches(head)
+            for patch in bake_patches(head, texel_scale)
         ]
         regions = {name: mask.astype(np.float32) for name, mask in masks.items()}
         upper_lids = np.concatenate([upper for upper, _ in lids])
@@ -112,8 +113,8 @@ def _near(points: Array, line: Array) -> Array:
 
 
 @cache
-def shared_stage() -> StageSet:
-    """The open head's stage set, built at most once a process, on one thread (processes share the cores)."""
+def shared_stage(texel_scale: float = 1.0) -> StageSet:
+    """The open head's stage set, built at most once a process and scale, on one thread (processes share the cores)."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return StageSet.build(HeadModel.load())
+    return StageSet.build(HeadModel.load(), texel_scale)

@@ -50,8 +50,8 @@ _PATCHES = (
 """Covers every skin face of the open head; faces go to the first patch that holds all their corners."""
 
 
-def bake_patches(head: HeadModel) -> list[UvPatch]:
-    """The atlas of a head model that has the open head's UV layout.
+def bake_patches(head: HeadModel, texel_scale: float = 1.0) -> list[UvPatch]:
+    """The atlas of a head model that has the open head's UV layout. texel_scale: 0.5 halves the sides of all pictures.
 
     Raises ValueError when some skin face lies in no patch (another head model's UVs).
     """
@@ -69,7 +69,7 @@ def bake_patches(head: HeadModel) -> list[UvPatch]:
         left &= ~inside
         ids = np.flatnonzero(inside)
         corner_uv = np.stack([(uv[ids, :, 0] - u0) / (u1 - u0), (v1 - uv[ids, :, 1]) / (v1 - v0)], -1)
-        height, width = round((v1 - v0) * density), round((u1 - u0) * density)
+        height, width = (round(side * density * texel_scale) for side in (v1 - v0, u1 - u0))
         baked, covered = fill_triangles((corner_uv * (width, height)).astype(np.float32), values[faces[ids]], height, width)
         baked = _grow(baked, covered)
         regions = {region: baked[..., 3 + k] for k, region in enumerate(PAINTED_REGIONS)}

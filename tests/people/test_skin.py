@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from sheap.people.skin import paint_skin
 from sheap.people.skin_ground import mix_skin, skin_tone
+from sheap.people.stage_set import StageSet
 
 
 def canvas(stage, name="face"):
@@ -47,7 +49,7 @@ def test_patches_cover_the_skin_and_know_where_they_are(stage):
 def test_lips_are_redder_brows_darker_and_melanin_darkens(stage, member):
     plain = dataclasses.replace(
         member.traits, **PLAIN, melanin=0.2, lip_color=0.8, brow_color=(0.1, 0.08, 0.07), brow_density=0.9, brow_style=0,
-        brow_height=0.0, brow_tilt=0.0, brow_gap=0.0, brow_thickness=0.005,
+        brow_height=0.0, brow_tilt=0.0, brow_gap=0.0, brow_arch=0.5, brow_thickness=0.006,
     )  # fmt: skip
     texture = paint(stage, plain, 1)
     face = canvas(stage)
@@ -119,3 +121,11 @@ def test_age_deepens_lines(stage, member):
     old = dataclasses.replace(young, forehead_lines=1.0)
     rough = [paint(stage, traits, 4)[..., 1][where].astype(float).std() for traits in (young, old)]
     assert rough[1] > rough[0] + 1
+
+
+def test_smaller_pictures_show_the_same_skin(stage, member):
+    small = StageSet.build(stage.head, texel_scale=0.5)
+    full, half = (paint(each, member.traits, 2)[..., :3] for each in (stage, small))
+    assert half.shape[0] == round(full.shape[0] / 2)
+    difference = cv2.resize(full, half.shape[1::-1], interpolation=cv2.INTER_AREA).astype(float) - half
+    assert np.abs(difference.mean((0, 1))).max() < 3 and np.abs(difference).mean() < 9
