@@ -49,7 +49,7 @@ _EVEN_WAVELENGTH = 0.032
 
 @dataclass(frozen=True)
 class SkinGround:
-    """The mean head's vertices [V], ready for mixing. model; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
+    """The mean head's vertices [V], ready for mixing. model: skins; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
     random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; blood, tired, lids, beard, sockets,
     mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin lies."""
 
