@@ -89,14 +89,14 @@ class Describer:
                 continue
             pairs = [(picture, seen[0].points[:, :2]) for picture, seen in zip(pictures, faces) if seen]
             whole.append(np.stack([self._describe(*pair) for pair in pairs]))
-            small.append(np.stack([self._describe(*_crop(*pair)) for pair in pairs]))
+            small.append(np.stack([self._describe(*crop(*pair)) for pair in pairs]))
         return whole, small
 
     def _describe(self, picture: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._descriptor.describe(self._descriptor.chip(picture, points))
 
 
-def _crop(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def crop(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The face as a training crop shows it, and its landmarks there."""
     low, high = points.min(0), points.max(0)
     scale = CROP_SIZE / (CROP_MARGIN * float((high - low).max()))

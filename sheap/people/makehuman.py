@@ -3,8 +3,8 @@ hm08.
 
 Folder layout (as in MakeHuman's community packs): skins/*.jpg, hair/NAME/NAME.{mhclo,obj,_diffuse.png},
 eyebrows/ and eyelashes/NAME/NAME.{mhclo,obj,png}, eyes/materials/*_eye.png. A .mhclo binds each vertex to three
-vertices of the base mesh with weights and an offset, so hair fits every identity. Nothing here is needed: people are
-procedural without it.
+vertices of the base mesh with weights and an offset, so hair fits every identity. Nothing here is needed: the
+package has looks of its own, made from such a folder (pipeline.looks).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _HAIR_FOR = {
     "long": ("long01", "ponytail01", "braid01"),
     "tied": ("ponytail01", "braid01"),
 }
-"""Which assets suit a style; other styles stay procedural."""
+"""Which assets suit a style; other styles are the package's."""
 
 
 @dataclass(frozen=True)
 class AssetLooks:
-    """What one person takes from the folder; None: procedural. skin: whole-body picture; iris: picture of an iris
+    """What one person takes from the folder; None: the package's. skin: whole-body picture; iris: picture of an iris
     alone."""
 
     skin: NDArray[np.uint8] | None
@@ -93,7 +93,7 @@ class MakeHumanAssets:
         return sorted((self.folder / "eyebrows").glob("*/*.mhclo"))
 
     def choose(self, traits: Traits, rng: np.random.Generator) -> AssetLooks:
-        """Looks that go with a person's traits; some people stay procedural in part, for variety."""
+        """Looks that go with a person's traits; some people keep the package's own in part, for variety."""
         names: dict[str, str] = {}
 
         def pick(kind: str, paths: list[Path], share: float) -> Path | None:
