@@ -42,6 +42,13 @@ _AREAS = (
     ((0.072, -0.045, 0.005), 0.040),
 )
 """Centres and radii (m) of the areas that can have different skins: forehead, eyes, nose, cheeks, mouth, chin, sides."""
+_CONTOURS = (
+    (0.028, 0.013, 0.0060), (0.015, 0.002, 0.0045), (0.010, -0.020, 0.0050), (0.0, -0.012, 0.0050), (0.014, -0.042, 0.0045),
+    (0.0, -0.036, 0.0060), (0.050, -0.062, 0.0130), (0.050, -0.028, 0.0110), (0.0, -0.062, 0.0045), (0.0, -0.090, 0.0060),
+    (0.060, 0.030, 0.0150), (0.0, -0.112, 0.0100), (0.030, -0.076, 0.0055), (0.042, -0.006, 0.0050), (0.0, 0.045, 0.0160),
+)  # fmt: skip
+"""Places (x, y) and radii (m, from the front) that are darker in some people and lighter in others: under the brows, corners of
+the eyes, sides and bridge of the nose, hollows and bones of the cheeks, around the mouth, temples, chin and forehead."""
 _BANK = 24
 _WAVELENGTHS = (0.05, 0.024, 0.011)
 _EVEN_WAVELENGTH = 0.032
@@ -50,13 +57,15 @@ _EVEN_WAVELENGTH = 0.032
 @dataclass(frozen=True)
 class SkinGround:
     """The mean head's vertices [V], ready for mixing. model: skins; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
-    random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; blood, tired, lids, beard, sockets,
-    mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin lies."""
+    random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; contours [C, V]: spots of _CONTOURS;
+    blood, tired, lids, beard, sockets, mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin
+    lies."""
 
     model: SkinModel
     areas: Array
     noise: Array
     even: Array
+    contours: Array
     blood: Array
     tired: Array
     lids: Array
@@ -84,8 +93,12 @@ class SkinGround:
         noise = np.stack([[point_noise(rng, template, length) for length in _WAVELENGTHS] for _ in range(_BANK)])
         either = template * np.float32([0, 1, 1]) + np.abs(template) * np.float32([1, 0, 0])
         even = np.stack([point_noise(rng, either, _EVEN_WAVELENGTH) for _ in range(_BANK)])
+        across, up = np.abs(template[:, 0]), template[:, 1]
+        contours = np.stack([np.exp(-0.5 * ((across - x) ** 2 + (up - y) ** 2) / r**2) for x, y, r in _CONTOURS])
+        contours = contours * (template[:, 2] > 0.0)
         return cls(
-            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even, blood.astype(np.float32),
+            model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even, contours.astype(np.float32),
+            blood.astype(np.float32),
             places.blob(template, (0.029, -0.0155, 0.074), 0.0075), regions["eyelids"].astype(np.float32),
             places.beard_weight(template, regions["lips"]), regions["eye_sockets"].astype(np.float32),
             (regions["mouth_interior"] * (1 - regions["lips"])).astype(np.float32),
@@ -122,8 +135,10 @@ def mix_skin(ground: SkinGround, traits: Traits, seed: int) -> SkinCoat:
     blood = blood + 0.35 * traits.lid_red * (ground.lids + 0.6 * ground.tired)
     melanin = patchy * (0.12 * coarse[1] + 0.09 * middle[1] + 0.08 * (0.5 + traits.age) * fine[1])
     even = rng.standard_normal((2, _BANK)).astype(np.float32) / np.float32(np.sqrt(_BANK)) @ ground.even
-    blood = blood + 0.20 * traits.pattern * even[0]
-    melanin = melanin + 0.20 * traits.pattern * even[1]
+    blood = blood + 0.24 * traits.pattern * even[0]
+    melanin = melanin + 0.26 * traits.pattern * even[1]
+    contour = traits.contour * rng.standard_normal(len(_CONTOURS)).astype(np.float32) @ ground.contours
+    melanin, blood = melanin + 0.30 * contour, blood + 0.10 * contour
     melanin = melanin + 0.75 * traits.eye_bags * ground.tired + 0.8 * traits.lid_dark * ground.lids
     log_color = np.log(skin_tone(traits)) + pattern + blood[:, None] * BLOOD + melanin[:, None] * MELANIN
     whiskers = traits.beard_shadow * ground.beard * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)
@@ -145,14 +160,14 @@ def _shares(model: SkinModel, traits: Traits, rng: np.random.Generator, areas: i
     """How much of each skin [A, K] each area has: those of like people most, one person's areas alike but not the same."""
     likeness = np.array(
         [
-            2.5 * float(np.dot(source.ancestry, traits.ancestry))
+            1.9 * float(np.dot(source.ancestry, traits.ancestry))
             + 1.0 * (source.sex == traits.sex)
             - 1.5 * abs((source.age_years - 18) / 62 - traits.age)
             for source in model.sources
         ]
     )
     person = likeness + 1.0 * rng.gumbel(size=len(likeness))
-    area = person + 0.9 * rng.gumbel(size=(areas, len(likeness)))
+    area = person + 1.2 * rng.gumbel(size=(areas, len(likeness)))
     shares = np.exp(1.6 * (area - area.max(1, keepdims=True)))
     shares /= shares.sum(1, keepdims=True)
     # Beyond the skins there are: each is also taken a little more, or less, than its share.

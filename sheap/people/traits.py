@@ -25,10 +25,11 @@ class Traits:
     """Colours are sRGB [3] in 0..1, lengths metres on the mean head; unnamed numbers run 0..1.
 
     sex, ancestry: as in Demographics. age: 0 at the youngest, 1 at the oldest. melanin: skin from fair to dark; undertone: -1
-    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern: strength of uneven colour and of colour that is
-    alike on both sides; skin_contrast, skin_detail: of the mixed skins' own colour and fine detail (1: average). lid_*: of the
-    eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness: -1..1; brow_gap, brow_height: moved outwards, up;
-    brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline went back.
+    yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, contour: strength of uneven colour, of colour
+    that is alike on both sides, of the face's darker and lighter places; skin_contrast, skin_detail: of the mixed skins' own
+    colour and fine detail (1: average). lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness:
+    -1..1; brow_gap, brow_height: moved outwards, up; brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline
+    went back.
     """
 
     sex: str
@@ -39,6 +40,7 @@ class Traits:
     blood: float
     blotches: float
     pattern: float
+    contour: float
     skin_contrast: float
     skin_detail: float
     skin_gloss: float
@@ -177,7 +179,8 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         blood=float(np.clip(rng.normal(0.55 + 0.15 * is_man, 0.3), 0, 1.5)),
         blotches=float(rng.uniform(0.4, 1.1) + 0.7 * age * rng.random()),
         pattern=float(rng.uniform(0.4, 1.3)),
-        skin_contrast=float(np.clip(rng.normal(0.95, 0.2), 0.4, 1.5)),
+        contour=float(rng.uniform(0.4, 1.3)),
+        skin_contrast=float(np.clip(rng.normal(1.05, 0.25), 0.4, 1.7)),
         skin_detail=float(np.clip(rng.normal(1.0 + 0.5 * age - 0.25 * wears_makeup, 0.35), 0.35, 2.0)),
         skin_gloss=float(rng.uniform(0.4, 1.6)),
         freckles=float(rng.uniform(0.3, 1)) if freckled else 0.0,
@@ -196,7 +199,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         chin_crease=float(rng.beta(1.5, 3.0)),
         chin_dimple=float(rng.uniform(0.4, 1)) if rng.random() < (0.22 if is_man else 0.10) else 0.0,
         lip_color=float(np.clip(rng.normal(0.55 - 0.1 * is_man - 0.2 * age, 0.28), 0, 1.2)),
-        lip_dark=float(np.clip(rng.normal(0.1 + 0.35 * melanin, 0.15), 0, 1)),
+        lip_dark=float(np.clip(rng.normal(0.1 + 0.35 * melanin, 0.22), 0, 1)),
         lip_fullness=float(np.clip(rng.normal(-0.1 - 0.3 * is_man + 0.4 * melanin - 0.4 * age, 0.55), -1, 1)),
         lip_rim=float(rng.random()),
         lipstick=float(rng.uniform(0.35, 1.0)) if wears_lipstick else 0.0,
@@ -212,7 +215,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         brow_height=float(rng.normal(-0.0010 if is_man else 0.0008, 0.0022)),
         brow_gap=float(rng.normal(0, 0.0020)),
         brow_length=float(np.clip(rng.normal(1.0, 0.11), 0.7, 1.3)),
-        brow_tilt=float(rng.normal(0, 0.09)),
+        brow_tilt=float(rng.normal(-0.06, 0.09)),
         brow_color=_color(np.minimum(brow_dark, 0.18) if brow_tinted else brow_dark),
         hair_color=hair,
         hair_style=style,
