@@ -27,7 +27,7 @@ from sheap.people.video_file import write_mp4
 
 OUTPUT = Path("data/people")
 LICENCE = "CC0-1.0"
-"""Of what we render from the open head model and procedural looks."""
+"""Of what we render from the open head model and the package's looks."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class PeopleParams(StageParams):
     glasses_share: float = Field(0.12, ge=0, le=1)
     # x264 quality of the files, from fine to coarse.
     crf: tuple[int, int] = (18, 27)
-    # Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); empty: everything is procedural.
+    # Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); empty: the package's own looks.
     assets: str = ""
 
 

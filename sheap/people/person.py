@@ -20,6 +20,7 @@ from sheap.people.occlusion import ArrivingLight, Blockers, arriving_light, irra
 from sheap.people.posing import PosedIdentity
 from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
 from sheap.people.shapes import smooth_normals
+from sheap.people.skin_ground import mix_skin, skin_tone
 from sheap.people.stage_set import StageSet
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import crop_texture
@@ -67,7 +68,7 @@ class Person:
         self._identity = PosedIdentity(stage.rig, self.shape, residual)
         self.rest = self._identity.rest
         self.rest_normals = smooth_normals(self.rest, stage.faces)
-        self.skin = skin.skin_tone(traits)
+        self.skin = skin_tone(traits)
         wearer = Wearer(
             vertices=self.rest,
             normals=self.rest_normals,
@@ -79,7 +80,7 @@ class Person:
             attachments=self._identity.attachments,
             skin=self.skin,
         )
-        self.hair = grow_hair(traits, seed, wearer, assets)
+        self.hair = grow_hair(traits, seed, wearer, stage.hair_stock, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
@@ -96,11 +97,12 @@ class Person:
         stage, traits, seed = self.stage, self.traits, self.seed
         faces, soft = stage.faces.astype(np.int32), stage.soft_regions
         pieces: list[Piece] = []
+        coat = mix_skin(stage.skin_ground, traits, seed)
         for canvas in stage.canvases_at(self.texture_scale):
             patch = canvas.patch
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
-            texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
+            texture = skin.paint_skin(canvas, coat, traits, photo, with_brows=has_brows)
             material = Material(texture, SKIN, 0.07 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
         balls = [stage.template[ball] for ball in stage.eyeballs]
