@@ -28,7 +28,7 @@ from sheap.people.video_file import write_mp4
 
 OUTPUT = Path("data/people")
 LICENCE = "CC0-1.0"
-"""Of what we render from the open head model and procedural looks."""
+"""Of what we render from the open head model and the package's looks."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PeopleParams(StageParams):
     crf: tuple[int, int]
     """x264 quality of the files, from fine to coarse."""
     assets: Path | None
-    """Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); null: everything is procedural."""
+    """Folder in the form of MakeHuman's CC0 assets (skins, hair, eyes); null: the package's own looks."""
 
 
 def run(params: PeopleParams) -> None:

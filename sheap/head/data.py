@@ -14,6 +14,8 @@ from torch import Tensor
 FORMAT = "sheap-head-1"
 OPEN_HEAD_PATH = Path(__file__).with_name("open_head.safetensors")
 """The open head model that ships with the package."""
+TRAIT_NAMES = ("male", "age", "weight", "african", "asian", "european")
+"""Traits that a head model may know directions for, standardised over the population. The ancestries are shares."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class HeadData:
     action_rotvecs [A, 5, 3]: what each named facial action adds to the expression and turns at the joints (none:
     empty). base_vertex_ids [N]: indices in MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side;
     gaze_axes [2, 3]: unit directions in which the left and the right eye look at rest; each None where unknown.
+    trait_names and trait_directions [T, S]: what a person's standardised traits (sheap.people.demographics) add to the
+    identity coefficients on average (none: empty).
     """
 
     template: Tensor
@@ -83,18 +87,20 @@ class HeadData:
     mirror_vertex_ids: Tensor | None = None
     gaze_axes: Tensor | None = None
     attachments: Attachments | None = None
+    trait_names: tuple[str, ...] = ()
+    trait_directions: Tensor | None = None
     figures: dict[str, object] = field(default_factory=dict)
 
 
 _HALF = ("shape_basis", "expression_basis", "eyelid_basis", "eyelid_bulge_basis")
 _SINGLE = (
     "template", "uv_coords", "joint_regressor", "skinning_weights", "action_matrix", "action_rotvecs",
-    "gaze_axes", "pose_basis",
+    "gaze_axes", "pose_basis", "trait_directions",
 )  # fmt: skip
 _INDEX = ("faces", "uv_faces", "base_vertex_ids", "mirror_vertex_ids")
 _OPTIONAL = (
     "uv_coords", "uv_faces", "pose_basis", "eyelid_bulge_basis", "action_matrix", "action_rotvecs", "gaze_axes",
-    "base_vertex_ids", "mirror_vertex_ids",
+    "base_vertex_ids", "mirror_vertex_ids", "trait_directions",
 )  # fmt: skip
 _ATTACHED = tuple(item.name for item in fields(Attachments))
 _POINTS = ("now_points", "landmark_points")
@@ -122,6 +128,7 @@ def write_head(data: HeadData, path: Path) -> None:
         "format": FORMAT,
         "regions": json.dumps(list(data.regions)),
         "actions": json.dumps(list(data.action_names)),
+        "traits": json.dumps(list(data.trait_names)),
         "figures": json.dumps(data.figures),
     }
     save_file(tensors, path, metadata=metadata)
@@ -166,5 +173,6 @@ def read_head(path: Path) -> HeadData:
         **values,
         regions=dict(zip(json.loads(metadata["regions"]), regions, strict=True)),
         action_names=tuple(json.loads(metadata["actions"])),
+        trait_names=tuple(json.loads(metadata.get("traits", "[]"))),
         figures=json.loads(metadata["figures"]),
     )

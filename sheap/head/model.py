@@ -43,7 +43,8 @@ class HeadModel(nn.Module):
     landmark_faces [478], landmark_barycentrics [478, 3], landmark_weights [478], now_faces [7], now_barycentrics [7,
     3]; where the file has them (else None) base_vertex_ids [N], mirror_vertex_ids [N], action_matrix [A, E],
     action_rotvecs [A, 5, 3], pose_basis [N, 3, 36], eyelid_bulge_basis [N, 3, 2], attachment_base_ids [M] and the
-    attachments' other tensors, gaze_axes [2, 3] (where the left and the right eye look at rest, unit).
+    attachments' other tensors, gaze_axes [2, 3] (where the left and the right eye look at rest, unit),
+    trait_directions [T, S] (what the traits `trait_names` add to the shape on average; see sheap.people.population).
     """
 
     joint_names = JOINT_NAMES
@@ -54,7 +55,7 @@ class HeadModel(nn.Module):
         for name in (
             "template", "faces", "uv_coords", "uv_faces", "shape_basis", "expression_basis", "eyelid_basis",
             "eyelid_bulge_basis", "pose_basis", "joint_regressor", "skinning_weights", "action_matrix",
-            "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids", "gaze_axes",
+            "action_rotvecs", "base_vertex_ids", "mirror_vertex_ids", "gaze_axes", "trait_directions",
         ):  # fmt: skip
             self.register_buffer(name, getattr(data, name), persistent=False)
         # Regressing the bases once saves regressing every head.
@@ -79,6 +80,7 @@ class HeadModel(nn.Module):
         )
         self.register_buffer("_region_table", masks, persistent=False)
         self.action_names = data.action_names
+        self.trait_names = data.trait_names
         self.figures = data.figures
 
     def _register_points(self, prefix: str, points: SurfacePoints | None) -> None:

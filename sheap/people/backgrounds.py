@@ -23,11 +23,11 @@ def sample_background(rng: np.random.Generator, height: int, width: int) -> Arra
     )
     canvas = np.clip(canvas, 0, 1)
     blur = {
-        "wall": (0.0, 3.0),
-        "room": (0.5, 5.0),
-        "outdoors": (1.0, 6.0),
-        "lights": (1.5, 4.0),
-        "clutter": (1.0, 7.0),
+        "wall": (0.0, 5.0),
+        "room": (0.5, 8.0),
+        "outdoors": (1.0, 10.0),
+        "lights": (1.5, 5.0),
+        "clutter": (1.5, 12.0),
     }[kind]
     linear = bytes_to_linear((canvas * 255).astype(np.uint8))
     sigma = rng.uniform(*blur) * max(height, width) / 320
@@ -53,7 +53,7 @@ def _gradient(rng: np.random.Generator, height: int, width: int, first: Array, s
 def _wall(rng: np.random.Generator, height: int, width: int) -> Array:
     base = _color(rng, 0.3, 0.2, 0.95)
     canvas = _gradient(rng, height, width, base * rng.uniform(0.6, 1.0), np.minimum(base * rng.uniform(0.9, 1.3), 1))
-    canvas += 0.03 * image_noise(rng, height, width, rng.uniform(2, 60), octaves=3)[..., None]
+    canvas += rng.uniform(0, 0.03) * image_noise(rng, height, width, rng.uniform(2, 40), octaves=3)[..., None]
     if rng.random() < 0.3:
         # Bricks, tiles or wallpaper.
         period = rng.uniform(0.06, 0.3) * width

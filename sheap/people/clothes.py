@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.people.colours import linear_to_srgb, srgb_to_linear
+from sheap.people.colours import linear_to_bytes, srgb_to_linear
 from sheap.people.noise import image_noise, point_noise, smoothstep
 from sheap.people.traits import Traits
 
@@ -121,34 +122,53 @@ def below_neckline(points: Array, neckline: str) -> Array:
 def paint_cloth(points: Array, traits: Traits, seed: int, *, whole: bool) -> NDArray[np.uint8]:
     """Cloth at places [H, W, 3], uint8 sRGB [H, W, 4]; alpha ends it at the neckline. whole: cloth everywhere, no
     neckline."""
+    out = np.zeros((*points.shape[:2], 4), np.uint8)
+    window = (slice(None), slice(None)) if whole else _clothed(points, traits.neckline)
+    if window is not None:
+        out[window] = _weave(points[window], traits, seed, whole)
+    return out
+
+
+_COARSE = 4
+"""Texels of a step in which smooth things are worked out."""
+
+
+def _clothed(points: Array, neckline: str) -> tuple[slice, slice] | None:
+    """The part of the picture that has cloth at all."""
+    inside = below_neckline(points[::_COARSE, ::_COARSE], neckline) > -0.004
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return None
+    low = [max(_COARSE * (int(found[0]) - 1), 0) for found in (rows, columns)]
+    return slice(low[0], _COARSE * (int(rows[-1]) + 2)), slice(low[1], _COARSE * (int(columns[-1]) + 2))
+
+
+def _weave(points: Array, traits: Traits, seed: int, whole: bool) -> NDArray[np.uint8]:
     rng = np.random.default_rng([seed, 31])
+    height, width = points.shape[:2]
     first = srgb_to_linear(np.array(traits.cloth_color))
     second = srgb_to_linear(np.array(traits.cloth_second))
     period = rng.uniform(0.012, 0.05)
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    around = np.arctan2(x, z + 0.06) * 0.13
-    mix = np.zeros(points.shape[:2], np.float32)
-    if traits.cloth_pattern == "stripes":
-        mix = smoothstep(0.1, 0.3, np.sin(2 * np.pi * y / period))
-    elif traits.cloth_pattern == "checks":
-        mix = 0.5 * smoothstep(0.1, 0.3, np.sin(2 * np.pi * y / period)) + 0.5 * smoothstep(
-            0.1, 0.3, np.sin(2 * np.pi * around / period)
-        )
-    color = first + mix[..., None] * (second - first)
-    folds = point_noise(rng, points * np.array([1, 0.5, 1], np.float32), 0.05)
-    weave = image_noise(rng, *points.shape[:2], 0.4 * max(points.shape[:2]))
-    light = 1 + 0.10 * folds + 0.05 * weave
+    folds = point_noise(rng, points[::_COARSE, ::_COARSE] * np.array([1, 0.5, 1], np.float32), 0.05)
+    folds = cv2.resize(folds, (width, height), interpolation=cv2.INTER_LINEAR)
+    light = 1 + 0.10 * folds + 0.05 * image_noise(rng, height, width, 0.4 * max(height, width))
+    has_bands = traits.cloth_pattern in ("stripes", "checks")
+    around = np.arctan2(points[..., 0], points[..., 2] + 0.06) * 0.13 if traits.cloth_pattern in ("checks", "knit") else None
     if traits.cloth_pattern == "knit":
         light = light + 0.12 * np.sin(2 * np.pi * around / 0.006)
-    inside = below_neckline(points, traits.neckline)
+    color = np.broadcast_to(first, (height, width, 3))
+    if has_bands:
+        mix = smoothstep(0.1, 0.3, np.sin(2 * np.pi * points[..., 1] / period))
+        if around is not None:
+            mix = 0.5 * mix + 0.5 * smoothstep(0.1, 0.3, np.sin(2 * np.pi * around / period))
+        color = first + mix[..., None] * (second - first)
+    out = np.full((height, width, 4), 255, np.uint8)
     if not whole:
         # A hem along the neckline.
+        inside = below_neckline(points, traits.neckline)
         light = light * (1 - 0.25 * np.exp(-0.5 * ((inside - 0.012) / 0.0015) ** 2))
-    if traits.neckline == "shirt" and not whole:
-        light = light * (1 - 0.3 * np.exp(-0.5 * ((inside - 0.03) / 0.002) ** 2))
-    color = color * np.clip(light, 0.3, 1.6)[..., None]
-    out = np.full((*points.shape[:2], 4), 255, np.uint8)
-    out[..., :3] = (np.clip(linear_to_srgb(color), 0, 1) * 255 + 0.5).astype(np.uint8)
-    if not whole:
+        if traits.neckline == "shirt":
+            light = light * (1 - 0.3 * np.exp(-0.5 * ((inside - 0.03) / 0.002) ** 2))
         out[..., 3] = (smoothstep(-0.0012, 0.0012, inside) * 255).astype(np.uint8)
+    out[..., :3] = linear_to_bytes(color * np.clip(light, 0.3, 1.6)[..., None])
     return out

@@ -12,7 +12,7 @@ from sheap.people.traits import Traits
 
 Array = NDArray[np.float32]
 
-TEXTURE_SIZE = 192
+TEXTURE_SIZE = 128
 _EDGE_DEG = 85.0
 """Angle from the line of sight at the rim of the picture; the rest of the ball lies inside the head."""
 
@@ -73,7 +73,7 @@ def paint_eye(
     picture += inside[..., None] * (iris - picture)
     picture *= (1 - 0.985 * smoothstep(traits.pupil + 0.04, traits.pupil - 0.04, share))[..., None]
     # The upper lid and its lashes shade the top of the ball; corners are shaded too.
-    picture *= (1 - 0.55 * smoothstep(3.0, 22.0, dy / 0.5 * _EDGE_DEG))[..., None]
+    picture *= (1 - 0.4 * smoothstep(3.0, 22.0, dy / 0.5 * _EDGE_DEG))[..., None]
     picture *= (1 - 0.35 * smoothstep(20.0, 50.0, np.abs(dx) / 0.5 * _EDGE_DEG))[..., None]
     out = np.full((size, size, 4), 255, np.uint8)
     out[..., :3] = (np.clip(linear_to_srgb(picture), 0, 1) * 255 + 0.5).astype(np.uint8)

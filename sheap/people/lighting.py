@@ -96,11 +96,13 @@ def _direction(azimuth_deg: float, elevation_deg: float) -> NDArray[np.float32]:
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:
-    """One of: overcast daylight, a window to the side, indoor lamps, sun with sky, a screen or ring light in front.
+    """One of: overcast daylight, a window to the side, indoor lamps, sun with sky, a screen or ring light in front, one
+    lamp in the dark, two lamps of different colours, a flash.
 
     Scaled so that a white surface facing the camera would get about 0.5 to 1.0 times full exposure.
     """
-    kind = rng.choice(["overcast", "window", "indoor", "sun", "front"], p=[0.22, 0.28, 0.22, 0.13, 0.15])
+    kinds = ["overcast", "window", "indoor", "sun", "front", "lamp", "colours", "flash"]
+    kind = rng.choice(kinds, p=[0.19, 0.24, 0.18, 0.13, 0.1, 0.07, 0.05, 0.04])
     directions, colors, sharpness = [], [], []
 
     def add(azimuth_deg: float, elevation_deg: float, strength: float, sharp: float, kelvin: float) -> None:
@@ -139,15 +141,35 @@ def sample_lighting(rng: np.random.Generator) -> Lighting:
                 rng.uniform(2900, 5000),
             )
     elif kind == "sun":
-        ambient = kelvin_color(rng.uniform(6500, 9000)) * rng.uniform(0.25, 0.4)
+        ambient = kelvin_color(rng.uniform(6500, 9000)) * rng.uniform(0.14, 0.4)
         sky, ground = ambient * rng.uniform(1.3, 1.8), kelvin_color(5200) * rng.uniform(0.15, 0.35)
         add(
             side * rng.uniform(10, 75),
             rng.uniform(25, 60),
-            rng.uniform(6, 10),
-            rng.uniform(18, 30),
+            rng.uniform(10, 20),
+            rng.uniform(28, 50),
             rng.uniform(4800, 5800),
         )
+    elif kind == "lamp":
+        ambient = base * rng.uniform(0.06, 0.16)
+        sky, ground = ambient * rng.uniform(0.8, 1.5), ambient * rng.uniform(0.4, 1.0)
+        add(
+            side * rng.uniform(0, 100),
+            rng.uniform(-10, 60),
+            rng.uniform(4, 8),
+            rng.uniform(12, 35),
+            rng.uniform(2700, 5500),
+        )
+    elif kind == "colours":
+        ambient = base * rng.uniform(0.08, 0.25)
+        sky, ground = ambient * rng.uniform(0.8, 1.4), ambient * rng.uniform(0.4, 1.0)
+        for one in (side, -side):
+            add(one * rng.uniform(20, 110), rng.uniform(-10, 45), rng.uniform(1.5, 4.0), rng.uniform(5, 16), 6500)
+            colors[-1] = colors[-1] * rng.dirichlet([1.5, 1.5, 1.5]) * 2
+    elif kind == "flash":
+        ambient = base * rng.uniform(0.08, 0.25)
+        sky, ground = ambient * rng.uniform(0.9, 1.4), ambient * rng.uniform(0.5, 0.9)
+        add(rng.uniform(-8, 8), rng.uniform(2, 18), rng.uniform(12, 20), rng.uniform(35, 60), rng.uniform(5200, 6000))
     else:
         ambient = base * rng.uniform(0.2, 0.4)
         sky, ground = ambient * rng.uniform(0.8, 1.2), ambient * rng.uniform(0.5, 0.9)

@@ -3,13 +3,13 @@ hm08.
 
 Folder layout (as in MakeHuman's community packs): skins/*.jpg, hair/NAME/NAME.{mhclo,obj,_diffuse.png},
 eyebrows/ and eyelashes/NAME/NAME.{mhclo,obj,png}, eyes/materials/*_eye.png. A .mhclo binds each vertex to three
-vertices of the base mesh with weights and an offset, so hair fits every identity. Nothing here is needed: people are
-procedural without it.
+vertices of the base mesh with weights and an offset, so hair fits every identity. Nothing here is needed: the
+package has looks of its own, made from such a folder (pipeline.looks).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.head.model import HeadModel
+from sheap.people.hair_model import BoundMesh
 from sheap.people.stage_set import shared_stage
 from sheap.people.traits import Traits
 
@@ -33,34 +35,12 @@ _HAIR_FOR = {
     "long": ("long01", "ponytail01", "braid01"),
     "tied": ("ponytail01", "braid01"),
 }
-"""Which assets suit a style; other styles stay procedural."""
-
-
-@dataclass(frozen=True)
-class BoundMesh:
-    """A mesh bound to the head. anchors [N, 3]: the head's vertices and, counted on, its loose points; weights [N,
-    3]; offsets [N, 3] in units of `scales`: three (head vertex, head vertex, divisor) by axis x, y, z; faces [F, 3];
-    corner_uv [F, 3, 2]; texture [H, W, 4] sRGB."""
-
-    name: str
-    anchors: NDArray[np.int64]
-    weights: Array
-    offsets: Array
-    scales: tuple[tuple[int, int, float], ...]
-    faces: NDArray[np.int32]
-    corner_uv: Array
-    texture: NDArray[np.uint8]
-
-    def fitted(self, vertices: Array) -> tuple[Array, Array]:
-        """Positions [N, 3] on an identity's vertices and loose points [V + M, 3], and the anchors' weighted means."""
-        base = (vertices[self.anchors] * self.weights[..., None]).sum(1)
-        scale = [abs(vertices[a, k] - vertices[b, k]) / d for k, (a, b, d) in enumerate(self.scales)]
-        return (base + self.offsets * np.array(scale, np.float32)).astype(np.float32), base.astype(np.float32)
+"""Which assets suit a style; other styles are the package's."""
 
 
 @dataclass(frozen=True)
 class AssetLooks:
-    """What one person takes from the folder; None: procedural. skin: whole-body picture; iris: picture of an iris
+    """What one person takes from the folder; None: the package's. skin: whole-body picture; iris: picture of an iris
     alone."""
 
     skin: NDArray[np.uint8] | None
@@ -87,6 +67,11 @@ class MakeHumanAssets:
         if not (self.skins or self.hair or self.brows or self.irises):
             raise ValueError(f"assets: {folder} holds no skins/, hair/, eyebrows/ or eyes/ as MakeHuman packs do")
 
+    @classmethod
+    def for_head(cls, folder: Path, head: HeadModel) -> MakeHumanAssets:
+        """The assets of a folder for a head model made from the base mesh."""
+        return cls(folder, np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()]))
+
     @cached_property
     def skins(self) -> list[Path]:
         return sorted((self.folder / "skins").glob("*.jpg"))
@@ -108,7 +93,7 @@ class MakeHumanAssets:
         return sorted((self.folder / "eyebrows").glob("*/*.mhclo"))
 
     def choose(self, traits: Traits, rng: np.random.Generator) -> AssetLooks:
-        """Looks that go with a person's traits; some people stay procedural in part, for variety."""
+        """Looks that go with a person's traits; some people keep the package's own in part, for variety."""
         names: dict[str, str] = {}
 
         def pick(kind: str, paths: list[Path], share: float) -> Path | None:
@@ -128,17 +113,18 @@ class MakeHumanAssets:
         brows = pick("brows", self.brows, 0.6)
         lashes = pick("lashes", self.lashes, 0.6)
         return AssetLooks(
-            skin=None if skin is None else _read_image(skin)[..., :3],
-            iris=None if iris is None else _iris_only(_read_image(iris)),
-            hair=None if hair is None else self._mesh(hair),
-            brows=None if brows is None else self._mesh(brows),
-            lashes=None if lashes is None else self._mesh(lashes),
+            skin=None if skin is None else read_image(skin)[..., :3],
+            iris=None if iris is None else _iris_only(read_image(iris)),
+            hair=None if hair is None else self.mesh(hair),
+            brows=None if brows is None else self.mesh(brows),
+            lashes=None if lashes is None else self.mesh(lashes),
             names=names,
         )
 
-    def _mesh(self, path: Path) -> BoundMesh:
+    def mesh(self, path: Path) -> BoundMesh:
         if path not in self._meshes:
-            self._meshes[path] = _read_bound_mesh(path, self._local)
+            mesh = _read_bound_mesh(path, self._local)
+            self._meshes[path] = replace(mesh, texture=grey_texture(mesh.texture))
         return self._meshes[path]
 
 
@@ -147,9 +133,7 @@ def shared_assets(folder: str) -> MakeHumanAssets | None:
     """The assets of a folder for the open head, read at most once a process; None for an empty name."""
     if not folder:
         return None
-    head = shared_stage().head
-    ids = np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()])
-    return MakeHumanAssets(Path(folder), ids)
+    return MakeHumanAssets.for_head(Path(folder), shared_stage().head)
 
 
 def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:
@@ -184,7 +168,7 @@ def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:
         raise ValueError(f"{path}: no texture beside it")
     return BoundMesh(
         path.stem, anchors, table[:, 3:6].astype(np.float32), table[:, 6:9].astype(np.float32), axes, faces, corner_uv,
-        _read_image(pictures[0]),
+        read_image(pictures[0]),
     )  # fmt: skip
 
 
@@ -211,7 +195,7 @@ def _read_obj_faces(path: Path) -> tuple[NDArray[np.int32], Array, int]:
     return np.array(faces, np.int32), np.array(corners, np.float32), count
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> NDArray[np.uint8]:
     """uint8 sRGB [H, W, 4]."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3:

@@ -20,6 +20,7 @@ from sheap.people.occlusion import ArrivingLight, Blockers, arriving_light, irra
 from sheap.people.posing import PosedIdentity
 from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
 from sheap.people.shapes import smooth_normals
+from sheap.people.skin_ground import mix_skin, skin_tone
 from sheap.people.stage_set import StageSet
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import crop_texture
@@ -45,7 +46,7 @@ class Person:
     shape [S]: identity coefficients. seed: of everything random about the looks. accessories: names of what they wear
     or hold (sheap.people.accessories.KINDS). residual [N, 3]: how their neutral face differs from what the
     coefficients say (m, at rest), for people who lie partly outside the basis. texture_scale: texels a side of skin and
-    cloth against the full ones; half is enough for crops of 128 px.
+    cloth against the full ones; half is enough for crops of up to 224 px.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Person:
         self._identity = PosedIdentity(stage.rig, self.shape, residual)
         self.rest = self._identity.rest
         self.rest_normals = smooth_normals(self.rest, stage.faces)
-        self.skin = skin.skin_tone(traits)
+        self.skin = skin_tone(traits)
         wearer = Wearer(
             vertices=self.rest,
             normals=self.rest_normals,
@@ -79,7 +80,7 @@ class Person:
             attachments=self._identity.attachments,
             skin=self.skin,
         )
-        self.hair = grow_hair(traits, seed, wearer, assets)
+        self.hair = grow_hair(traits, seed, wearer, stage.hair_stock, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
@@ -96,11 +97,12 @@ class Person:
         stage, traits, seed = self.stage, self.traits, self.seed
         faces, soft = stage.faces.astype(np.int32), stage.soft_regions
         pieces: list[Piece] = []
+        coat = mix_skin(stage.skin_ground, traits, seed)
         for canvas in stage.canvases_at(self.texture_scale):
             patch = canvas.patch
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
-            texture = skin.paint_skin(canvas, traits, seed, photo, with_brows=has_brows)
+            texture = skin.paint_skin(canvas, coat, traits, photo, with_brows=has_brows)
             material = Material(texture, SKIN, 0.07 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
         balls = [stage.template[ball] for ball in stage.eyeballs]

@@ -98,7 +98,7 @@ def training_photos(
         kinds = list(KINDS)
         weights = np.array([3.0 if kind == "glasses" else 1.0 for kind in kinds])
         worn = (str(rng.choice(kinds, p=weights / weights.sum())),)
-    scale = 0.5 if settings.crop_side_px <= 160 else 1.0
+    scale = 0.5 if settings.crop_side_px <= 240 else 1.0
     person = Person(
         stage, member.shape, member.traits, member.looks_seed, worn, assets, residual=residual, texture_scale=scale
     )
@@ -127,11 +127,11 @@ def _photo(
     rendered = person.scene.render(posed, world_to_cam, K, size, size, lighting)
     light = rendered.color + sample_background(rng, size, size) * (1 - rendered.alpha[..., None])
     # A lens is as soft as its picture is large: that of a whole frame around this crop, or a crop enlarged from less.
-    lens = sample_lens(rng, settings.crop_side_px * float(rng.uniform(1.2, 3.0)), person.skin)
+    lens = sample_lens(rng, settings.crop_side_px * float(rng.uniform(1.2, 3.0)), person.skin, photo=True)
     pixels = in_cam[:, :2] / in_cam[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
-    corners = vertices[stage.faces[stage.head.landmark_faces.numpy()]]
-    out = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    eye = -world_to_cam[:3, :3].T @ world_to_cam[:3, 3]
+    towards = -world_to_cam[:3, :3].T @ world_to_cam[:3, 3] - points
+    normals = (posed["head"].normals[stage.landmark_corners] * stage.landmark_weights).sum(1)
+    cosine = (normals * towards).sum(1) / np.linalg.norm(normals, axis=1) / np.linalg.norm(towards, axis=1)
     labels = label_map(person, rendered)
     things = np.array([piece.block in {thing.name for thing in person.accessories} for piece in person.scene.pieces])
     labels[(rendered.piece_ids >= 0) & things[rendered.piece_ids]] = LABELS["things"]
@@ -142,7 +142,7 @@ def _photo(
         world_to_cam=world_to_cam,
         landmarks_px=pixels.astype(np.float32),
         landmark_depths=in_cam[:, 2].astype(np.float32),
-        landmark_state=_landmark_state(person, rendered, pixels, in_cam[:, 2], (out * (eye - points)).sum(-1) > 0),
+        landmark_state=_landmark_state(person, rendered, pixels, in_cam[:, 2], cosine),
         labels=labels,
         light_sh=lighting.sh_coefficients(),
         accessories=worn,
@@ -222,7 +222,7 @@ def _sample_camera(metres: float, rng: np.random.Generator) -> Array:
 
 
 def _landmark_state(
-    person: Person, rendered: Rendered, pixels: Array, depths: Array, faces_camera: NDArray[np.bool_]
+    person: Person, rendered: Rendered, pixels: Array, depths: Array, cosine: Array
 ) -> NDArray[np.uint8]:
     size = rendered.piece_ids.shape[0]
     inside = ((pixels >= 0) & (pixels < size)).all(1)
@@ -232,7 +232,8 @@ def _landmark_state(
     piece = rendered.piece_ids[rows, columns]
     hidden = rendered.depths[rows, columns] < depths - _DEPTH_TOLERANCE_M
     state = np.where(hidden, blocking[piece], VISIBLE)
-    state = np.where((state == VISIBLE) & ~faces_camera, BEHIND_FACE, state)
+    # Within the tolerance of an edge, the surface's turn decides; rims of lids and lips turn away a little and show.
+    state = np.where((state == VISIBLE) & (cosine < -0.25), BEHIND_FACE, state)
     # Lids are thinner than the tolerance: an iris is seen where the picture shows an eye.
     shown = np.array([piece.name.startswith("eye ") for piece in person.scene.pieces] + [False])
     iris = np.arange(len(state)) >= _FIRST_IRIS

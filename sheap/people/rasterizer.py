@@ -160,7 +160,7 @@ _TILE, _LOOKS = 8, 12
 
 _LEVELS = srgb_to_linear(np.arange(256) / 255)
 
-_REFLECTANCE = np.array([0.55, 0.03, 2.5, 0.16])
+_REFLECTANCE = np.array([0.55, 0.03, 1.8, 0.16])
 """What a gloss of 1 reflects straight on, by kind."""
 
 _IN_EYES = np.float32(8.0)
@@ -449,7 +449,8 @@ def _shade(
                 mirrored[:] = 0.0
                 reflectance = gloss[piece, 0]
                 if kind == 2 and reflectance > 0.0:
-                    grey = levels[texels[t00, 0]]
+                    grey = levels[texels[t00, 0]] * w00 + levels[texels[t00 + right, 0]] * w01
+                    grey += levels[texels[t10, 0]] * w10 + levels[texels[t10 + right, 0]] * w11
                     _fibre_light(
                         tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, lamp_colors, lamp_sharpness, sky, side, mirrored
                     )
@@ -480,7 +481,7 @@ def _shade(
                     bright = mirrored[c] * open_share
                     if kind == 2:
                         # Light that went through the fibre has its colour.
-                        bright *= np.float32(0.35) + np.float32(1.3) * min(texel, np.float32(1.0))
+                        bright *= np.float32(0.5) + np.float32(0.7) * min(texel, np.float32(1.0))
                     out[y, x, c] += weight * (texel * light[c] * mean + bright)
                 cover[y, x] += weight
     return out, cover
@@ -512,7 +513,7 @@ def _fibre_light(tx, ty, tz, nx, ny, nz, vx, vy, vz, grey, lamps, colors, sharpn
     length = np.float32(1.0) / np.sqrt(tx * tx + ty * ty + tz * tz + np.float32(1e-12))
     tx, ty, tz = tx * length, ty * length, tz * length
     # Neighbouring fibres do not lie alike: the streak of the texture shifts the highlight.
-    uneven = np.float32(1.2) * (grey - np.float32(0.35))
+    uneven = np.float32(0.7) * (grey - np.float32(0.35))
     for part in range(2):
         shift = (np.float32(-0.08) if part == 0 else np.float32(0.14)) + uneven
         power = np.float32(70.0) if part == 0 else np.float32(18.0)

@@ -6,7 +6,7 @@ Built once a process; a person adds only what is theirs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 import cv2
@@ -18,10 +18,13 @@ from scipy.spatial import cKDTree
 
 from sheap.head.model import HeadModel
 from sheap.people.clothes import border_loop
+from sheap.people.hair import HairStock
 from sheap.people.occlusion import head_visibility, irradiance
 from sheap.people.posing import Rig
 from sheap.people.shapes import smooth_normals
 from sheap.people.skin import Canvas, EyeOpenings
+from sheap.people.skin_ground import SkinGround
+from sheap.people.skin_model import open_skins
 from sheap.people.uv_atlas import UvPatch, bake_patches
 
 Array = NDArray[np.float32]
@@ -29,20 +32,21 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StageSet:
-    """head; template [N, 3], faces [F, 3]; canvases: the skin's patches, ready to paint;
+    """head; template [N, 3], faces [F, 3]; skin_ground: what all skins share; hair_stock: hair on the mean head;
     soft_regions: vertex weights [N] by name;
     normals [N, 3]: the template's; visibility [N, D]: what each vertex of it sees past the head (see
     sheap.people.occlusion), and blocked [N]: the share of its light that the head itself stops; neighbours: the
     vertices around each one, as a row-normalised sparse matrix [N, N]; outer_faces [O, 3]: without what lies
     inside; frontal_ids: the face's vertices; eyeballs: left and right one's vertices;
     rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
-    skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
+    skull vertices that expressions do not move; lids: of either eye, vertices along the upper and the lower lid's edge; inner_lips: indices of the landmarks in the middle of the upper and
     the lower inner lip."""
 
     head: HeadModel
     template: Array
     faces: NDArray[np.int64]
-    canvases: list[Canvas]
+    skin_ground: SkinGround
+    hair_stock: HairStock
     soft_regions: dict[str, Array]
     normals: Array
     visibility: Array
@@ -55,8 +59,16 @@ class StageSet:
     neck_loop: NDArray[np.int64]
     upper_lids: NDArray[np.int64]
     rigid_ids: NDArray[np.int64]
+    lids: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
     inner_lips: tuple[int, int] = (13, 14)
-    _thinned: dict[int, list[Canvas]] = field(default_factory=dict)
+    landmark_corners: NDArray[np.int64] = field(init=False)
+    landmark_weights: Array = field(init=False)
+    _canvases: dict[float, list[Canvas]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        head = self.head
+        object.__setattr__(self, "landmark_corners", self.faces[head.landmark_faces.numpy()])
+        object.__setattr__(self, "landmark_weights", head.landmark_barycentrics.numpy()[..., None])
 
     @classmethod
     def build(cls, head: HeadModel) -> StageSet:
@@ -64,10 +76,9 @@ class StageSet:
         faces = head.faces.numpy()
         masks = {name: mask.numpy() for name, mask in head.region_masks.items()}
         lids = _lid_halves(template, faces, masks)
-        canvases = [
-            Canvas.prepare(patch, _lid_edges(patch, template, lids) if patch.name == "face" else None)
-            for patch in bake_patches(head)
-        ]
+        skins = open_skins()
+        regions = {name: mask.astype(np.float32) for name, mask in masks.items()}
+        upper_lids = np.concatenate([upper for upper, _ in lids])
         weights = head.skinning_weights.numpy()
         skull = masks["scalp"] & (weights[:, 1] > 0.999) & (template[:, 1] > 0.02)
         normals = smooth_normals(template, faces)
@@ -77,32 +88,27 @@ class StageSet:
         visibility[masks["teeth"] | masks["tongue"] | masks["mouth_interior"]] = 1
         even = np.full((visibility.shape[1], 3), 1 / visibility.shape[1], np.float32)
         return cls(
-            head, template, faces, canvases, {name: mask.astype(np.float32) for name, mask in masks.items()},
+            head, template, faces, SkinGround.prepare(skins, template, regions),
+            HairStock(template, head.attachment_template.numpy(), normals, faces, regions, upper_lids), regions,
             normals, visibility, 1 - irradiance(normals, visibility, even)[1], _neighbours(faces, masks["skin"]),
             faces[~(masks["mouth_interior"] | masks["eye_sockets"] | masks["teeth"] | masks["tongue"])[faces].any(1)],
             np.flatnonzero(masks["face"] & ~masks["eye_sockets"] & ~masks["mouth_interior"]),
-            (np.flatnonzero(masks["eyeball_left"]), np.flatnonzero(masks["eyeball_right"])), Rig.of(head), border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
+            (np.flatnonzero(masks["eyeball_left"]), np.flatnonzero(masks["eyeball_right"])), Rig.of(head),
+            border_loop(template, faces), upper_lids, np.flatnonzero(skull), lids,
         )  # fmt: skip
 
-
     def canvases_at(self, scale: float) -> list[Canvas]:
-        """The canvases with `scale` times as many texels a side, thinned where scale is below 1."""
-        step = max(1, round(1 / scale))
-        if step not in self._thinned:
-            self._thinned[step] = [_every(canvas, step) for canvas in self.canvases]
-        return self._thinned[step]
-
-
-def _every(canvas: Canvas, step: int) -> Canvas:
-    """A canvas of every `step`-th texel."""
-
-    def thin(values: Array) -> Array:
-        return np.ascontiguousarray(values[step // 2 :: step, step // 2 :: step])
-
-    patch, openings = canvas.patch, canvas.openings
-    regions = {name: thin(weight) for name, weight in patch.regions.items()}
-    small = replace(patch, positions=thin(patch.positions), regions=regions)
-    return Canvas.prepare(small, None if openings is None else EyeOpenings(thin(openings.upper), thin(openings.lower)))
+        """The skin's patches, ready to paint, with `scale` times as many texels a side: 0.5 is enough for photographs of up to
+        224 px. Made once for each scale."""
+        if scale not in self._canvases:
+            skins = open_skins()
+            self._canvases[scale] = [
+                Canvas.prepare(
+                    patch, _lid_edges(patch, self.template, self.lids) if patch.name == "face" else None, self.faces, skins
+                )
+                for patch in bake_patches(self.head, scale)
+            ]
+        return self._canvases[scale]
 
 
 def _neighbours(faces: NDArray, skin: NDArray[np.bool_]) -> csr_matrix:

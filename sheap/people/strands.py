@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from sheap.people.noise import smoothstep
-from sheap.people.wearer import Wearer
 
 Array = NDArray[np.float32]
 
@@ -20,7 +19,7 @@ _MAP_ROWS, _MAP_COLUMNS = 48, 96
 
 @dataclass(frozen=True)
 class Strands:
-    """lines [S, P, 3] (m, rest pose of one identity), widths [S] (m at the widest), side [S, P, 3] (unit, across the
+    """lines [S, P, 3] (m, on the mean head at rest), widths [S] (m at the widest), side [S, P, 3] (unit, across the
     ribbon), normals [S, P, 3] (unit, out of it)."""
 
     lines: Array
@@ -30,26 +29,35 @@ class Strands:
 
 
 @dataclass(frozen=True)
+class MeanHead:
+    """The mean head as hair grows on it: template, normals [V, 3]; faces [F, 3]; regions: weights [V] by name; upper_lids:
+    vertices along the upper lids' edges."""
+
+    template: Array
+    normals: Array
+    faces: NDArray[np.int64]
+    regions: dict[str, Array]
+    upper_lids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Roots:
     """Where strands start: corners [S, 3] (vertices of the face below), barycentrics [S, 3], positions and normals
-    [S, 3] on the identity, and places [S, 3] on the mean head."""
+    [S, 3] on the mean head."""
 
     corners: NDArray[np.int64]
     weights: Array
     positions: Array
     normals: Array
-    places: Array
 
     def pick(self, index: NDArray) -> Roots:
         """The roots at an index array or mask, in its order."""
-        return Roots(
-            self.corners[index], self.weights[index], self.positions[index], self.normals[index], self.places[index]
-        )
+        return Roots(self.corners[index], self.weights[index], self.positions[index], self.normals[index])
 
 
-def sample_roots(rng: np.random.Generator, count: int, face_density: Array, wearer: Wearer) -> Roots:
+def sample_roots(rng: np.random.Generator, count: int, face_density: Array, mean: MeanHead) -> Roots:
     """`count` random roots, in proportion to area on the mean head times face_density [F]."""
-    template, faces = wearer.template, wearer.faces
+    template, faces = mean.template, mean.faces
     corners = template[faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     chance = area * face_density
@@ -62,9 +70,9 @@ def sample_roots(rng: np.random.Generator, count: int, face_density: Array, wear
     def at(values: Array) -> Array:
         return (values[faces[ids]] * weights[..., None]).sum(1).astype(np.float32)
 
-    root_normals = at(wearer.normals)
+    root_normals = at(mean.normals)
     root_normals /= np.linalg.norm(root_normals, axis=-1, keepdims=True)
-    return Roots(faces[ids], weights, at(wearer.vertices), root_normals, at(template))
+    return Roots(faces[ids], weights, at(template), root_normals)
 
 
 def head_radius_map(vertices: Array, faces: NDArray, centre: Array, rng: np.random.Generator) -> Array:

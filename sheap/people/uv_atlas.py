@@ -50,8 +50,8 @@ _PATCHES = (
 """Covers every skin face of the open head; faces go to the first patch that holds all their corners."""
 
 
-def bake_patches(head: HeadModel) -> list[UvPatch]:
-    """The atlas of a head model that has the open head's UV layout.
+def bake_patches(head: HeadModel, texel_scale: float = 1.0) -> list[UvPatch]:
+    """The atlas of a head model that has the open head's UV layout. texel_scale: 0.5 halves the sides of all pictures.
 
     Raises ValueError when some skin face lies in no patch (another head model's UVs).
     """
@@ -69,8 +69,8 @@ def bake_patches(head: HeadModel) -> list[UvPatch]:
         left &= ~inside
         ids = np.flatnonzero(inside)
         corner_uv = np.stack([(uv[ids, :, 0] - u0) / (u1 - u0), (v1 - uv[ids, :, 1]) / (v1 - v0)], -1)
-        height, width = round((v1 - v0) * density), round((u1 - u0) * density)
-        baked, covered = _fill((corner_uv * (width, height)).astype(np.float32), values[faces[ids]], height, width)
+        height, width = (round(side * density * texel_scale) for side in (v1 - v0, u1 - u0))
+        baked, covered = fill_triangles((corner_uv * (width, height)).astype(np.float32), values[faces[ids]], height, width)
         baked = _grow(baked, covered)
         regions = {region: baked[..., 3 + k] for k, region in enumerate(PAINTED_REGIONS)}
         patches.append(UvPatch(name, ids, corner_uv.astype(np.float32), box, baked[..., :3], regions))
@@ -93,8 +93,21 @@ def crop_texture(image: NDArray[np.uint8], patch: UvPatch) -> NDArray[np.uint8]:
     )
 
 
+def texel_corners(patch: UvPatch, faces: NDArray) -> tuple[NDArray[np.int32], Array]:
+    """The vertices [H, W, 3] of the face under each of a patch's texels, and their barycentric weights [H, W, 3]. faces [F, 3]:
+    the head's."""
+    height, width = patch.shape
+    values = np.zeros((len(patch.faces), 3, 4), np.float32)
+    values[..., :3] = np.eye(3, dtype=np.float32)
+    values[..., 3] = np.arange(len(patch.faces), dtype=np.float32)[:, None]
+    filled, covered = fill_triangles((patch.corner_uv * (width, height)).astype(np.float32), values, height, width)
+    filled = _grow(filled, covered)
+    ids = np.round(filled[..., 3]).astype(np.int64)
+    return faces[patch.faces][ids].astype(np.int32), np.ascontiguousarray(filled[..., :3])
+
+
 @numba.njit(cache=True)
-def _fill(corners, values, height, width):
+def fill_triangles(corners, values, height, width):
     """Interpolates corner values [F, 3, C] over triangles at texel positions [F, 3, 2]."""
     channels = values.shape[2]
     out = np.zeros((height, width, channels), np.float32)

@@ -2,70 +2,130 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from sheap.people.skin import paint_skin
+from sheap.people.skin_ground import mix_skin, skin_tone
+from sheap.people.stage_set import StageSet
 
 
 def canvas(stage, name="face"):
-    return next(c for c in stage.canvases if c.patch.name == name)
+    return next(c for c in stage.canvases_at(1.0) if c.patch.name == name)
+
+
+def paint(stage, traits, seed, name="face"):
+    return paint_skin(canvas(stage, name), mix_skin(stage.skin_ground, traits, seed), traits)
 
 
 def mean_color(texture, mask):
     return texture[..., :3][mask].astype(float).mean(0)
 
 
+def cheeks(places):
+    return (np.abs(np.abs(places[..., 0]) - 0.045) < 0.01) & (np.abs(places[..., 1] + 0.03) < 0.01)
+
+
+PLAIN = {"beard": "none", "beard_shadow": 0.0, "hair_style": "bald", "makeup": 0.0, "lipstick": 0.0, "freckles": 0.0, "moles": 0}
+
+
 def test_patches_cover_the_skin_and_know_where_they_are(stage):
-    covered = np.concatenate([c.patch.faces for c in stage.canvases])
+    covered = np.concatenate([c.patch.faces for c in stage.canvases_at(1.0)])
     skin = (stage.soft_regions["skin"] > 0.5)[stage.faces].all(1)
     assert np.array_equal(np.sort(covered), np.flatnonzero(skin))
-    patch = canvas(stage).patch
-    # A texel at a vertex's UV holds that vertex's place.
+    face = canvas(stage)
+    patch = face.patch
+    # A texel at a vertex's UV holds that vertex's place, and so do the corners that it is coloured from.
     height, width = patch.shape
     corners = stage.template[stage.faces[patch.faces]]
     x = np.clip((patch.corner_uv[..., 0] * width).astype(int), 0, width - 1)
     y = np.clip((patch.corner_uv[..., 1] * height).astype(int), 0, height - 1)
     distance = np.linalg.norm(patch.positions[y, x] - corners, axis=-1)
     assert np.median(distance) < 0.0008 and np.quantile(distance, 0.99) < 0.004
+    interpolated = (stage.template[face.corners] * face.weights[..., None]).sum(2)
+    assert np.abs(interpolated - patch.positions).max() < 1e-4
 
 
 def test_lips_are_redder_brows_darker_and_melanin_darkens(stage, member):
-    face = canvas(stage)
     plain = dataclasses.replace(
-        member.traits, melanin=0.2, beard="none", hair_style="bald", lip_color=0.8, makeup=0.0, freckles=0.0,
-        hair_color=(0.1, 0.08, 0.07), brow_density=0.9,
+        member.traits, **PLAIN, melanin=0.2, lip_color=0.8, brow_color=(0.1, 0.08, 0.07), brow_density=0.9, brow_style=0,
+        brow_height=0.0, brow_tilt=0.0, brow_gap=0.0, brow_arch=0.5, brow_thickness=0.006,
     )  # fmt: skip
-    texture = paint_skin(face, plain, 1)
+    texture = paint(stage, plain, 1)
+    face = canvas(stage)
     places, regions = face.patch.positions, face.patch.regions
-    cheek = (np.abs(np.abs(places[..., 0]) - 0.045) < 0.01) & (np.abs(places[..., 1] + 0.03) < 0.01)
     lips = regions["lips"] > 0.9
-    brow = (np.abs(np.abs(places[..., 0]) - 0.035) < 0.006) & (np.abs(places[..., 1] - 0.0205) < 0.0015)
-    skin, lip, hair = (mean_color(texture, mask) for mask in (cheek, lips, brow))
+    middle_x, middle_y, _ = face.brow_measures[0]
+    brow = (np.abs(np.abs(places[..., 0]) - middle_x) < 0.006) & (np.abs(places[..., 1] - middle_y) < 0.0012)
+    brow &= places[..., 2] > 0.03
+    skin, lip, hair = (mean_color(texture, mask) for mask in (cheeks(places), lips, brow))
     assert lip[1] / lip[0] < skin[1] / skin[0] - 0.04
     assert hair.mean() < 0.75 * skin.mean()
-    dark = paint_skin(face, dataclasses.replace(plain, melanin=0.9), 1)
-    assert mean_color(dark, cheek).mean() < 0.6 * skin.mean()
+    dark = paint(stage, dataclasses.replace(plain, melanin=0.9), 1)
+    assert mean_color(dark, cheeks(places)).mean() < 0.6 * skin.mean()
 
 
 def test_neighbouring_patches_meet_in_colour(stage, member):
-    traits = dataclasses.replace(member.traits, hair_style="bald", beard="none")
-    face, skull = canvas(stage), canvas(stage, "skull")
-    pictures = {c.patch.name: paint_skin(c, traits, 3)[..., :3].astype(float) for c in (face, skull)}
+    traits = dataclasses.replace(member.traits, **PLAIN)
+    skins = {name: paint(stage, traits, 3, name)[..., :3].astype(float) for name in ("face", "skull", "nape")}
 
-    def by_vertex(c):
-        height, width = c.patch.shape
-        x = np.clip((c.patch.corner_uv[..., 0] * width).astype(int), 0, width - 1)
-        y = np.clip((c.patch.corner_uv[..., 1] * height).astype(int), 0, height - 1)
-        return dict(zip(stage.faces[c.patch.faces].ravel(), pictures[c.patch.name][y, x].reshape(-1, 3)))
+    def by_vertex(name):
+        patch = canvas(stage, name).patch
+        height, width = patch.shape
+        x = np.clip((patch.corner_uv[..., 0] * width).astype(int), 0, width - 1)
+        y = np.clip((patch.corner_uv[..., 1] * height).astype(int), 0, height - 1)
+        return dict(zip(stage.faces[patch.faces].ravel(), skins[name][y, x].reshape(-1, 3)))
 
-    one, other = by_vertex(face), by_vertex(skull)
-    shared = sorted(set(one) & set(other))
-    assert len(shared) > 30
-    difference = np.array([one[v] - other[v] for v in shared])
-    assert np.abs(difference.mean(0)).max() < 6 and np.median(np.abs(difference)) < 12
+    for one, other in ((by_vertex("face"), by_vertex("skull")), (by_vertex("skull"), by_vertex("nape"))):
+        shared = sorted(set(one) & set(other))
+        assert len(shared) > 10
+        difference = np.array([one[v] - other[v] for v in shared])
+        assert np.abs(difference.mean(0)).max() < 6 and np.median(np.abs(difference)) < 9
 
 
 def test_skin_follows_its_seed(stage, member):
-    face = canvas(stage)
-    first, again, other = (paint_skin(face, member.traits, seed) for seed in (1, 1, 2))
+    first, again, other = (paint(stage, member.traits, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_mixtures_stay_within_the_colours_of_skin(stage, member):
+    """No mixture leaves what the screen can show, and bare cheeks keep the person's own tone."""
+    places = canvas(stage).patch.positions
+    for seed, melanin in enumerate((0.0, 0.2, 0.5, 0.8, 1.0)):
+        traits = dataclasses.replace(member.traits, **PLAIN, melanin=melanin, blood=0.5)
+        coat = mix_skin(stage.skin_ground, traits, seed)
+        face = (stage.soft_regions["face"] > 0.5) & (stage.soft_regions["mouth_interior"] < 0.5)
+        linear = np.exp(coat.fields[face, :3])
+        assert linear.max() < 1.2 and np.quantile(linear, 0.99) < 1.0 and linear.min() > 0.002
+        painted = mean_color(paint(stage, traits, seed), cheeks(places)) / 255
+        tone = skin_tone(traits)
+        assert np.abs(np.log((painted / 1.055 + 0.052) ** 2.4 / tone)).max() < 0.6
+
+
+def test_every_person_has_a_mixture_of_their_own(stage, member):
+    """Colours of two people with the same traits differ over the face, and not by one tone alone."""
+    traits = dataclasses.replace(member.traits, **PLAIN)
+    face = stage.soft_regions["face"] > 0.5
+    fields = np.stack([mix_skin(stage.skin_ground, traits, seed).fields[face, :3] for seed in range(12)])
+    uneven = fields - fields.mean(1, keepdims=True)
+    assert uneven.std(0).mean() > 0.03
+    pairs = {mix_skin(stage.skin_ground, traits, seed).details for seed in range(30)}
+    assert len(pairs) > 12
+
+
+def test_age_deepens_lines(stage, member):
+    places = canvas(stage).patch.positions
+    x, y, _ = np.moveaxis(places, -1, 0)
+    where = (y > 0.035) & (y < 0.06) & (np.abs(x) < 0.03)
+    young = dataclasses.replace(member.traits, **PLAIN, forehead_lines=0.0, age=0.0)
+    old = dataclasses.replace(young, forehead_lines=1.0)
+    rough = [paint(stage, traits, 4)[..., 1][where].astype(float).std() for traits in (young, old)]
+    assert rough[1] > rough[0] + 1
+
+
+def test_smaller_pictures_show_the_same_skin(stage, member):
+    small = StageSet.build(stage.head, texel_scale=0.5)
+    full, half = (paint(each, member.traits, 2)[..., :3] for each in (stage, small))
+    assert half.shape[0] == round(full.shape[0] / 2)
+    difference = cv2.resize(full, half.shape[1::-1], interpolation=cv2.INTER_AREA).astype(float) - half
+    assert np.abs(difference.mean((0, 1))).max() < 3 and np.abs(difference).mean() < 9

@@ -46,3 +46,14 @@ def remove_rigid_motion(shapes: Array, reference: Array, weights: Array) -> Arra
     """Each of `shapes` [S, N, 3], moved rigidly onto `reference` [N, 3] (weights [N] say which vertices decide)."""
     rotation, translation = rigid_fit(shapes, reference, weights)
     return np.einsum("sij,snj->sni", rotation, shapes) + translation[:, None]
+
+
+def without_small_motions(displacements: Array, points: Array, weights: Array) -> Array:
+    """Small displacements [R, P, 3] of points [P, 3] less the rigid motion nearest to each (weights [P])."""
+    centred = points - np.average(points, axis=0, weights=weights)
+    turns = np.stack([np.cross(axis, centred) for axis in np.eye(3)], axis=2)
+    columns = np.concatenate([np.tile(np.eye(3), (len(points), 1, 1)), turns], axis=2)
+    weighted = weights[:, None, None] * columns
+    normal = np.einsum("nxp,nxq->pq", columns, weighted)
+    motions = np.linalg.solve(normal, np.einsum("nxp,rnx->pr", weighted, displacements, optimize=True))
+    return displacements - np.einsum("nxp,pr->rnx", columns, motions)

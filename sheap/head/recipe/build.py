@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.head.data import TRAIT_NAMES
 from sheap.head.model import JOINT_NAMES
-from sheap.head.recipe import expressions, eyelids, identities, joints, regions, skinning
-from sheap.head.recipe.axes import EYES_TO_ORIGIN, vertex_areas
+from sheap.head.recipe import expressions, eyelids, identities, joints, population, regions, skinning, trait_directions
+from sheap.head.recipe.axes import EYES_TO_ORIGIN, vertex_areas, without_small_motions
+from sheap.head.recipe.fields import SmoothFields, smooth_fields
+from sheap.head.recipe.following import Followers
+from sheap.head.recipe.nostrils import deepen_nostrils
 from sheap.head.recipe.source import BaseMesh, load_base_mesh
+from sheap.head.recipe.statistics import PEOPLE_PATH, read_measured
 from sheap.head.recipe.topology import HeadTopology, border_vertices, crop_head
 
 Array = NDArray[np.float64]
@@ -30,7 +34,11 @@ class RecipeSettings:
     """Everything that may be turned in the recipe. `cache_dir` keeps anny's parsed data (0.6 GB)."""
 
     cache_dir: Path
+    people: Path = PEOPLE_PATH
+    num_fields: int = 500
     identity: identities.IdentitySettings = field(default_factory=identities.IdentitySettings)
+    population: population.PopulationSettings = field(default_factory=population.PopulationSettings)
+    traits: trait_directions.TraitSettings = field(default_factory=trait_directions.TraitSettings)
     num_shape: int = 300
     num_held_out: int = 100
     min_neck_weight: float = 0.05
@@ -54,21 +62,49 @@ class Recipe:
     base: BaseMesh
 
 
-def build_head(settings: RecipeSettings) -> Recipe:
-    """Builds the head model without its MediaPipe landmarks (those are found by looking at it, see landmarks.py)."""
+@dataclass(frozen=True)
+class Start:
+    """MakeHuman's average adult, which is then bent to the mean of real people. points [P, 3]; regions: masks [P]."""
+
+    base: BaseMesh
+    head: HeadTopology
+    points: Array
+    regions: dict[str, NDArray[np.bool_]]
+    fields: SmoothFields
+
+
+def start_head(settings: RecipeSettings) -> Start:
+    """The average adult with its smooth fields; what was measured on real people is told in these."""
     base = load_base_mesh(settings.cache_dir)
     head = crop_head(base, settings.min_neck_weight)
-    template = base.template[head.base_ids]
-    areas = vertex_areas(template, head.faces)
+    points = _centred(identities.average_adult(base, head, settings.identity), head)
+    points = deepen_nostrils(points, head)
+    parts = regions.paint_regions(base, head, points)
+    outer = parts["skin"] & ~parts["eye_sockets"] & ~parts["mouth_interior"]
+    fields = smooth_fields(points, head.faces, outer, parts["ears"], parts["lips"], settings.num_fields)
+    return Start(base, head, points, parts, fields)
+
+
+def build_head(settings: RecipeSettings) -> Recipe:
+    """Builds the head model without its MediaPipe landmarks (those are found by looking at it, see landmarks.py)."""
+    start = start_head(settings)
+    base, head, parts = start.base, start.head, start.regions
+    measured = read_measured(settings.people)
+    if len(measured.mean) != settings.num_fields:
+        raise ValueError(f"{settings.people}: {len(measured.mean)} fields, the recipe has {settings.num_fields}")
+    followers = Followers(start.points, head, parts)
+    mean = start.points + followers.extend(start.fields.displace(measured.mean[..., None]))[..., 0]
+    mean = _centred((mean + identities.mirrored(mean, head.mirror)) / 2, head)
 
     # Skull and face decide where a head is; ears, neck and the loose inner parts follow.
-    parts = regions.paint_regions(base, head, template)
-    rigid = parts["face"] | parts["scalp"]
-    shapes = identities.sample_adults(base, head, settings.identity)
-    shapes = identities.align(shapes, areas * rigid, head.mirror)
-    mean, shape_basis, variances = identities.identity_basis(shapes, head.mirror, head.num_vertices, settings.num_shape)
-    eyes = [mean[head.part_mask(part)].mean(axis=0) for part in ("eyeball_left", "eyeball_right")]
-    mean = mean - (eyes[0] + eyes[1]) / 2 + [0, 0, EYES_TO_ORIGIN]
+    areas = vertex_areas(mean, head.faces)
+    rigid = areas * (parts["face"] | parts["scalp"])
+    adults = identities.align(identities.sample_adults(base, head, settings.identity), rigid, head.mirror)
+    people = followers.extend(start.fields.displace(measured.factor)).transpose(2, 0, 1)
+    sliders = population.slider_factor(adults, followers, head, parts, settings.population)
+    factor = without_small_motions(np.concatenate([people, sliders]), mean, rigid)
+    deciding = population.by_region(settings.population.deciding, parts)
+    shape_basis, variances = identities.principal_components(factor, head.mirror, deciding, settings.num_shape)
     masks = regions.paint_regions(base, head, mean)
 
     actions = {name: offsets[head.base_ids] for name, offsets in base.actions().items()}
@@ -84,12 +120,19 @@ def build_head(settings: RecipeSettings) -> Recipe:
     close, bulge = eyelids.close_left_eye(
         mean, actions["eyeBlinkLeft"], head, masks["eye_sockets"], settings.eyelid_margin
     )
-
-    held_out = dataclasses.replace(
-        settings.identity, num_samples=settings.num_held_out, seed=settings.identity.seed + 1
+    contrasts = trait_directions.contrasts(base, head, settings.identity)
+    contrasts = {
+        name: followers.extend(without_small_motions(moved[None], start.points, rigid)[0, followers.outer, :, None])[..., 0]
+        for name, moved in contrasts.items()
+    }
+    directions, trait_shares = trait_directions.trait_directions(
+        {name: contrasts[name] for name in TRAIT_NAMES}, shape_basis, deciding, masks["face"], settings.traits
     )
+
     vertices = slice(head.num_vertices)
-    unseen = identities.sample_adults(base, head, held_out)[:, vertices]
+    rng = np.random.default_rng(settings.identity.seed + 1)
+    unseen = rng.standard_normal((settings.num_held_out, len(factor)))
+    unseen = mean[vertices] + np.tensordot(unseen, factor[:, vertices], axes=1)
     # Root mean square over the three axes, the way scan-based models' 2-3 mm are quoted.
     deviation = np.sqrt((shape_basis**2).sum(axis=2).mean(axis=1))
     moved = np.linalg.norm(actions["jawOpen"], axis=1) > 1e-3
@@ -104,11 +147,13 @@ def build_head(settings: RecipeSettings) -> Recipe:
             str(k): float(variances[:k].sum() / variances.sum()) for k in (10, 50, 100, 200, settings.num_shape)
         },
         "held_out_error_mm": identities.held_out_errors(
-            unseen, mean[vertices], shape_basis[vertices], (areas * rigid)[vertices], (100, 200, settings.num_shape)
+            unseen, mean[vertices], shape_basis[vertices], deciding[vertices], (100, 200, settings.num_shape)
         ),
         "jaw_open_deg": float(np.degrees(np.linalg.norm(jaw.rotvec))),
         "jaw_rest_mean_mm": float(1e3 * np.linalg.norm(jaw_rest, axis=1).mean()),
         "num_expression": expression_basis.shape[2],
+        "measured": measured.figures,
+        "trait_face_and_direction_shares": trait_shares,
     }
     tensors = {
         "template": mean,
@@ -126,9 +171,16 @@ def build_head(settings: RecipeSettings) -> Recipe:
         "base_vertex_ids": head.base_ids,
         "mirror_vertex_ids": head.mirror[: head.num_vertices],
         "gaze_axes": _gaze_axes(head, mean),
+        "trait_directions": directions,
         "now_vertex_ids": head.local_ids(np.array(NOW_BASE_VERTICES)),
     }
     return Recipe(tensors, masks, split.names, figures, head, base)
+
+
+def _centred(points: Array, head: HeadTopology) -> Array:
+    """Points [P, 3] with the origin 6 cm behind the midpoint of the eyes."""
+    eyes = [points[head.part_mask(part)].mean(axis=0) for part in ("eyeball_left", "eyeball_right")]
+    return points - (eyes[0] + eyes[1]) / 2 + [0, 0, EYES_TO_ORIGIN]
 
 
 def _joint_regressor(

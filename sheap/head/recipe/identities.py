@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.head.recipe.axes import remove_rigid_motion
-from sheap.head.recipe.source import BaseMesh
+from sheap.head.recipe.source import PHENOTYPES, BaseMesh
 from sheap.head.recipe.topology import HeadTopology
 
 Array = NDArray[np.float64]
@@ -97,6 +97,23 @@ def sample_adults(base: BaseMesh, head: HeadTopology, settings: IdentitySettings
     return base.template[head.base_ids] + (coefficients[:, used] @ blendshapes[used]).reshape(count, -1, 3)
 
 
+def average_adult(
+    base: BaseMesh, head: HeadTopology, settings: IdentitySettings, changes: dict[str, float] | None = None,
+    **phenotypes: float,
+) -> Array:  # fmt: skip
+    """Points [P, 3] of one adult with every slider in the middle but the named phenotypes and local changes, left-right
+    symmetric."""
+    middle = dict.fromkeys(PHENOTYPES, 0.5) | {"age": sum(settings.adult_age) / 2}
+    middle |= dict.fromkeys(("african", "asian", "caucasian"), 1 / 3)
+    values = {name: np.array([value]) for name, value in (middle | phenotypes).items()}
+    local = {name: np.array([value]) for name, value in (changes or {}).items()}
+    coefficients = base.identity_coefficients(values, local)[0]
+    used = np.flatnonzero(coefficients)
+    offsets = np.tensordot(coefficients[used], base.blendshapes[used][:, head.base_ids], axes=1)
+    points = base.template[head.base_ids] + offsets
+    return (points + mirrored(points, head.mirror)) / 2
+
+
 def align(shapes: Array, weights: Array, mirror: NDArray[np.int64]) -> Array:
     """Shapes [S, P, 3] without their rigid motion: aligned twice to their own left-right symmetric mean."""
     for _ in range(2):
@@ -109,17 +126,21 @@ def align(shapes: Array, weights: Array, mirror: NDArray[np.int64]) -> Array:
 def held_out_errors(
     shapes: Array, mean: Array, components: Array, weights: Array, counts: tuple[int, ...]
 ) -> dict[str, float]:
-    """Mean distance (mm) between unseen people's vertices and their projections on the first so many components.
+    """Mean distance (mm) between unseen people's vertices and what the first so many components make of them.
 
-    shapes [S, N, 3] as drawn; mean [N, 3] and components [N, 3, C] of the model; weights [N] as for `align`.
+    shapes [S, N, 3] as drawn; mean [N, 3] and components [N, 3, C] of the model; weights [N]: how much each vertex
+    counts, those without not at all.
     """
-    deviation = (remove_rigid_motion(shapes, mean, weights) - mean).reshape(len(shapes), -1)
-    basis = components.reshape(deviation.shape[1], -1)
-    unit = basis / np.linalg.norm(basis, axis=0)
+    seen = weights > 0
+    root = np.sqrt(weights[seen])[:, None]
+    deviation = (remove_rigid_motion(shapes, mean, weights) - mean)[:, seen]
+    basis = components[seen]
+    weighted, wanted = (root[..., None] * basis).reshape(-1, basis.shape[2]), (root * deviation).reshape(len(shapes), -1)
     errors = {}
     for count in counts:
-        rest = deviation - deviation @ unit[:, :count] @ unit[:, :count].T
-        errors[str(count)] = float(1e3 * np.linalg.norm(rest.reshape(*shapes.shape), axis=-1).mean())
+        coefficients = np.linalg.lstsq(weighted[:, :count], wanted.T, rcond=None)[0]
+        rest = deviation - np.tensordot(coefficients.T, basis[..., :count], axes=(1, 2))
+        errors[str(count)] = float(1e3 * np.linalg.norm(rest, axis=-1).mean())
     return errors
 
 
@@ -131,27 +152,39 @@ def mirrored(points: Array, mirror: NDArray[np.int64]) -> Array:
 def identity_basis(
     shapes: Array, mirror: NDArray[np.int64], num_vertices: int, num_components: int
 ) -> tuple[Array, Array, Array]:
-    """Mean [P, 3], components [P, 3, S] scaled so that coefficients have unit variance, and every component's variance
-    (all of them, sorted, square metres summed over the mesh).
-
-    The first `num_vertices` points decide what the components are; the others follow. The samples are taken together
-    with their mirror images. Then the covariance splits into a symmetric and an antisymmetric part, each gets its own
-    principal components, and every component mirrors exactly to plus or minus itself.
-    """
-    count, num_points, _ = shapes.shape
+    """Mean [P, 3] of samples [S, P, 3] taken together with their mirror images, components [P, 3, C] and variances (see
+    `principal_components`); the first `num_vertices` points decide, all alike."""
     mean = shapes.mean(axis=0)
     mean = (mean + mirrored(mean, mirror)) / 2
-    deviation = shapes - mean
-    reflected = mirrored(deviation, mirror)
+    deciding = (np.arange(shapes.shape[1]) < num_vertices).astype(np.float64)
+    factor = (shapes - mean) / np.sqrt(len(shapes))
+    return mean, *principal_components(factor, mirror, deciding, num_components)
+
+
+def principal_components(
+    factor: Array, mirror: NDArray[np.int64], weights: Array, num_components: int
+) -> tuple[Array, Array]:
+    """Components [P, 3, C] of a covariance, scaled so that coefficients have unit variance, and every component's
+    variance (all of them, sorted, weighted square metres).
+
+    The covariance is that of `factor` [R, P, 3] (the sum of its rows' outer products) averaged with its mirror image.
+    So it splits into a symmetric and an antisymmetric part, each gets its own components, and every component mirrors
+    exactly to plus or minus itself. weights [P]: how much each point decides what the components are; those without
+    follow.
+    """
+    rows, num_points, _ = factor.shape
+    reflected = mirrored(factor, mirror)
+    deciding = np.flatnonzero(weights)
+    root = np.sqrt(weights[deciding])[:, None]
     scales, directions = [], []
-    for half in ((deviation + reflected) / 2, (deviation - reflected) / 2):
-        deciding = half[:, :num_vertices].reshape(count, -1)
-        eigenvalues, eigenvectors = np.linalg.eigh(deciding @ deciding.T / count)
-        # On the deciding points the columns of half^T U / sqrt(count) are as long as the component's deviation.
+    for half in ((factor + reflected) / 2, (factor - reflected) / 2):
+        seen = (half[:, deciding] * root).reshape(rows, -1)
+        eigenvalues, eigenvectors = np.linalg.eigh(seen @ seen.T)
+        # On the deciding points the columns of half^T U are as long as the component's deviation.
         keep = eigenvalues > 1e-12 * eigenvalues[-1]
         scales.append(eigenvalues[keep])
-        directions.append(half.reshape(count, -1).T @ eigenvectors[:, keep] / np.sqrt(count))
+        directions.append(half.reshape(rows, -1).T @ eigenvectors[:, keep])
     variances = np.concatenate(scales)
     order = np.argsort(-variances)
     components = np.concatenate(directions, axis=1)[:, order[:num_components]]
-    return mean, components.reshape(num_points, 3, -1), variances[order]
+    return components.reshape(num_points, 3, -1), variances[order]

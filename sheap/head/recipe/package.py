@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sheap.head.data import Attachments, HeadData, SurfacePoints
+from sheap.head.data import TRAIT_NAMES, Attachments, HeadData, SurfacePoints
 from sheap.head.recipe.build import Recipe
 
 ATTACHMENT_COMPONENTS = 100
@@ -50,6 +50,8 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         base_vertex_ids=index("base_vertex_ids")[:count],
         mirror_vertex_ids=index("mirror_vertex_ids"),
         gaze_axes=single("gaze_axes"),
+        trait_names=TRAIT_NAMES,
+        trait_directions=single("trait_directions"),
         attachments=attachments,
         figures=recipe.figures,
     )

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.sparse import coo_matrix, diags
 from scipy.spatial.transform import Rotation
 
 from sheap.head.recipe.source import BaseMesh
-from sheap.head.recipe.topology import HeadTopology, mesh_edges, subtree_weight
+from sheap.head.recipe.topology import HeadTopology, smooth_over_mesh, subtree_weight
 
 Array = NDArray[np.float64]
 
@@ -76,7 +75,7 @@ def fit_jaw(points: Array, opening: Array, head: HeadTopology, smoothing_steps: 
     start = np.array([np.radians(20.0), -0.03, eyes_depth - 0.06])
     fit = least_squares(residual, start, x_scale=[0.1, 0.01, 0.01])
     arc = turn(fit.x)
-    weights = _smooth(best_weights(arc), head, smoothing_steps)
+    weights = smooth_over_mesh(best_weights(arc), head, smoothing_steps)
     weights[lower_teeth], weights[fixed] = 1.0, 0.0
     for part in ("eyeball_left", "eyeball_right"):
         weights[head.part_mask(part)] = 0.0
@@ -90,15 +89,3 @@ def skinning_weights(neck: Array, jaw: Array, head: HeadTopology) -> Array:
     eye_right = head.part_mask("eyeball_right").astype(np.float64)
     jaw = jaw * neck
     return np.stack([1 - neck, neck - jaw - eye_left - eye_right, jaw, eye_left, eye_right], axis=1)
-
-
-def _smooth(values: Array, head: HeadTopology, steps: int) -> Array:
-    """Averages with the neighbours on the skin, `steps` times, half and half."""
-    count = len(values)
-    i, j = mesh_edges(head.faces).T
-    adjacency = coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(count, count)).tocsr()
-    degree = np.asarray(adjacency.sum(1)).ravel()
-    average = diags(1 / np.maximum(degree, 1)) @ adjacency
-    for _ in range(steps):
-        values = np.where(degree > 0, 0.5 * values + 0.5 * (average @ values), values)
-    return values

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, diags
 
 from sheap.head.recipe.source import BaseMesh
 
@@ -121,3 +122,15 @@ def mesh_edges(faces: IntArray) -> IntArray:
     """Undirected edges [E, 2] of a triangle mesh."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     return np.unique(edges, axis=0)
+
+
+def smooth_over_mesh(values: Array, head: HeadTopology, steps: int) -> Array:
+    """Numbers per point [P] averaged with those of the neighbours, `steps` times, half and half."""
+    count = len(values)
+    i, j = mesh_edges(head.faces).T
+    adjacency = coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(count, count)).tocsr()
+    degree = np.asarray(adjacency.sum(1)).ravel()
+    average = diags(1 / np.maximum(degree, 1)) @ adjacency
+    for _ in range(steps):
+        values = np.where(degree > 0, 0.5 * values + 0.5 * (average @ values), values)
+    return values
