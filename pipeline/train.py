@@ -39,8 +39,8 @@ MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
 
 CODE_PARTS = (
-    "bundle.py", "data", "geometry", "head", "losses", "networks", "precision.py", "render", "training", "video/crops.py",
-    "video/face_models.py",
+    "bundle.py", "data", "geometry", "head", "losses", "networks", "precision.py", "records.py", "render", "training",
+    "video/crops.py", "video/face_models.py",
 )  # fmt: skip
 """What of `sheap` decides a training run's result."""
 
