@@ -25,7 +25,7 @@ import cv2
 import torch
 
 from benchmarks.machine import commit
-from pipeline.provenance import cpu_name
+from pipeline.run.provenance import cpu_name
 from sheap.people import clothes, eyes, person, photos, skin
 from sheap.people.cast import cast_member
 from sheap.people.photos import PhotoSettings, training_photos

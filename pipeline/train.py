@@ -27,6 +27,7 @@ from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.train_progress import follow_history
 from sheap.bundle import HeadReference
+from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
@@ -37,7 +38,6 @@ from sheap.training.run import TrainingRun
 from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, PANELS_NAME
 from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
-SHARDS_DIR = Path("data/shards")
 MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
 
@@ -69,8 +69,8 @@ class TrainParams(RunConfig, StageParams):
 
 
 def run(params: TrainParams) -> None:
-    """Reads data/shards, writes data/model."""
-    manifest = Manifest.read(require_input(SHARDS_DIR, "shards"))
+    """Reads the shards (`data.shards`), writes data/model."""
+    manifest = read_manifest(_shards(params))
     for name, path in params.weight_files.named().items():
         if not path.exists():
             raise StageError(f"params.yaml: train.weight_files.{name}: {path} does not exist")
@@ -91,6 +91,12 @@ def run(params: TrainParams) -> None:
     }  # fmt: skip
     _write_model(params, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
     shutil.rmtree(folder)
+
+
+def _shards(params: TrainParams) -> str:
+    """Where shards lie; a folder must be there."""
+    place = params.data.shards
+    return place if ":" in place else str(require_input(Path(place), "shards"))
 
 
 def resolve_workers(workers: WorkerParams) -> tuple[int, int, bool]:
@@ -174,7 +180,6 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
                 name=run_hash,
                 folder=folder,
                 project=Path.cwd(),
-                shards=SHARDS_DIR,
                 threads=threads,
                 loader_processes=params.workers.loader_processes,
                 wandb_mode=params.wandb_mode,

@@ -27,7 +27,6 @@ class TrainJob:
     name: str
     folder: Path
     project: Path
-    shards: Path
     threads: int
     loader_processes: int
     wandb_mode: str
@@ -50,7 +49,7 @@ def train_worker(settings: dict[str, TrainJob]) -> None:
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             run.state.restore(Path(folder) / CHECKPOINT_NAME)
-    data = RunData.open(job.config, job.shards)
+    data = RunData.open(job.config)
     reporter = RunReporter(job, run, data) if worker.rank == 0 else FollowingReporter()
     run.train(data, reporter)
     reporter.close()

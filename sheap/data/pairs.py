@@ -19,8 +19,8 @@ class PairDataset(Dataset[Pairs]):
     epoch). gap: least and greatest distance of source and target in frames; a clip too short for it gives its widest
     pair. across_clips: probability of taking the target from another clip of the same person, where there is one.
     augment: None leaves the frames as they are, but resized. image_size: None keeps the stored size.
-    cache_bytes: decoded frames are kept in memory up to this bound (per process). truth: what frames are asked for beside
-    their pictures.
+    cache_bytes: decoded frames are kept in memory up to this bound (per process); 0 keeps none. truth: what frames are asked
+    for beside their pictures.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class PairDataset(Dataset[Pairs]):
         across_clips: float = 0.0,
         augment: AugmentParams | None = None,
         image_size: int | None = None,
-        cache_bytes: int = 512 * 1024**2,
+        cache_bytes: int = 0,
         truth: WantedTruth | None = None,
     ) -> None:
         if len(reader) == 0:

@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
 import numpy as np
 import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from sheap.data.addresses import open_address, read_address, read_manifest
 from sheap.data.augment import AugmentParams, PairAugmenter
 from sheap.data.batches import BatchPlan, MakeBatches
 from sheap.data.codecs import decode_image, decode_landmarks, decode_mask
 from sheap.data.frames import Frames, Pairs
-from sheap.data.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, SplitInfo
+from sheap.data.manifest import INDEX_NAME, SplitInfo
 from sheap.data.pairs import KeyedRandom, draw_frames
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, TRUTH_NAME, ClipRecord, image_name, mask_name, num_frames_of
 from sheap.data.truth import FrameTruth, WantedTruth, frame_place
@@ -57,11 +57,11 @@ class StreamedSplit:
         """
         address = str(address).rstrip("/")
         root, _, split = address.rpartition("/")
-        manifest = Manifest.from_json(_read(f"{root}/{MANIFEST_NAME}"), f"{root}/{MANIFEST_NAME}")
+        manifest = read_manifest(root)
         if split not in manifest.splits:
             raise ValueError(f"{address}: the manifest knows no split '{split}' (it has {sorted(manifest.splits)})")
         info = manifest.splits[split]  # type: ignore[index]
-        content = _read(f"{address}/{INDEX_NAME}")
+        content = read_address(f"{address}/{INDEX_NAME}")
         if hashlib.sha256(content).hexdigest() != info.index_sha256:
             raise ValueError(f"{address}/{INDEX_NAME}: its SHA-256 is not the manifest's; it was altered or damaged")
         index: dict[str, dict[str, dict[str, int]]] = {shard.name: {} for shard in info.shards}
@@ -155,7 +155,7 @@ class ClipStream:
         wanted = iter(own)
         following = next(wanted, None)
         try:
-            with closing(_HashedStream(_open(url))) as stream:
+            with closing(_HashedStream(open_address(url))) as stream:
                 source = iter([{"url": url, "stream": stream}])
                 for clip in webdataset.DataPipeline(lambda: source, tar_file_expander, group_by_keys):
                     clip_id = clip["__key__"]
@@ -300,25 +300,3 @@ class _HashedStream:
 
     def close(self) -> None:
         self._stream.close()
-
-
-def _open(address: str) -> IO[bytes]:
-    """webdataset's own way of opening where it has one (files, http, gs, hf, pipe, ...), else fsspec's (s3, abfs, ...)."""
-    scheme = address.partition(":")[0] if ":" in address else ""
-    if scheme in ("", "file") or scheme in webdataset.gopen_schemes:
-        return webdataset.gopen(address)
-    return fsspec.open(address, "rb").open()
-
-
-def _read(address: str) -> bytes:
-    """A whole small file. Raises ValueError naming the address."""
-    try:
-        with closing(_open(address)) as stream:
-            content = stream.read()
-    except FileNotFoundError:
-        raise ValueError(f"{address}: not found") from None
-    except (ImportError, OSError, ValueError) as error:
-        raise ValueError(f"{address}: cannot be read ({' '.join(str(error).split())})") from None
-    if not content:
-        raise ValueError(f"{address}: empty or not found")  # what curl and other commands leave of an absent file
-    return content

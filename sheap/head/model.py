@@ -48,7 +48,6 @@ class HeadModel(nn.Module):
     """
 
     joint_names = JOINT_NAMES
-    joint_parents = JOINT_PARENTS
 
     def __init__(self, data: HeadData) -> None:
         super().__init__()

@@ -47,8 +47,15 @@ def zbuffer_numba(in_cam: Tensor, faces: Tensor, K: Tensor, height: int, width: 
 
 
 @compiled
-def _draw_faces(points, corners, first_row, last_row, face_ids, depths):
-    """Draw every face into the rows [first_row, last_row) of one image. points: [N, 3], K times camera axes."""
+def _draw_faces(
+    points,  # [N, 3], K times camera axes
+    corners,  # [F, 3] int64
+    first_row,
+    last_row,
+    face_ids,  # [H, W] int64; written
+    depths,  # [H, W] float32, metres; written
+):
+    """Draw every face into the rows [first_row, last_row) of one image."""
     width = face_ids.shape[1]
     for face in range(corners.shape[0]):
         i, j, k = corners[face, 0], corners[face, 1], corners[face, 2]

@@ -1,4 +1,7 @@
-"""Which splats does each tile hold? Depth-sorted lists, and a slot of its own for every (splat, tile)."""
+"""Which splats does each tile hold? Depth-sorted lists, and a slot of its own for every (splat, tile).
+
+Shapes beside parameters: I images, G splats; a slot is a splat in a tile.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ from sheap.render.splat_rules import TILE
 
 
 @compiled
-def count_tiles(start, stop, boxes, first_slots, totals):
+def count_tiles(
+    start,
+    stop,
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    first_slots,  # [I, G] int32, within the image; written
+    totals,  # [I] int64; written
+):
     """Per image in [start, stop): each splat's first slot (one slot a tile) and how many slots the image has."""
     for image in range(start, stop):
         total = 0
@@ -22,7 +31,14 @@ def count_tiles(start, stop, boxes, first_slots, totals):
 
 
 @compiled
-def _depth_order(boxes, features, order, keys, other_order, other_keys):
+def _depth_order(
+    boxes,  # [G, 4] int32, one image's
+    features,  # [G, 4]
+    order,  # [G] int32, as room
+    keys,  # [G] uint32, as room
+    other_order,  # [G] int32, as room
+    other_keys,  # [G] uint32, as room
+):
     """Write the drawn splats of one image front to back, equal depths by index, and return their number.
 
     A radix sort of the bits of float32 depths: positive floats order like integers. Three passes of 11 bits.
@@ -53,7 +69,19 @@ def _depth_order(boxes, features, order, keys, other_order, other_keys):
 
 
 @compiled
-def fill_tiles(start, stop, boxes, features, first_slots, image_starts, width, height, tile_starts, tile_ids, tile_slots):
+def fill_tiles(
+    start,
+    stop,
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    features,  # [I, G, 4] depth, normal
+    first_slots,  # [I, G] int32, within the image
+    image_starts,  # [I + 1] int64, slots before each image
+    width,  # px
+    height,  # px
+    tile_starts,  # [I * tiles + 1] int64, places before each tile; written
+    tile_ids,  # [slots] int32, splats tile by tile; written
+    tile_slots,  # [slots] int64; written
+):
     """Per image in [start, stop): every tile's splats, front to back, and the slot of each (splat, tile)."""
     num_splats = boxes.shape[1]
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
@@ -87,7 +115,15 @@ def fill_tiles(start, stop, boxes, features, first_slots, image_starts, width, h
 
 
 @compiled
-def sum_slots(start, stop, boxes, first_slots, image_starts, slot_values, sums):
+def sum_slots(
+    start,
+    stop,
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    first_slots,  # [I, G] int32, within the image
+    image_starts,  # [I + 1] int64, slots before each image
+    slot_values,  # [slots]
+    sums,  # [I, G]; written
+):
     """Splats [start, stop) of all images: one value a slot, summed over each splat's slots in a fixed order."""
     num_splats = boxes.shape[1]
     for item in range(start, stop):

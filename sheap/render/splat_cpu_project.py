@@ -1,6 +1,7 @@
 """Compiled per-splat work of the CPU backend: projection to what a tile needs, and its gradient.
 
 In float64 throughout: it is a small part of the time, and leaves float32's rounding to the pixels.
+Shapes beside parameters: S scenes of V views each, I = S V images, G splats, D colours. Arrays are float32 unless said.
 """
 
 from __future__ import annotations
@@ -86,7 +87,15 @@ def _axes(w, x, y, z):
 
 
 @compiled
-def _ray_transform(mean, scale_u, scale_v, axis_u, axis_v, camera, K):
+def _ray_transform(
+    mean,  # 3 numbers
+    scale_u,
+    scale_v,
+    axis_u,  # 3 numbers
+    axis_v,  # 3 numbers
+    camera,  # [4, 4]
+    K,  # [3, 3]
+):
     """The rows of M = K [scale_u axis_u | scale_v axis_v | mean], in camera axes, and the mean there."""
     right, down, forward = _row(camera, 0), _row(camera, 1), _row(camera, 2)
     center = (
@@ -114,7 +123,21 @@ def _to_world(camera, x, y, z):
 
 
 @compiled
-def project_splats(start, stop, means, quats, scales, opacities, world_to_cam, K, height, width, coefficients, features, boxes):
+def project_splats(
+    start,
+    stop,
+    means,  # [S, G, 3]
+    quats,  # [S, G, 4] w, x, y, z
+    scales,  # [S, G, 2]
+    opacities,  # [S, G]
+    world_to_cam,  # [S, V, 4, 4]
+    K,  # [S, V, 3, 3]
+    height,  # px
+    width,  # px
+    coefficients,  # [I, G, NUM_COEFFICIENTS]; written
+    features,  # [I, G, 4] depth, normal; written
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px; written
+):
     """Splats [start, stop) of all images, image by image: coefficients, (depth, normal), and boxes of pixels.
 
     A box (left, right, top, bottom) holds every pixel at which the splat can pass MIN_ALPHA in a tile that it reaches;
@@ -203,12 +226,28 @@ def project_splats(start, stop, means, quats, scales, opacities, world_to_cam, K
 
 @compiled
 def project_splats_backward(
-    start, stop, means, quats, scales, world_to_cam, K, features, boxes, first_slots, image_starts, slot_gradients,
-    g_means, g_quats, g_scales, g_opacities, g_colors, g_offsets,
-):  # fmt: skip
+    start,
+    stop,
+    means,  # [S, G, 3]
+    quats,  # [S, G, 4] w, x, y, z
+    scales,  # [S, G, 2]
+    world_to_cam,  # [S, V, 4, 4]
+    K,  # [S, V, 3, 3]
+    features,  # [I, G, 4] depth, normal
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    first_slots,  # [I, G] int32, within the image
+    image_starts,  # [I + 1] int64, slots before each image
+    slot_gradients,  # [slots, NUM_RAY_GRADIENTS + 4 + D]
+    g_means,  # [S, G, 3]; written
+    g_quats,  # [S, G, 4]; written
+    g_scales,  # [S, G, 2]; written
+    g_opacities,  # [S, G]; written
+    g_colors,  # [S, G, D]; written
+    g_offsets,  # [I, G, 2] px; written
+):
     """Scene splats [start, stop): sum the slots of all views and tiles and take them back to the splat's parameters.
 
-    slot_gradients: [slots, NUM_RAY_GRADIENTS + depth, normal, colours], written by the tile pass.
+    slot_gradients: to the rays, then to depth, normal and colours; written by the tile pass.
     """
     num_splats = means.shape[1]
     num_views = world_to_cam.shape[1]

@@ -5,6 +5,9 @@ of STRIDE floats. A splat visits the rows of its box in blocks of eight columns 
 block may reach beyond the box, where the splat's alpha is below the cut anyway, and beyond the tile, into the
 STRIDE - TILE columns that belong to no pixel: these, and pixels outside the image, are closed (their transmittance
 is negative) from the start.
+
+Shapes beside parameters: S scenes of V views each, I = S V images of H x W px, G splats, D colours; a slot is a splat in a tile.
+Arrays are float32 unless said.
 """
 
 from __future__ import annotations
@@ -48,16 +51,28 @@ def _alpha(dx, ax, ay, az, rx, ry, rz, on_image_by_row, opacity):
 
 @compiled
 def forward_tiles(
-    start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
-    backdrop, color_out, alpha_out, depth_out, normal_out, transmittance_out, last_out, slot_weights,
-):  # fmt: skip
-    """Tiles [start, stop) of all images, front to back.
-
-    backdrop: [I, H, W, D] or [I, 1, 1, D]. color_out: [I, H, W, D], alpha_out, depth_out: [I, H, W, 1], normal_out:
-    [I, H, W, 3], the finished images. transmittance_out: [I, H, W], negative where the pixel was ended. last_out:
-    [I, H, W], the place in its tile's list of the last splat that contributed, or -1. slot_weights: [slots], each
-    (splat, tile)'s summed weight.
-    """
+    start,
+    stop,
+    coefficients,  # [I, G, NUM_COEFFICIENTS]
+    features,  # [I, G, 4] depth, normal
+    colors,  # [S, G, D]
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    tile_starts,  # [I * tiles + 1] int64, places before each tile
+    tile_ids,  # [slots] int32, splats tile by tile
+    tile_slots,  # [slots] int64
+    num_views,  # V
+    height,  # px
+    width,  # px
+    backdrop,  # [I, H, W, D] or [I, 1, 1, D]
+    color_out,  # [I, H, W, D]; written
+    alpha_out,  # [I, H, W, 1]; written
+    depth_out,  # [I, H, W, 1]; written
+    normal_out,  # [I, H, W, 3]; written
+    transmittance_out,  # [I, H, W], negative where the pixel was ended; written
+    last_out,  # [I, H, W] int32, place in its tile's list of the last splat that contributed, or -1; written
+    slot_weights,  # [slots]; written
+):
+    """Tiles [start, stop) of all images, front to back: the finished images, and each (splat, tile)'s summed weight."""
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     num_colors = colors.shape[2]
     num_features = num_colors + 5
@@ -137,10 +152,29 @@ def forward_tiles(
 
 @compiled
 def backward_tiles(
-    start, stop, coefficients, features, colors, boxes, tile_starts, tile_ids, tile_slots, num_views, height, width,
-    backdrop, alpha_out, depth_out, transmittance_out, last_out, g_color_out, g_alpha_out, g_depth_out, g_normal_out,
-    slot_gradients,
-):  # fmt: skip
+    start,
+    stop,
+    coefficients,  # [I, G, NUM_COEFFICIENTS]
+    features,  # [I, G, 4] depth, normal
+    colors,  # [S, G, D]
+    boxes,  # [I, G, 4] int32: left, right, top, bottom, px
+    tile_starts,  # [I * tiles + 1] int64, places before each tile
+    tile_ids,  # [slots] int32, splats tile by tile
+    tile_slots,  # [slots] int64
+    num_views,  # V
+    height,  # px
+    width,  # px
+    backdrop,  # [I, H, W, D] or [I, 1, 1, D]
+    alpha_out,  # [I, H, W, 1]
+    depth_out,  # [I, H, W, 1]
+    transmittance_out,  # [I, H, W], negative where the pixel was ended
+    last_out,  # [I, H, W] int32, place in its tile's list of the last splat that contributed, or -1
+    g_color_out,  # [I, H, W, D]
+    g_alpha_out,  # [I, H, W, 1]
+    g_depth_out,  # [I, H, W, 1]
+    g_normal_out,  # [I, H, W, 3]
+    slot_gradients,  # [slots, NUM_RAY_GRADIENTS + 4 + D]; written
+):
     """Tiles [start, stop) of all images, back to front: each (splat, tile)'s gradients into its slot.
 
     The images are as `forward_tiles` wrote them; g_..._out: the upstream gradients to the finished ones.

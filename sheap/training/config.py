@@ -136,6 +136,21 @@ class PairConfig(_Config):
     """Null only resizes."""
 
 
+class DataConfig(_Config):
+    """Where shards lie and how they are read."""
+
+    shards: str
+    """A folder, or an address that webdataset or fsspec knows."""
+    reading: Literal["indexed", "streaming"]
+    """indexed: any frame at any time, from local files (an address's shards are fetched into `cache_dir`, whole, when first
+    needed). streaming: shards one after another, each clip whole, from anywhere; a pair a clip and epoch."""
+    cache_dir: Path
+    frame_cache_mb: int = Field(ge=0)
+    """Decoded frames that each loading process keeps; of indexed reading."""
+    shuffle_clips: int = Field(ge=1)
+    """Clips among which the next one is drawn; of streaming."""
+
+
 class WeightFiles(_Config):
     """Weights that a user has and the package does not ship; null leaves the part out (encoder: trains from scratch;
     head_model and face_landmarks: the ones that come with the installation)."""
@@ -172,11 +187,18 @@ class RunConfig(_Config):
     """Whether Gaussians hear of their neighbours."""
     gaussians_per_face: Annotated[int, Field(ge=1, le=6)] | None
     """At the start; null takes the preset's number."""
+    data: DataConfig
     pairs: PairConfig
     weight_files: WeightFiles
     validation_pairs: int = Field(ge=0)
     panel_pairs: int = Field(ge=1, le=16)
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.data.reading == "streaming" and self.pairs.across_clips > 0:
+            raise ValueError("pairs.across_clips: a stream shows one clip at a time; set it to 0, or data.reading to indexed")
+        return self
 
     def network(self) -> NetworkConfig:
         """The preset with this run's changes."""

@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
-from sheap.data.batches import MakeBatches, indexed_batches
+from sheap.data.addresses import read_manifest
+from sheap.data.augment import AugmentParams
+from sheap.data.batches import BatchPlan, MakeBatches, indexed_batches
 from sheap.data.frames import Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
+from sheap.data.remote import is_url
 from sheap.data.schema import TruthLayout
+from sheap.data.streaming import StreamedSplit, streamed_batches
 from sheap.data.truth import TruthMirror, WantedTruth
 from sheap.geometry.cameras import published_camera
 from sheap.head import HeadModel
@@ -52,17 +56,43 @@ class RunData:
     panel_pairs: dict[str, Pairs]
 
     @classmethod
-    def open(cls, config: RunConfig, shards: Path) -> RunData:
-        """The pairs of a shard folder (data/shards). Raises ValueError naming what is missing or damaged."""
-        readers = {split: ShardReader(folder) for split in ("train", "val") if (folder := shards / split).is_dir()}
-        if "train" not in readers:
-            raise ValueError(f"{shards}/train: missing; there is nothing to train on")
-        held_out = readers.get("val")
+    def open(cls, config: RunConfig, shards: Path | str | None = None) -> RunData:
+        """The pairs of a shard folder or address; None: the configuration's.
+
+        Raises ValueError naming what is missing or damaged.
+        """
+        place = config.data.shards if shards is None else shards
+        splits = read_manifest(place).splits
+        if "train" not in splits:
+            raise ValueError(f"{place}: has no split 'train'; there is nothing to train on")
         truth = wanted_truth(config)
+        if config.data.reading == "streaming":
+            return cls._streamed({name: StreamedSplit.open(f"{place}/{name}") for name in splits}, config, truth)
+        return cls._indexed({name: _reader(f"{place}/{name}", config) for name in splits}, config, truth)
+
+    @classmethod
+    def _indexed(cls, readers: Mapping[str, ShardReader], config: RunConfig, truth: WantedTruth | None) -> RunData:
+        held_out, side = readers.get("val"), config.image_size
         return cls(
             indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth)),
-            [] if held_out is None else fixed_batches(held_out, config.validation_pairs, config.image_size, truth),
-            {name: panel_pairs(reader, config.panel_pairs, config.image_size) for name, reader in readers.items()},
+            [] if held_out is None else fixed_batches(held_out, config.validation_pairs, side, truth),
+            {name: panel_pairs(reader, config.panel_pairs, side) for name, reader in readers.items()},
+        )
+
+    @classmethod
+    def _streamed(cls, splits: Mapping[str, StreamedSplit], config: RunConfig, truth: WantedTruth | None) -> RunData:
+        """Pairs for validation and pictures are the first of an unaugmented stream: to choose them would read every shard."""
+
+        def first(split: StreamedSplit, count: int, seed: int) -> list[Pairs]:
+            plan = BatchPlan(num_samples=count, batch_size=1, seed=seed)
+            return list(streamed_pairs(split, config, None, truth)(plan))
+
+        held_out, size = splits.get("val"), BATCH_OF_FIXED_PAIRS
+        validation = [] if held_out is None else first(held_out, config.validation_pairs, seed=0)
+        return cls(
+            streamed_pairs(splits["train"], config, config.pairs.augment, truth),
+            [Pairs.concatenate(validation[k : k + size]) for k in range(0, len(validation), size)],
+            {name: Pairs.concatenate(first(split, config.panel_pairs, seed=1)) for name, split in splits.items()},
         )
 
 
@@ -173,12 +203,27 @@ def wanted_truth(config: RunConfig) -> WantedTruth | None:
     return WantedTruth(layout, TruthMirror(head, LANDMARK_MIRROR) if augment is not None and augment.flip > 0 else None)
 
 
+def _reader(place: str, config: RunConfig) -> ShardReader:
+    """Random access to one split."""
+    return ShardReader(place if is_url(place) else Path(place), cache_dir=config.data.cache_dir)
+
+
+def streamed_pairs(
+    split: StreamedSplit, config: RunConfig, augment: AugmentParams | None, truth: WantedTruth | None = None
+) -> MakeBatches:
+    """The training pairs that the settings ask for, from a stream."""
+    return streamed_batches(
+        split,
+        gap=(config.pairs.least_gap, config.pairs.greatest_gap),
+        augment=augment,
+        image_size=config.image_size,
+        shuffle_clips=config.data.shuffle_clips,
+        truth=truth,
+    )
+
+
 def pair_dataset(
-    reader: ShardReader,
-    config: RunConfig,
-    num_samples: int,
-    seed: int,
-    truth: WantedTruth | None = None,
+    reader: ShardReader, config: RunConfig, num_samples: int, seed: int, truth: WantedTruth | None = None
 ) -> PairDataset:
     """The training pairs that the settings ask for."""
     return PairDataset(
@@ -189,6 +234,7 @@ def pair_dataset(
         across_clips=config.pairs.across_clips,
         augment=config.pairs.augment,
         image_size=config.image_size,
+        cache_bytes=config.data.frame_cache_mb * 2**20,
         truth=truth,
     )
 

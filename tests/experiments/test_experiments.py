@@ -13,7 +13,7 @@ import torch
 from experiments.ablation import AblationSettings, train_start, train_variant, verdict, write_page
 from experiments.benchmark_score import BenchmarkScore
 from experiments.learning_curve import CurveSettings, train_curve
-from experiments.overfit_clip import FramePairs, clip_frames, held_out_places, likeness
+from experiments.overfit_clip import FramePairs, OverfitSettings, clip_frames, held_out_places, likeness
 from experiments.pages import Page
 from experiments.training_runs import ExperimentSettings, fingerprint, train_params
 from sheap.data.manifest import MANIFEST_NAME, Manifest
@@ -78,6 +78,7 @@ def test_the_shipped_settings_are_valid_and_compare_with_the_full_method() -> No
     assert len({run.model_dump_json() for run in runs.values()}) == len(runs), "two variants are the same"
     curve = CurveSettings.read(CONFIGS / "learning_curve.yaml")
     assert all(train_params(curve.changes, changes).training.total_steps > 0 for changes in curve.runs.values())
+    assert train_params(OverfitSettings.read(CONFIGS / "overfit_clip.yaml").changes).pairs.augment is None
 
 
 def test_settings_that_do_not_exist_are_named(tmp_path: Path) -> None:

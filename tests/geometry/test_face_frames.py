@@ -116,7 +116,8 @@ def test_rigging_in_batches_is_the_published_formula_entry_by_entry() -> None:
             anchor = sum(barycentrics[g, corner] * frames.corners[b, g, corner] for corner in range(3))
             mean = anchor + rotations[b, g] @ torch.diag(extents) @ offsets[b, g]
             torch.testing.assert_close(rigged.means[b, g], mean)
-            torch.testing.assert_close(rigged.scales[b, g], torch.stack([scales[b, g, 0] * extents[0], scales[b, g, 1] * extents[1]]))
+            expected_scales = torch.stack([scales[b, g, 0] * extents[0], scales[b, g, 1] * extents[1]])
+            torch.testing.assert_close(rigged.scales[b, g], expected_scales)
             torch.testing.assert_close(rigged.normals[b, g], (rotations[b, g] @ local)[:, 2])
             if own.norm() > 0:
                 torch.testing.assert_close(quat_wxyz_to_matrix(rigged.quats_wxyz[b, g]), rotations[b, g] @ local)

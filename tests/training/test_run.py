@@ -136,7 +136,7 @@ def test_fixed_pairs_are_the_same_every_time_and_of_every_origin(shards: Path) -
 
 
 def test_shards_without_training_clips_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"shards/train: missing; there is nothing to train on"):
+    with pytest.raises(ValueError, match=r"shards: has no split 'train'; there is nothing to train on"):
         RunData.open(made_run_config(), write_shards(tmp_path / "shards", ("val",)))
 
 
@@ -183,3 +183,25 @@ def test_the_example_of_the_guide_trains(shards: Path, tmp_path: Path, monkeypat
     assert (tmp_path / "run" / HISTORY_NAME).is_file()
     prediction = SheapPredictor.load(tmp_path / "run" / "model").predict(torch.rand(1, 3, 112, 112))
     assert np.isfinite(prediction.shape.numpy()).all()
+
+
+def test_a_run_trains_from_a_stream_as_well_and_resumes_exactly(shards: Path, tmp_path: Path) -> None:
+    """From an address; three clips pass more than once."""
+    config = made_run_config(**{"data.reading": "streaming", "data.shards": f"pipe:cat {shards}", "validation_pairs": 9})
+    data = RunData.open(config)
+    assert [len(pairs) for pairs in data.validation] == [8, 1] and set(data.panel_pairs) == {"train", "val"}
+    whole = TrainingRun.start(config)
+    whole.train(data, RunFolder(tmp_path / "whole", whole.models, {}))
+    run = TrainingRun.start(config)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(data, Killed(tmp_path / "cut", run.models, {}))
+    again = TrainingRun.start(config)
+    again.state.restore(tmp_path / "cut" / CHECKPOINT_NAME)
+    again.train(data, RunFolder(tmp_path / "cut", again.models, {}, again.state.step))
+    for name, value in whole.state.network.state_dict().items():
+        assert torch.equal(value, again.state.network.state_dict()[name]), name
+
+
+def test_a_stream_cannot_pair_across_clips() -> None:
+    with pytest.raises(ValueError, match=r"pairs\.across_clips: a stream shows one clip at a time"):
+        made_run_config(**{"data.reading": "streaming", "pairs.across_clips": 0.5})

@@ -54,7 +54,7 @@ def test_the_first_worker_writes_tells_wandb_and_hands_its_checkpoints_to_ray(re
     config = made_run_config()
     data = RunData.open(config, write_shards(tmp_path / "shards"))
     trained = TrainingRun.start(config)
-    job = TrainJob(config, "name", tmp_path / "run", tmp_path, tmp_path / "shards", 1, 0, "offline")
+    job = TrainJob(config, "name", tmp_path / "run", tmp_path, 1, 0, "offline")
     reporter = RunReporter(job, trained, data)
     trained.train(data, reporter)
     reporter.close()
