@@ -35,8 +35,8 @@ class StageSet:
     sheap.people.occlusion), and blocked [N]: the share of its light that the head itself stops; neighbours: the
     vertices around each one, as a row-normalised sparse matrix [N, N]; outer_faces [O, 3]: without what lies
     inside; frontal_ids: the face's vertices; eyeballs: left and right one's vertices;
-    rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids; rigid_ids:
-    skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
+    rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids;
+    rigid_ids: skull vertices that expressions do not move; inner_lips: indices of the landmarks in the middle of the upper and
     the lower inner lip."""
 
     head: HeadModel
@@ -88,7 +88,8 @@ class StageSet:
             normals, visibility, 1 - irradiance(normals, visibility, even)[1], _neighbours(faces, masks["skin"]),
             faces[~(masks["mouth_interior"] | masks["eye_sockets"] | masks["teeth"] | masks["tongue"])[faces].any(1)],
             np.flatnonzero(masks["face"] & ~masks["eye_sockets"] & ~masks["mouth_interior"]),
-            (np.flatnonzero(masks["eyeball_left"]), np.flatnonzero(masks["eyeball_right"])), Rig.of(head), border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
+            (np.flatnonzero(masks["eyeball_left"]), np.flatnonzero(masks["eyeball_right"])), Rig.of(head),
+            border_loop(template, faces), np.concatenate([upper for upper, _ in lids]), np.flatnonzero(skull),
         )  # fmt: skip
 
 
