@@ -156,7 +156,7 @@ class Person:
         for thing in self.accessories:
             opacity = float(thing.material.texture[..., 3].mean()) / 255
             clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, _SOLID * opacity))
-        head = Blockers.of_mesh(self.rest, stage.outer_faces, _SOLID)
+        head = Blockers.of_mesh(self.rest, stage.outer_faces, _SOLID, 3)
         loose = {"torso": torso} | {thing.name: thing.solid.vertices for thing in self.accessories}
         loose |= {hair.name: hair.vertices[::2] if _in_pairs(hair) else hair.vertices for hair in self.hair}
         to_head, to_loose = transmittance(
