@@ -72,7 +72,7 @@ def render_person(root: Path, split: str, number: int, photos: int, seed: int) -
     """Photos of one person, `photos` of each emotion; returns how many. Runs in a worker process."""
     stage = shared_stage()
     # Roles never share a person, so the probe is tested on people it has not seen.
-    member = cast_member(seed, "train" if split == "train" else "validation", number, stage.head.num_shape)
+    member = cast_member(seed, "train" if split == "train" else "validation", number, stage.head)
     person = Person(stage, member.shape, member.traits, member.looks_seed)
     folder = root / FOLDERS[split]
     for index in range(photos * len(EMOTIONS)):

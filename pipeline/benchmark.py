@@ -77,7 +77,7 @@ def run(params: BenchmarkParams) -> None:
 def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     """Photos and scan of one subject; returns its entry for benchmark.json. Runs in a worker process."""
     stage = shared_stage()
-    member = cast_member(params.seed, "benchmark", index, stage.head.num_shape)
+    member = cast_member(params.seed, "benchmark", index, stage.head)
     writer, expression_writer = NowWriter(folder), ExpressionWriter(folder / EXPRESSIONS)
     photos: list[dict[str, str]] = []
     moments: list[ExpressionImage] = []

@@ -86,7 +86,7 @@ def run(params: PeopleParams) -> None:
 def render_clip(params: PeopleParams, folder: Path, role: str, index: int, number: int) -> dict:
     """Renders one clip and its truth; returns its entry for people.json. Runs in a worker process."""
     stage: StageSet = shared_stage()
-    member = cast_member(params.seed, role, index, stage.head.num_shape)
+    member = cast_member(params.seed, role, index, stage.head)
     settings = ClipSettings(params.frames, params.fps, params.sizes, params.yaw_range_deg, params.liveliness)
     assets = shared_assets(str(params.assets or ""))
     # Chosen by the person, not by the clip: someone looks the same in all of theirs.

@@ -122,6 +122,7 @@ _MODELLED = {
     "tied": ("ponytail01", "braid01"),
 }
 """Which of the package's modelled hair suits a style; other styles are strands alone."""
+_WOMENS = ("bob02", "braid01", "ponytail01")
 _MODELLED_SHARE = 0.8
 _MODELLED_RECEDED = 0.35
 """Modelled hair has its hairline where it is: it suits no one whose own went back farther."""
@@ -174,6 +175,7 @@ def grow_hair(
     rng = np.random.default_rng([seed, 21])
     variant, volume, length = int(rng.integers(VARIANTS)), rng.uniform(0.75, 1.2), rng.uniform(0.75, 1.12)
     modelled = rng.random() < _MODELLED_SHARE and traits.receded < _MODELLED_RECEDED
+    names = [name for name in _MODELLED.get(traits.hair_style, ()) if traits.sex == "female" or name not in _WOMENS]
     black = (0.1, 0.08, 0.07)
     if assets is not None and assets.lashes is not None:
         pieces = [_bound("lashes", assets.lashes, black, wearer)]
@@ -185,8 +187,7 @@ def grow_hair(
         pieces.append(_bound("brows", assets.brows, traits.brow_color, wearer, lift=0.0005))
     if assets is not None and assets.hair is not None:
         pieces.append(_bound("hair", assets.hair, traits.hair_color, wearer, lift=0.001))
-    elif modelled and traits.hair_style in _MODELLED:
-        names = _MODELLED[traits.hair_style]
+    elif modelled and names:
         mesh = open_hair()[names[rng.integers(len(names))]]
         if rng.random() < 0.5:
             mesh = mesh.mirrored(stock.mirror)

@@ -30,6 +30,10 @@ Array = NDArray[np.float32]
 
 _HAIR_SOLIDITY = 0.28
 """Share of a ribbon's area that stops light: hair is thin, and ribbons lie askew."""
+_SOLID = 3.0
+"""A closed surface as a cloud of blockers: so much of its area that hardly any light gets through."""
+_TEXTURE_LEVEL = 0.35
+"""Mean linear light of hair's textures, which a tint multiplies."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +150,15 @@ class Person:
         loose blocks through all of them, each [N, C]; at rest, in the head's axes."""
         stage = self.stage
         torso = self.rest[self.torso.anchors] + self.torso.offsets
-        clouds = [Blockers.of_mesh(torso, self.torso.faces, 1.0)]
+        clouds = [Blockers.of_mesh(torso, self.torso.faces, _SOLID)]
         for hair in self.hair:
             if hair.name != "lashes":
                 # Ribbons overlap many times: every eighth face throws the same shadow.
                 clouds.append(Blockers.of_mesh(hair.vertices, hair.faces, _HAIR_SOLIDITY, 8))
         for thing in self.accessories:
-            clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, 3.0 * float(thing.material.texture[..., 3].mean()) / 255))
-        head = Blockers.of_mesh(self.rest, stage.outer_faces, 3.0)
+            opacity = float(thing.material.texture[..., 3].mean()) / 255
+            clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, _SOLID * opacity))
+        head = Blockers.of_mesh(self.rest, stage.outer_faces, _SOLID, 3)
         loose = {"torso": torso} | {thing.name: thing.solid.vertices for thing in self.accessories}
         loose |= {hair.name: hair.vertices[::2] if _in_pairs(hair) else hair.vertices for hair in self.hair}
         to_head, to_loose = transmittance(
@@ -162,6 +167,9 @@ class Person:
         ends = np.cumsum([len(points) for points in loose.values()])
         let_through = dict(zip(loose, np.split(to_loose, ends[:-1])))
         for hair in self.hair:
+            # Fair hair passes on what it stops: light gets deeper into it.
+            passed_on = 0.5 * min(float(_TEXTURE_LEVEL * hair.tint.mean()), 1.0)
+            let_through[hair.name] += passed_on * (1 - let_through[hair.name])
             if _in_pairs(hair):
                 let_through[hair.name] = np.repeat(let_through[hair.name], 2, 0)
         return thinned(stage.visibility, to_head), let_through

@@ -49,9 +49,13 @@ def photograph_person(
     counts: dict[str, int],
     size: tuple[int, int],
     assets: AssetLooks | None = None,
+    residual: Array | None = None,
 ) -> Iterator[Photo]:
-    """All photos of one person, `counts` by challenge, height x width px, each in its own light and place."""
-    bare = Person(stage, member.shape, member.traits, member.looks_seed, assets=assets)
+    """All photos of one person, `counts` by challenge, height x width px, each in its own light and place.
+
+    residual [N, 3]: what the member's shape lacks of their neutral face (see Person).
+    """
+    bare = Person(stage, member.shape, member.traits, member.looks_seed, assets=assets, residual=residual)
     number = 0
     for challenge in CHALLENGES:
         kinds = member.rng(500).permutation(list(KINDS))
@@ -61,7 +65,9 @@ def photograph_person(
             accessory = str(kinds[view % len(kinds)]) if challenge == "multiview_occlusions" else ""
             person = bare
             if accessory:
-                person = Person(stage, member.shape, member.traits, member.looks_seed, (accessory,), assets)
+                person = Person(
+                    stage, member.shape, member.traits, member.looks_seed, (accessory,), assets, residual=residual
+                )
             yield _photo(stage, member, person, challenge, view, counts[challenge], accessory, size, rng)
 
 

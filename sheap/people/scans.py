@@ -49,10 +49,18 @@ class Scan:
     translation_mm: Array
 
 
-def make_scan(stage: StageSet, shape: NDArray[np.float32], settings: ScanSettings, rng: np.random.Generator) -> Scan:
-    """Scans the neutral face of identity coefficients [S]."""
+def make_scan(
+    stage: StageSet,
+    shape: NDArray[np.float32],
+    settings: ScanSettings,
+    rng: np.random.Generator,
+    residual: NDArray[np.float32] | None = None,
+) -> Scan:
+    """Scans the neutral face of identity coefficients [S]; residual [N, 3] (m): what they lack of it."""
     head = stage.head
     neutral = head.neutral(torch.from_numpy(np.asarray(shape, np.float32)))
+    if residual is not None:
+        neutral = neutral + torch.from_numpy(residual)
     landmarks = head.now_landmarks(neutral).numpy().astype(np.float64)
     vertices, faces = _scannable(stage, neutral.numpy().astype(np.float64))
     for _ in range(settings.subdivisions):

@@ -30,6 +30,8 @@ _TABLE = np.round(
 _DETAIL_TINT = np.array([0.85, 1.05, 1.15], np.float32)
 """What detail does to red, green and blue: a pore or crease is a little warmer than the skin around it."""
 _NOISE = image_noise(np.random.default_rng(5), _NOISE_SIZE, _NOISE_SIZE, 0.45 * _NOISE_SIZE)
+_LEVELLED = 0.6
+"""How much of its own slope is taken from a brow: the model's are drawn sternly."""
 _LOWEST_BEARD = 0.002
 
 
@@ -46,8 +48,8 @@ class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
     texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [2, H, W] as grown and as receded;
     beards: cover [H, W] by kind; lips [H, W]; openings: the lids' edges, where the patch has eyes; windows: the parts of the
-    picture where each thing can be; brows and brow_measures [B, 3]: the model's, with their middles (x, y)
-    and thickness, m."""
+    picture where each thing can be; brows and brow_measures [B, 4]: the model's, with their middles (x, y)
+    and thickness, m, and slope, radians."""
 
     patch: UvPatch
     corners: NDArray[np.int32]
@@ -80,6 +82,7 @@ class Canvas:
                 "lips": _window(lips > 0.01),
                 "forehead": _window((y > 0.02) & (y < 0.075) & (x < 0.06) & (z > 0.02)),
                 "frown": _window((y > 0.004) & (y < 0.04) & (x < 0.014)),
+                "crow": _window((x > 0.044) & (x < 0.070) & (np.abs(y + 0.002) < 0.025) & (z > 0.0)),
                 "folds": _window((y > -0.115) & (y < -0.035) & (x < 0.05) & (z > 0.03)),
                 "brows": _window((x < 0.078) & (y > 0.0) & (y < 0.052) & (z > 0.01)),
                 "cheeks": _window((y > -0.08) & (y < 0.02) & (z > 0.0)),
@@ -101,12 +104,13 @@ def _window(mask: NDArray[np.bool_]) -> Window | None:
 
 
 def _measure_brow(brow: NDArray[np.uint8]) -> Array:
-    """The middle (x, y) of a brow's picture and its mean thickness, m."""
+    """The middle (x, y) of a brow's picture and its mean thickness, m, and how steeply it rises outwards, radians."""
     solid = cv2.GaussianBlur(brow, None, 1.5) > 50
     rows, columns = np.nonzero(solid)
     thickness = solid.sum(0)[solid.any(0)].mean()
     middle = (BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean())
-    return np.float32([*middle, BROW_TEXEL * thickness])
+    slope = -np.arctan(np.polyfit(columns, rows, 1)[0])
+    return np.float32([*middle, BROW_TEXEL * thickness, slope])
 
 
 def paint_skin(
@@ -189,10 +193,26 @@ def _finish(log_color, table):
     return out
 
 
-def _blend(log_color: Array, window: Window, cover: Array, color: Array) -> None:
-    """Takes the window's colours towards one (log linear RGB [3] or [h, w, 3]), by cover [h, w]."""
-    part = log_color[window]
-    part += cover[..., None].astype(np.float32) * (color - part)
+@numba.njit(cache=True, fastmath=True)
+def _blend(part, cover, color):
+    """Takes colours [h, w, 3] towards one [3], log linear RGB, by cover [h, w]."""
+    for y in range(part.shape[0]):
+        for x in range(part.shape[1]):
+            share = np.float32(cover[y, x])
+            if share > 0:
+                for k in range(3):
+                    part[y, x, k] += share * (np.float32(color[k]) - part[y, x, k])
+
+
+@numba.njit(cache=True, fastmath=True)
+def _tint(part, amount, pigment):
+    """Adds an amount [h, w] of a pigment (log linear RGB [3]) to colours [h, w, 3]."""
+    for y in range(part.shape[0]):
+        for x in range(part.shape[1]):
+            here = np.float32(amount[y, x])
+            if here != 0:
+                for k in range(3):
+                    part[y, x, k] += here * pigment[k]
 
 
 def _paint_cheeks(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) -> None:
@@ -202,10 +222,10 @@ def _paint_cheeks(log_color: Array, canvas: Canvas, traits: Traits, noise: Array
     if traits.freckles > 0:
         where = 0.6 + places.blob(points, (0.035, -0.025, 0.08), 0.03) + places.blob(points, (0, -0.02, 0.1), 0.02)
         spots = traits.freckles * where * smoothstep(0.9, 1.7, cv2.GaussianBlur(noise[window], None, 0.7) * 1.3)
-        log_color[window] += (0.45 * spots)[..., None] * MELANIN
+        _tint(log_color[window], 0.45 * spots, MELANIN)
     if traits.makeup > 0:
         blush = 0.5 * traits.makeup * places.blob(points, (0.048, -0.030, 0.068), 0.014)
-        log_color[window] += blush[..., None] * BLOOD
+        _tint(log_color[window], blush, BLOOD)
 
 
 def _groove(distance: Array, width: float) -> Array:
@@ -230,7 +250,7 @@ def _paint_lines(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         level = y + bend * x**2 + tilt * x + 0.0012 * np.sin(x / rng.uniform(0.008, 0.02) + rng.uniform(0, 6))
         waves = np.clip(np.cos(2 * np.pi * (level / spacing + phase)) - 0.6, 0, 1) * 2.0
         waves = waves * smoothstep(0.026, 0.036, y) * smoothstep(0.070, 0.056, y) * smoothstep(0.055, 0.030, np.abs(x))
-        log_color[window] += (0.6 * traits.forehead_lines * waves)[..., None] * MELANIN
+        _tint(log_color[window], 0.6 * traits.forehead_lines * waves, MELANIN)
     if traits.frown_lines > 0.05:
         window, x, y, _ = cut("frown")
         lean = rng.uniform(0.0, 0.25)
@@ -238,7 +258,7 @@ def _paint_lines(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
                     for side, offset, depth in ((1, rng.uniform(0.003, 0.007), rng.uniform(0.4, 1)),
                                                 (-1, rng.uniform(0.003, 0.007), rng.uniform(0.4, 1))))  # fmt: skip
         lines = lines * smoothstep(0.006, 0.013, y) * smoothstep(0.036, 0.024, y)
-        log_color[window] += (0.7 * traits.frown_lines * lines)[..., None] * MELANIN
+        _tint(log_color[window], 0.7 * traits.frown_lines * lines, MELANIN)
     window, x, y, z = cut("folds")
     lines = np.zeros(x.shape, np.float32)
     shift, slope, wide = rng.normal(0, 0.0016), rng.normal(0.014, 0.003), rng.uniform(0.0012, 0.0026)
@@ -254,14 +274,14 @@ def _paint_lines(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     chin = y + 0.0935 + 6 * x**2
     lines += traits.chin_crease * _groove(chin, 0.0022) * smoothstep(0.022, 0.010, np.abs(x))
     lines += 0.5 * traits.chin_dimple * np.exp(-0.5 * ((x / 0.0012) ** 2 + ((y + 0.110) / 0.005) ** 2))
-    log_color[window] += (0.6 * lines * (z > 0.03))[..., None] * MELANIN
+    _tint(log_color[window], 0.6 * lines * (z > 0.03), MELANIN)
     if traits.age > 0.2:
-        window, x, y, _ = cut("cheeks")
+        window, x, y, _ = cut("crow")
         across, height = np.abs(x) - 0.044, y + 0.002
         angle, radius = np.arctan2(height, across), np.hypot(height, across)
         crow = np.clip(np.cos(angle * rng.uniform(11, 17) + rng.uniform(0, 6)) - 0.45, 0, 1)
         crow = crow * smoothstep(0.004, 0.009, radius) * smoothstep(0.024, 0.013, radius) * smoothstep(1.0, 0.6, np.abs(angle))
-        log_color[window] += (0.75 * traits.age**1.3 * crow)[..., None] * MELANIN
+        _tint(log_color[window], 0.75 * traits.age**1.3 * crow, MELANIN)
 
 
 def _paint_lips(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) -> None:
@@ -276,11 +296,11 @@ def _paint_lips(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) 
         paint, depth = None, np.float32(0)
     part = log_color[window]
     added = (0.15 + 0.85 * traits.lip_color) * 0.8 * BLOOD + (0.08 + 0.45 * traits.lip_dark) * MELANIN
-    part += (lips * (1 + 0.12 * noise[window]))[..., None] * added
+    _tint(part, lips * (1 + 0.12 * noise[window]), added.astype(np.float32))
     if paint is not None:
-        part += (depth * lips)[..., None] * (paint - part)
+        _blend(part, depth * lips, paint)
     rim = smoothstep(edge - 0.35, edge, region) * smoothstep(edge + 0.4, edge + 0.05, region)
-    part += (0.30 * traits.lip_rim * rim)[..., None] * MELANIN
+    _tint(part, 0.30 * traits.lip_rim * rim, MELANIN)
 
 
 def _paint_spots(log_color: Array, canvas: Canvas, traits: Traits, rng: np.random.Generator) -> None:
@@ -303,7 +323,7 @@ def _paint_spots(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         window = (slice(max(row - reach, 0), row + reach), slice(max(column - reach, 0), column + reach))
         part = points[window]
         squared = (part[..., 0] - centre[0]) ** 2 + (part[..., 1] - centre[1]) ** 2
-        log_color[window] += (depth * np.exp(-0.5 * (squared / radius**2) ** 1.5))[..., None] * MELANIN
+        _tint(log_color[window], depth * np.exp(-0.5 * (squared / radius**2) ** 1.5), MELANIN)
 
 
 def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.random.Generator, noise: Array) -> None:
@@ -311,14 +331,14 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     window = canvas.windows["brows"]
     points = canvas.patch.positions[window]
     picture = canvas.brows[traits.brow_style].astype(np.float32) / 255
-    middle_x, middle_y, own = canvas.brow_measures[traits.brow_style]
+    middle_x, middle_y, own, slope = canvas.brow_measures[traits.brow_style]
     cover = np.zeros(points.shape[:2], np.float32)
     thick = traits.brow_thickness / own
     for side in (1, -1):
         own_height, own_tilt, own_thick = rng.normal(0, [0.0006, 0.025, 0.05])
         across = side * points[..., 0] - middle_x - np.float32(traits.brow_gap)
         up = points[..., 1] - middle_y - np.float32(traits.brow_height + own_height)
-        tilt = traits.brow_tilt + own_tilt
+        tilt = traits.brow_tilt + own_tilt - _LEVELLED * slope
         along = np.cos(tilt) * across + np.sin(tilt) * up
         up = np.cos(tilt) * up - np.sin(tilt) * across
         along = along / np.float32(traits.brow_length)
@@ -331,7 +351,7 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     soft = cv2.GaussianBlur(cover, None, 2.0)
     cover = (0.6 * cover + 0.4 * soft) * (0.35 + 0.75 * traits.brow_density) * (1 + 0.15 * noise[window])
     color = np.log(srgb_to_linear(np.array(traits.brow_color))).astype(np.float32)
-    _blend(log_color, window, np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
+    _blend(log_color[window], np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 
 
 def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
@@ -341,7 +361,7 @@ def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array
     window = canvas.windows["beard"]
     depth = 0.2 + 0.3 * traits.beard_density if traits.beard == "stubble" else 0.55 + 0.3 * traits.beard_density
     cover = canvas.beards[kind][window] * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
-    _blend(log_color, window, cover, np.minimum(hair, np.log(np.float32(0.2))))
+    _blend(log_color[window], cover, np.minimum(hair, np.log(np.float32(0.2))))
 
 
 def _paint_roots(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
@@ -356,7 +376,7 @@ def _paint_roots(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, 
     if traits.hair_style == "bald" and traits.age > 0.5:
         cover = cover * 0.3
     cover = np.clip(cover * (1 - smoothstep(0.3, 0.8, canvas.patch.regions["ears"][window])), 0, 0.95)
-    _blend(log_color, window, cover, hair - np.float32(0.25))
+    _blend(log_color[window], cover, hair - np.float32(0.25))
 
 
 def _paint_eyes(log_color: Array, canvas: Canvas, traits: Traits) -> None:
@@ -368,13 +388,13 @@ def _paint_eyes(log_color: Array, canvas: Canvas, traits: Traits) -> None:
     crease = _groove(upper - np.float32(traits.lid_crease), 0.0009) * (upper < 0.012) * is_above
     bag = _groove(lower - np.float32(traits.bag_height), 0.0016) * (lower < 0.014) * ~is_above
     part = log_color[window]
-    part += (1.1 * traits.lid_crease_depth * crease + 0.8 * traits.eye_bags * bag)[..., None] * MELANIN
+    _tint(part, 1.1 * traits.lid_crease_depth * crease + 0.8 * traits.eye_bags * bag, MELANIN)
     if traits.makeup > 0:
         shade = 0.55 * traits.makeup * smoothstep(0.009, 0.002, upper) * is_above
         color = np.log(srgb_to_linear(np.array(traits.eyeshadow_color))).astype(np.float32)
-        part += shade[..., None] * (color - part)
+        _blend(part, shade, color)
     lash = np.log(np.array([0.03, 0.02, 0.018], np.float32))
     dark = 0.45 + 0.4 * traits.lash_density
     above = np.exp(-0.5 * (upper / (0.0009 + 0.0012 * traits.makeup)) ** 2) * min(1.0, dark + 0.3 * traits.makeup)
     below = np.exp(-0.5 * (lower / 0.0008) ** 2) * min(0.9, 0.6 * dark * 0.8 + 0.4 * traits.makeup)
-    _blend(log_color, window, np.clip(np.maximum(above, below), 0, 1), lash)
+    _blend(log_color[window], np.clip(np.maximum(above, below), 0, 1), lash)

@@ -171,7 +171,7 @@ def _shares(model: SkinModel, traits: Traits, rng: np.random.Generator, areas: i
     shares = np.exp(1.6 * (area - area.max(1, keepdims=True)))
     shares /= shares.sum(1, keepdims=True)
     # Beyond the skins there are: each is also taken a little more, or less, than its share.
-    shares = shares + 0.22 * rng.standard_normal(shares.shape) * np.sqrt(shares)
+    shares = shares + 0.18 * rng.standard_normal(shares.shape) * np.sqrt(shares)
     return shares.astype(np.float32)
 
 

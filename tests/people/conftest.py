@@ -16,7 +16,7 @@ def stage() -> StageSet:
 
 @pytest.fixture(scope="session")
 def member(stage: StageSet) -> CastMember:
-    return cast_member(11, "train", 3, stage.head.num_shape)
+    return cast_member(11, "train", 3, stage.head)
 
 
 @pytest.fixture(scope="session")

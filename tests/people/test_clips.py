@@ -119,7 +119,7 @@ def test_people_look_different(stage, member, filmed):
     from sheap.people.cast import cast_member
 
     clip, pictures, _, _ = filmed
-    other = cast_member(11, "train", 4, stage.head.num_shape)
+    other = cast_member(11, "train", 4, stage.head)
     stranger = Person(stage, other.shape, other.traits, other.looks_seed)
     picture, _ = next(film(stranger, clip))
     assert np.abs(picture.astype(int) - pictures[0]).mean() > 3

@@ -59,7 +59,7 @@ def test_modelled_hair_sits_on_every_head(style, stage, monkeypatch):
     centre = np.array([0, 0.018, -0.018])
     for index in range(3):
         other = cast_member(5, "train", index, stage.head.num_shape)
-        traits = dataclasses.replace(other.traits, hair_style=style, beard="none", receded=0.0)
+        traits = dataclasses.replace(other.traits, sex="female", hair_style=style, beard="none", receded=0.0)
         person = Person(stage, other.shape, traits, other.looks_seed)
         piece = next(piece for piece in person.hair if piece.name == "hair")
         top = piece.vertices[piece.vertices[:, 1] > 0.09]

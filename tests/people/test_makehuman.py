@@ -41,7 +41,7 @@ def small_pack(folder: Path, stage, binding: str | None = None) -> Path:
 
 def chosen_hair(assets, stage):
     for seed in range(40):
-        looks = assets.choose(cast_member(seed, "train", 0, 1).traits, np.random.default_rng(seed))
+        looks = assets.choose(cast_member(seed, "train", 0, stage.head).traits, np.random.default_rng(seed))
         if looks.hair is not None:
             return looks.hair
     raise AssertionError("no hair chosen in 40 people")
@@ -83,7 +83,7 @@ def test_the_community_pack_dresses_people(stage):
     assets = MakeHumanAssets(PACK, ids(stage))
     kinds: set[str] = set()
     for index in range(12):
-        member = cast_member(3, "train", index, stage.head.num_shape)
+        member = cast_member(3, "train", index, stage.head)
         looks = assets.choose(member.traits, member.rng(901))
         kinds |= set(looks.names)
         for mesh in (looks.hair, looks.brows, looks.lashes):
@@ -94,7 +94,7 @@ def test_the_community_pack_dresses_people(stage):
             # On a head: nothing farther than a long pony tail from its middle.
             assert np.linalg.norm(fitted, axis=1).max() < 0.6
     assert kinds == {"skin", "iris", "hair", "brows", "lashes"}
-    member = cast_member(3, "train", 1, stage.head.num_shape)
+    member = cast_member(3, "train", 1, stage.head)
     dressed = Person(
         stage, member.shape, member.traits, member.looks_seed, assets=assets.choose(member.traits, member.rng(901))
     )

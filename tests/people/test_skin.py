@@ -55,7 +55,7 @@ def test_lips_are_redder_brows_darker_and_melanin_darkens(stage, member):
     face = canvas(stage)
     places, regions = face.patch.positions, face.patch.regions
     lips = regions["lips"] > 0.9
-    middle_x, middle_y, _ = face.brow_measures[0]
+    middle_x, middle_y, _, _ = face.brow_measures[0]
     brow = (np.abs(np.abs(places[..., 0]) - middle_x) < 0.006) & (np.abs(places[..., 1] - middle_y) < 0.0012)
     brow &= places[..., 2] > 0.03
     skin, lip, hair = (mean_color(texture, mask) for mask in (cheeks(places), lips, brow))

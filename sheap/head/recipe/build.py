@@ -14,7 +14,7 @@ from sheap.head.recipe import expressions, eyelids, identities, joints, populati
 from sheap.head.recipe.axes import EYES_TO_ORIGIN, vertex_areas, without_small_motions
 from sheap.head.recipe.fields import SmoothFields, smooth_fields
 from sheap.head.recipe.following import Followers
-from sheap.head.recipe.nostrils import deepen_nostrils
+from sheap.head.recipe.nostrils import deepen_nostrils, nostril_mask
 from sheap.head.recipe.source import BaseMesh, load_base_mesh
 from sheap.head.recipe.statistics import PEOPLE_PATH, read_measured
 from sheap.head.recipe.topology import HeadTopology, border_vertices, crop_head
@@ -80,7 +80,7 @@ def start_head(settings: RecipeSettings) -> Start:
     points = _centred(identities.average_adult(base, head, settings.identity), head)
     points = deepen_nostrils(points, head)
     parts = regions.paint_regions(base, head, points)
-    outer = parts["skin"] & ~parts["eye_sockets"] & ~parts["mouth_interior"]
+    outer = parts["skin"] & ~parts["eye_sockets"] & ~parts["mouth_interior"] & ~nostril_mask(head)
     fields = smooth_fields(points, head.faces, outer, parts["ears"], parts["lips"], settings.num_fields)
     return Start(base, head, points, parts, fields)
 
@@ -92,7 +92,7 @@ def build_head(settings: RecipeSettings) -> Recipe:
     measured = read_measured(settings.people)
     if len(measured.mean) != settings.num_fields:
         raise ValueError(f"{settings.people}: {len(measured.mean)} fields, the recipe has {settings.num_fields}")
-    followers = Followers(start.points, head, parts)
+    followers = Followers(start.points, head, parts, start.fields.outer)
     mean = start.points + followers.extend(start.fields.displace(measured.mean[..., None]))[..., 0]
     mean = _centred((mean + identities.mirrored(mean, head.mirror)) / 2, head)
 

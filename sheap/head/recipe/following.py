@@ -6,8 +6,11 @@ is linear in the skin's displacement, so it holds for a mean as for every compon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -16,6 +19,8 @@ from sheap.head.recipe.topology import HeadTopology
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Motion = Callable[[Array], "tuple[Array, Array]"]
+"""From the outer skin's displacements [O, 3, C] to a block's centre [3] and parameters [4 or 7, C]."""
 
 LID_REACH = 1.35
 """Eyeball radii from its centre within which skin belongs to the lids."""
@@ -23,27 +28,31 @@ SLIDE_WEIGHT = 0.3
 """What a lid's slip along the eyeball counts beside a change of its distance from it."""
 MOUTH_REACH = 0.02
 """Metres around the middle of the lips (standard deviation) whose skin carries teeth and tongue."""
+FLESH = 0.008
+"""Metres (standard deviation): how near skin must be for what lies under it to go with it."""
 NEIGHBOURS = 12
 """Skin points that carry a loose point."""
 
 
 class Followers:
-    """Extends displacements of the outer skin to all points of a head [P, 3] with region masks [P]."""
+    """Extends displacements of the outer skin (points `outer` [O]) to all points of a head [P, 3] with region masks
+    [P]."""
 
-    def __init__(self, points: Array, head: HeadTopology, regions: dict[str, Mask]) -> None:
+    def __init__(self, points: Array, head: HeadTopology, regions: dict[str, Mask], outer: NDArray[np.int64]) -> None:
         self._points, self._head = points, head
-        skin, linings = regions["skin"], regions["eye_sockets"] | regions["mouth_interior"]
-        self.outer = np.flatnonzero(skin & ~linings)
-        self._inner = np.flatnonzero(skin & linings)
+        self.outer = outer
+        skin = regions["skin"]
+        self._inner = np.setdiff1d(np.flatnonzero(skin), outer)
         eyes = [regions[f"eyeball_{side}"] for side in ("left", "right")]
         mouth = regions["teeth"] | regions["tongue"]
         self._blocks = [(np.flatnonzero(mask), self._eye_fit(mask)) for mask in eyes]
         self._blocks.append((np.flatnonzero(mouth), self._mouth_fit(regions["lips"])))
-        # Each lining hangs on the nearest block.
-        centres = np.stack([points[ids].mean(axis=0) for ids, _ in self._blocks])
-        socket = regions["eye_sockets"][self._inner]
+        # Sockets hang on their eyeballs; the mouth's lining and nostrils go with the skin over them, or would pierce it.
         side = np.where(points[self._inner, 0] > 0, 0, 1)
-        self._inner_block = np.where(socket, side, len(centres) - 1)
+        self._inner_block = np.where(regions["eye_sockets"][self._inner], side, -1)
+        self._flesh = _averages(points[skin], points[outer], FLESH)
+        self._inner_of_skin = np.searchsorted(np.flatnonzero(skin), self._inner)
+        self._outer_of_skin = np.searchsorted(np.flatnonzero(skin), outer)
         faces = head.faces[skin[head.faces].all(axis=1)]
         laplacian = cotangent_laplacian(points[: head.num_vertices], faces).tocsc()
         self._towards_outer = laplacian[self._inner][:, self.outer]
@@ -61,20 +70,25 @@ class Followers:
         motions = [fit(displacement) for _, fit in self._blocks]
         for (ids, _), motion in zip(self._blocks, motions, strict=True):
             out[ids] = _move(points[ids], motion)
-        # Linings take their block's motion, and what their border does beside it, spread smoothly inwards.
-        inner = np.zeros((len(self._inner), *displacement.shape[1:]))
-        for block, motion in enumerate(motions):
+        # Linings take their carrier's motion, and what their border does beside it, spread smoothly inwards.
+        flesh = (self._flesh @ displacement.reshape(len(displacement), -1)).reshape(-1, *displacement.shape[1:])
+        inner = flesh[self._inner_of_skin] + self._spread(displacement - flesh[self._outer_of_skin])
+        for block, motion in enumerate(motions[:2]):
             mine = self._inner_block == block
-            beside = displacement - _move(points[self.outer], motion)
-            spread = self._solve(-(self._towards_outer @ beside.reshape(len(beside), -1))).reshape(inner.shape)
-            inner[mine] = _move(points[self._inner[mine]], motion) + spread[mine]
+            beside = self._spread(displacement - _move(points[self.outer], motion))
+            inner[mine] = _move(points[self._inner[mine]], motion) + beside[mine]
         out[self._inner] = inner
         out[head.num_vertices :] = np.einsum(
             "mk,mkxc->mxc", self._carrier_weights, displacement[self._carriers], optimize=True
         )
         return out
 
-    def _eye_fit(self, ball: Mask):  # noqa: ANN202
+    def _spread(self, displacement: Array) -> Array:
+        """Harmonic continuation [I, 3, C] of the outer skin's displacement into the linings."""
+        flat = self._solve(-(self._towards_outer @ displacement.reshape(len(displacement), -1)))
+        return flat.reshape(len(self._inner), *displacement.shape[1:])
+
+    def _eye_fit(self, ball: Mask) -> Motion:
         """Translation and growth of an eyeball that keep its lids as far from its centre as they are."""
         centre = self._points[ball].mean(axis=0)
         radius = np.linalg.norm(self._points[ball] - centre, axis=1).mean()
@@ -86,7 +100,7 @@ class Followers:
         columns = np.concatenate([np.tile(np.eye(3), (len(lids), 1, 1)), offsets[lids, :, None]], axis=2)
         return _fit(lids, metric, columns, np.array([0, 0, 0, 0.3 * len(lids) * radius**2]), centre)
 
-    def _mouth_fit(self, lips: Mask):  # noqa: ANN202
+    def _mouth_fit(self, lips: Mask) -> Motion:
         """Translation, turn and growth of what lies behind the lips."""
         centre = self._points[lips].mean(axis=0)
         offsets = self._points[self.outer] - centre
@@ -100,7 +114,14 @@ class Followers:
         return _fit(near, metric, columns, np.full(7, 1e-9), centre)
 
 
-def _fit(ids: NDArray[np.int64], metric: Array, columns: Array, ridge: Array, centre: Array):  # noqa: ANN202
+def _averages(points: Array, carriers: Array, reach: float) -> csr_matrix:
+    """Gaussian averages [n, O] of the carriers [O, 3] around points [n, 3]."""
+    found = cKDTree(points).sparse_distance_matrix(cKDTree(carriers), 4 * reach, output_type="coo_matrix").tocsr()
+    found.data = np.exp(-0.5 * (found.data / reach) ** 2)
+    return (diags(1 / np.maximum(np.asarray(found.sum(axis=1)).ravel(), 1e-12)) @ found).tocsr()
+
+
+def _fit(ids: NDArray[np.int64], metric: Array, columns: Array, ridge: Array, centre: Array) -> Motion:
     """Weighted least squares of displacements by `columns` [n, 3, p] (translation, growth and perhaps turns)."""
     weighted = np.einsum("nxy,nyp->nxp", metric, columns)
     normal = np.einsum("nxp,nxq->pq", columns, weighted) + np.diag(ridge)

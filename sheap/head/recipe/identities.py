@@ -128,12 +128,12 @@ def held_out_errors(
 ) -> dict[str, float]:
     """Mean distance (mm) between unseen people's vertices and what the first so many components make of them.
 
-    shapes [S, N, 3] as drawn; mean [N, 3] and components [N, 3, C] of the model; weights [N]: how much each vertex
+    shapes [S, N, 3], placed as the model's; mean [N, 3] and components [N, 3, C] of the model; weights [N]: how much each vertex
     counts, those without not at all.
     """
     seen = weights > 0
     root = np.sqrt(weights[seen])[:, None]
-    deviation = (remove_rigid_motion(shapes, mean, weights) - mean)[:, seen]
+    deviation = (shapes - mean)[:, seen]
     basis = components[seen]
     weighted, wanted = (root[..., None] * basis).reshape(-1, basis.shape[2]), (root * deviation).reshape(len(shapes), -1)
     errors = {}

@@ -21,7 +21,7 @@ class PopulationSettings:
     are."""
 
     slider_components: int = 150
-    slider_share: tuple[tuple[str, float], ...] = (("face", 0.75), ("scalp", 0.6), ("ears", 0.8), ("neck", 0.5))
+    slider_share: tuple[tuple[str, float], ...] = (("face", 0.85), ("scalp", 0.6), ("ears", 0.8), ("neck", 0.5))
     blend_steps: int = 30
     deciding: tuple[tuple[str, float], ...] = (("face", 1.0), ("scalp", 0.3), ("ears", 0.1), ("neck", 0.1))
 
