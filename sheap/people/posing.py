@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.head.model import HeadModel
+from sheap.head.model import JOINT_PARENTS, HeadModel
 from sheap.head.params import HeadParams
 
 Array = NDArray[np.float32]
@@ -49,7 +49,7 @@ class Rig:
         joint_expression = np.einsum("jn,nce->jce", head.joint_regressor.numpy(), head.expression_basis.numpy())
         return cls(
             head, both("expression_basis"), both("eyelid_basis"), both("eyelid_bulge_basis"), both("skinning_weights"),
-            joint_expression.astype(np.float32), head.joint_parents,
+            joint_expression.astype(np.float32), JOINT_PARENTS,
         )  # fmt: skip
 
 
