@@ -93,7 +93,7 @@ def measure(people: int, count: int, size: int) -> dict[str, Any]:
     settings = PhotoSettings(size)
 
     def photograph(first: int, number: int) -> int:
-        members = (cast_member(0, "train", index, stage.head.num_shape) for index in range(first, first + number))
+        members = (cast_member(0, "train", index, stage.head) for index in range(first, first + number))
         return sum(1 for member in members for _ in training_photos(stage, member, count, settings))
 
     photograph(people, 2)  # compiles, and fills what all people share

@@ -33,7 +33,7 @@ _LIPS = [0, 17, 37, 267, 84, 314, 181, 405, 39, 269]
 
 def own_picture(stage: StageSet, number: int, size: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Linear light [S, S, 3], alpha and regions' masks of a scene as the tool sets it up."""
-    member = cast_member(SEED, "train", number, stage.head.num_shape)
+    member = cast_member(SEED, "train", number, stage.head)
     person = Person(stage, member.shape, member.traits, member.looks_seed)
     rng = member.rng(1)
     shot = sample_shot(

@@ -43,7 +43,7 @@ def rendered_people(count: int, seed: int) -> Iterator[Pictures]:
     """Each person's photographs."""
     stage = shared_stage()
     for index in range(count):
-        member = cast_member(seed, "benchmark", index, stage.head.num_shape)
+        member = cast_member(seed, "benchmark", index, stage.head)
         yield [photo.picture for photo in photograph_person(stage, member, COUNTS, (PHOTO_SIZE, PHOTO_SIZE))]
 
 

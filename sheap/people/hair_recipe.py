@@ -1,4 +1,4 @@
-"""Makes the package's hair out of a folder of MakeHuman's CC0 assets (`python -m pipeline.looks build`)."""
+"""Makes the package's hair out of a folder of MakeHuman's CC0 assets (`python -m pipeline.commands.looks build`)."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class SkinGround:
         if model.colours.shape[1] != len(template):
             raise ValueError(
                 f"open_skins.safetensors: has {model.colours.shape[1]} vertices, the head has {len(template)}; "
-                "rebuild it (python -m pipeline.looks build)"
+                "rebuild it (python -m pipeline.commands.looks build)"
             )
         near = np.stack([places.blob(template, centre, radius) for centre, radius in _AREAS], -1) + 1e-5
         blood = (

@@ -1,4 +1,4 @@
-"""Makes the statistical skin out of a folder of MakeHuman's CC0 assets (`python -m pipeline.looks build`).
+"""Makes the statistical skin out of a folder of MakeHuman's CC0 assets (`python -m pipeline.commands.looks build`).
 
 The skins share the base mesh's UV layout with the open head, so they are aligned at eyes, nose and lips by their making. Painted
 scalp hair is taken off: under it, colour runs on from the bare skin around it.

@@ -58,7 +58,7 @@ def test_modelled_hair_sits_on_every_head(style, stage, monkeypatch):
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 1.0)
     centre = np.array([0, 0.018, -0.018])
     for index in range(3):
-        other = cast_member(5, "train", index, stage.head.num_shape)
+        other = cast_member(5, "train", index, stage.head)
         traits = dataclasses.replace(other.traits, sex="female", hair_style=style, beard="none", receded=0.0)
         person = Person(stage, other.shape, traits, other.looks_seed)
         piece = next(piece for piece in person.hair if piece.name == "hair")
@@ -72,7 +72,7 @@ def test_people_of_one_style_share_what_was_grown_but_not_colour_or_fit(stage, m
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 0.0)
     traits = dataclasses.replace(member.traits, hair_style="curly", beard="none", hair_color=(0.3, 0.2, 0.1))
     blond = dataclasses.replace(traits, hair_color=(0.7, 0.6, 0.4))
-    other = cast_member(5, "train", 1, stage.head.num_shape)
+    other = cast_member(5, "train", 1, stage.head)
     one = Person(stage, member.shape, traits, 7)
     two = Person(stage, other.shape, blond, 7)
     first, second = (next(piece for piece in person.hair if piece.name == "hair") for person in (one, two))

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from pipeline.looks import app
+from pipeline.commands.looks import app
 from sheap.people.hair_model import OPEN_HAIR_PATH, open_hair, read_hair
 from sheap.people.skin_model import OPEN_SKINS_PATH, open_skins, read_skins
 

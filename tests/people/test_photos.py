@@ -20,7 +20,7 @@ CHIN, NOSE_TIP, IRISES = 152, 1, (468, 473)
 
 @pytest.fixture(scope="module")
 def people(stage):
-    return [cast_member(11, "train", index, stage.head.num_shape) for index in range(6)]
+    return [cast_member(11, "train", index, stage.head) for index in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_irises_are_dark_and_disappear_behind_lids(stage, people, monkeypatch):
 def test_masks_and_hands_hide_what_they_cover(stage, people):
     covered = set()
     for index in range(12):
-        member = cast_member(12, "train", index, stage.head.num_shape)
+        member = cast_member(12, "train", index, stage.head)
         photo = next(iter(training_photos(stage, member, 1, PhotoSettings(96, occluded_share=1.0))))
         assert len(photo.accessories) == 1
         if (photo.landmark_state == photos.BEHIND_THINGS).sum() > 20:
