@@ -103,12 +103,18 @@ def build_head(settings: RecipeSettings) -> Recipe:
     people = followers.extend(start.fields.displace(measured.factor)).transpose(2, 0, 1)
     sliders = population.slider_factor(adults, followers, head, parts, settings.population)
     factor = without_small_motions(np.concatenate([people, sliders]), mean, rigid)
+    actions = {name: offsets[head.base_ids] for name, offsets in base.actions().items()}
+    actions = expressions.symmetrise_actions(actions, head.mirror)
+    close, bulge = eyelids.close_left_eye(
+        mean, actions["eyeBlinkLeft"], head, parts["eye_sockets"], settings.eyelid_margin
+    )
+    factor = eyelids.without_openness(
+        factor, mean, close + 4 * bulge, head, parts["eye_sockets"], settings.population.openness_share
+    )
     deciding = population.by_region(settings.population.deciding, parts)
     shape_basis, variances = identities.principal_components(factor, head.mirror, deciding, settings.num_shape)
     masks = regions.paint_regions(base, head, mean)
 
-    actions = {name: offsets[head.base_ids] for name, offsets in base.actions().items()}
-    actions = expressions.symmetrise_actions(actions, head.mirror)
     jaw = skinning.fit_jaw(mean, actions["jawOpen"], head, settings.jaw_smoothing_steps)
     regressor = _joint_regressor(base, head, mean, masks, jaw, settings.joint_pairs)
     weights = skinning.skinning_weights(skinning.neck_weights(base, head), jaw.weights, head)
@@ -116,9 +122,6 @@ def build_head(settings: RecipeSettings) -> Recipe:
     samples = expressions.sample_action_weights(split.names, settings.expression_samples, settings.identity.seed)
     expression_basis, action_matrix = expressions.expression_basis(
         split.offsets, samples, split.names, head.num_vertices, settings.expression_cut
-    )
-    close, bulge = eyelids.close_left_eye(
-        mean, actions["eyeBlinkLeft"], head, masks["eye_sockets"], settings.eyelid_margin
     )
     contrasts = trait_directions.contrasts(base, head, settings.identity)
     contrasts = {

@@ -10,6 +10,11 @@ from sheap.head.recipe.topology import HeadTopology, mesh_edges
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+CLEARANCE = 1.015
+"""Distance of closed lids from the eyeball's centre, in its radii."""
+MOVING = 0.002
+"""Metres: what a blink moves by this much belongs to the lid wholly."""
+
 
 def close_left_eye(
     points: Array, blink: Array, head: HeadTopology, sockets: Mask, margin: float
@@ -28,6 +33,11 @@ def close_left_eye(
     upper, lower = _lid_margins(points, head, sockets)
     offset = margin * np.median(_closing_strengths(points, blink, upper, lower)) * blink
     offset[ball] = 0.0
+    # Where the closed lid would lie inside the ball it is lifted onto it.
+    closed = points + offset - centre
+    distance = np.linalg.norm(closed, axis=1)
+    lift = (np.linalg.norm(offset, axis=1) / MOVING).clip(0, 1) * (CLEARANCE * radius - distance).clip(0)
+    offset = offset + np.where(head.part_mask("skin"), lift / distance, 0.0)[:, None] * closed
 
     halfway = points + 0.5 * offset - centre
     distance = np.linalg.norm(halfway, axis=1)
@@ -35,6 +45,24 @@ def close_left_eye(
     moves = np.linalg.norm(offset, axis=1) > 0
     missing = np.where(moves & (distance < 1.5 * radius), (wanted - distance).clip(0), 0.0)
     return offset, halfway / distance[:, None] * missing[:, None]
+
+
+def without_openness(
+    factor: Array, points: Array, left: Array, head: HeadTopology, sockets: Mask, share: float
+) -> Array:
+    """Displacements [R, P, 3] of people less most (`share`) of how wide they open their eyes, which is the eyelids' part.
+
+    left [P, 3]: how the left eye starts to close. Else one blink could not close everybody's eyes.
+    """
+    upper, lower = _lid_margins(points, head, sockets)
+    middle = [edge[np.argsort(np.abs(points[edge, 0] - points[edge, 0].mean()))[: len(edge) // 2]] for edge in (upper, lower)]
+    out = factor.copy()
+    for side, closing in ((slice(None), left), (head.mirror, left[head.mirror] * [-1, 1, 1])):
+        ids = [np.arange(len(points))[side][edge] for edge in middle]
+        opened = factor[:, ids[0], 1].mean(axis=1) - factor[:, ids[1], 1].mean(axis=1)
+        full = closing[ids[1], 1].mean() - closing[ids[0], 1].mean()
+        out += share * (opened / full)[:, None, None] * closing
+    return out
 
 
 def _lid_margins(points: Array, head: HeadTopology, sockets: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,11 +18,12 @@ Mask = NDArray[np.bool_]
 @dataclass(frozen=True)
 class PopulationSettings:
     """How much of the sliders' variation is added, by region, and how much each region decides what the components
-    are."""
+    are; openness_share: how much of the eyes' openness is left to the eyelids."""
 
     slider_components: int = 150
     slider_share: tuple[tuple[str, float], ...] = (("face", 0.85), ("scalp", 0.6), ("ears", 0.8), ("neck", 0.5))
     blend_steps: int = 30
+    openness_share: float = 0.85
     deciding: tuple[tuple[str, float], ...] = (("face", 1.0), ("scalp", 0.3), ("ears", 0.1), ("neck", 0.1))
 
 
