@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_prediction import mean_prediction, neutral_meshes, neutral_of, predict_images
-from sheap.evaluation.now_submission import ListedImage, NowPrediction
-from sheap.evaluation.now_worker import evaluate_prediction
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.predictions import mean_prediction, neutral_meshes, neutral_of, predict_images
+from sheap.evaluation.now.submission import ListedImage, NowPrediction
+from sheap.evaluation.now.subject import evaluate_prediction
 from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.true_error import true_vertex_errors
 from sheap.head import HeadModel, HeadParams

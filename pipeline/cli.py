@@ -66,9 +66,9 @@ def predict_now(
     image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
 ) -> None:
     """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
-    from sheap.evaluation.now_dataset import NowDataset
-    from sheap.evaluation.now_prediction import predict_now_folder
-    from sheap.evaluation.now_submission import check_submission
+    from sheap.evaluation.now.dataset import NowDataset
+    from sheap.evaluation.predictions import predict_now_folder
+    from sheap.evaluation.now.submission import check_submission
     from sheap.predictor import SheapPredictor
     from sheap.video.face_landmarker import FaceLandmarker
 
@@ -93,7 +93,7 @@ def evaluate_now(
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
     """The NoW error of a submission, as the official tool measures it; writes its result files too."""
-    from sheap.evaluation.now_folder import evaluate_now_folder
+    from sheap.evaluation.now.submission_error import evaluate_now_folder
 
     evaluation = evaluate_now_folder(
         dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
@@ -119,7 +119,7 @@ def predict_expressions(
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
     from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.now_prediction import expressive_meshes, folder_writer, predict_images
+    from sheap.evaluation.predictions import expressive_meshes, folder_writer, predict_images
     from sheap.predictor import SheapPredictor
     from sheap.video.face_landmarker import FaceLandmarker
 
@@ -292,7 +292,7 @@ def show(
     out: Annotated[Path | None, typer.Option(help="The page (default: contact_sheet.html beside FOLDER).")] = None,
 ) -> None:
     """Write a page of thumbnails: what was kept, the least sharp first, and what was dropped and why."""
-    from pipeline.contact_sheet import write_contact_sheet
+    from pipeline.reporting.contact_sheet import write_contact_sheet
 
     folder = folder.resolve()
     beside = folder.parent / "ingest"

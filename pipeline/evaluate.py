@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.stage import StageError, StageParams, atomic_directory, cpu_count, require_input, stage_main
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_folder import cumulative_curves, evaluate_submissions
-from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, NowEvaluation
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.submission_error import cumulative_curves, evaluate_submissions
+from sheap.evaluation.now.results import CURVE_MM, DistanceStatistics, NowEvaluation
 
 if TYPE_CHECKING:
     from sheap.predictor import SheapPredictor
@@ -115,7 +115,7 @@ def predict(
     params: EvaluateParams, predictor: SheapPredictor, dataset: NowDataset, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Writes both sets of predictions; returns what was counted, and the true errors where the truth is known."""
-    from sheap.evaluation.now_prediction import predict_now_folder, write_mean_head
+    from sheap.evaluation.predictions import predict_now_folder, write_mean_head
     from sheap.evaluation.rendered_truth import read_true_shapes, true_errors
     from sheap.video.face_landmarker import FaceLandmarker
 

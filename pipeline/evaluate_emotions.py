@@ -8,7 +8,7 @@ from typing import Any
 
 from sheap.evaluation.affectnet import read_affectnet
 from sheap.evaluation.emotion_probe import ProbeConfig, measure_probe, predict_features, train_probe
-from sheap.evaluation.now_prediction import FaceFinder, Predictor
+from sheap.evaluation.predictions import FaceFinder, Predictor
 
 LOG_EVERY = 2000
 

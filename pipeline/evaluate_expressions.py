@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.stage import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.expression_error import ExpressionTally, evaluate_expression
-from sheap.evaluation.now_prediction import (
+from sheap.evaluation.predictions import (
     FaceFinder,
     Predictor,
     Receiver,

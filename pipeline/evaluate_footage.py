@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.corpus import find_carphone
 from sheap.evaluation.footage import footage_files, measure_footage
-from sheap.evaluation.now_prediction import Predictor
+from sheap.evaluation.predictions import Predictor
 from sheap.video.face_landmarker import FaceLandmarker
 
 log = logging.getLogger("evaluate")

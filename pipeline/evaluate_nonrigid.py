@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree
+from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.nonrigid_error import nonrigid_errors
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import read_prediction
+from sheap.evaluation.now.dataset import NowDataset, NowImage
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import read_prediction
 from sheap.head import HeadModel
 
 SURFACE_REGION = "face"

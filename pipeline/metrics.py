@@ -22,7 +22,7 @@ class _Record(BaseModel):
 class ErrorSummary(_Record):
     """Scan-to-mesh distances (mm) of all cropped scan vertices of all images together, as the NoW protocol pools them.
 
-    The fields are those of sheap.evaluation.now_results.DistanceStatistics.
+    The fields are those of sheap.evaluation.now.results.DistanceStatistics.
     """
 
     median_mm: float

@@ -31,9 +31,9 @@ from pipeline.register import (
     corpus_sources,
     read_json,
 )
-from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
-from pipeline.report_history import history_charts, read_history
-from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
+from pipeline.reporting.charts import BASELINE, MODEL, Line, cumulative_chart
+from pipeline.reporting.history import history_charts, read_history
+from pipeline.reporting.panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
 from pipeline.stage import StageError, StageParams, atomic_directory, require_input, stage_main
 from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import Manifest

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from sheap.evaluation.affectnet import EMOTIONS, EmotionPicture
 from sheap.evaluation.emotion_metrics import affect_agreement
-from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_prediction import FaceFinder, Predictor
+from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
+from sheap.evaluation.predictions import FaceFinder, Predictor
 from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadParams
 from sheap.video.crops import cut_crop

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionScan
 from sheap.evaluation.face_regions import REGIONS, face_regions
-from sheap.evaluation.now import NowResult, NowWarning, evaluate_pair
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, read_prediction
+from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import MissingPrediction, NowPrediction, read_prediction
 
 OVERALL = "overall"
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_prediction import FaceFinder, Predictor, expressive_meshes, neutral_meshes
+from sheap.evaluation.predictions import FaceFinder, Predictor, expressive_meshes, neutral_meshes
 from sheap.evaluation.pictures import read_picture
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera

@@ -20,8 +20,8 @@ from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
-from sheap.evaluation.closest_point import TriangleTree, check_mesh
-from sheap.evaluation.now_crop import face_crop
+from sheap.evaluation.now.closest_point import TriangleTree, check_mesh
+from sheap.evaluation.now.crop import face_crop
 from sheap.evaluation.similarity import procrustes
 
 Floats = NDArray[np.float64]

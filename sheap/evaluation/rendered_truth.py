@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_dataset import CHALLENGES, NowImage
-from sheap.evaluation.now_prediction import neutral_meshes
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import read_prediction
+from sheap.evaluation.now.dataset import CHALLENGES, NowImage
+from sheap.evaluation.predictions import neutral_meshes
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import read_prediction
 from sheap.evaluation.true_error import true_vertex_errors
 from sheap.head import HeadModel
 

@@ -14,8 +14,8 @@ from pipeline.stage import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionWriter
 from sheap.evaluation.expression_error import evaluate_expressions
 from sheap.evaluation.face_regions import REGIONS, face_regions
-from sheap.evaluation.now_prediction import expressive_meshes, neutral_meshes
-from sheap.evaluation.now_submission import write_prediction
+from sheap.evaluation.predictions import expressive_meshes, neutral_meshes
+from sheap.evaluation.now.submission import write_prediction
 from sheap.evaluation.rendered_expressions import scan_expression
 from sheap.evaluation.similarity import rodrigues
 from sheap.head import HeadModel, HeadParams

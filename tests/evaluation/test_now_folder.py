@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from sheap.evaluation import now_worker
+from sheap.evaluation.now import subject
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
-from sheap.evaluation.now import evaluate_pair
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_folder import evaluate_now_folder, evaluate_submission
-from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, cumulative_percent
-from sheap.evaluation.now_submission import check_submission, read_prediction
+from sheap.evaluation.now.metric import evaluate_pair
+from sheap.evaluation.now.dataset import NowDataset, NowImage
+from sheap.evaluation.now.submission_error import evaluate_now_folder, evaluate_submission
+from sheap.evaluation.now.results import CURVE_MM, DistanceStatistics, cumulative_percent
+from sheap.evaluation.now.submission import check_submission, read_prediction
 
 
 def expected_distances(benchmark: Path, predictions: Path, image: NowImage) -> np.ndarray:
@@ -48,8 +48,8 @@ def test_workers_change_nothing(benchmark: Path, predictions: Path) -> None:
 
 def test_equal_predictions_of_a_subject_are_evaluated_once(benchmark, predictions, monkeypatch) -> None:
     calls = []
-    honest = now_worker.evaluate_prediction
-    monkeypatch.setattr(now_worker, "evaluate_prediction", lambda *a: calls.append(a) or honest(*a))
+    honest = subject.evaluate_prediction
+    monkeypatch.setattr(subject, "evaluate_prediction", lambda *a: calls.append(a) or honest(*a))
     evaluate_submission(NowDataset.open(benchmark), predictions)
     assert len(calls) == 2
 
@@ -215,7 +215,7 @@ def test_a_sound_submission_passes(benchmark: Path, predictions: Path) -> None:
 )
 def test_problems_of_a_submission_are_named(benchmark: Path, predictions: Path, change, message: str) -> None:
     from sheap.evaluation.mesh_files import TriangleMesh
-    from sheap.evaluation.now_submission import write_prediction
+    from sheap.evaluation.now.submission import write_prediction
 
     dataset = NowDataset.open(benchmark)
     good = read_prediction(predictions, dataset.images[1])

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
-from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_prediction import predict_now_folder, write_mean_head
-from sheap.evaluation.now_submission import CANONICAL_LANDMARKS_MM, check_submission, read_prediction
+from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
+from sheap.evaluation.now.dataset import NowDataset, NowImage
+from sheap.evaluation.predictions import predict_now_folder, write_mean_head
+from sheap.evaluation.now.submission import CANONICAL_LANDMARKS_MM, check_submission, read_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, crop_box
 from sheap.video.face_landmarker import FaceLandmarks

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from sheap.evaluation.now_dataset import NowImage
-from sheap.evaluation.now_prediction import neutral_meshes, write_mean_head
-from sheap.evaluation.now_submission import write_prediction
+from sheap.evaluation.now.dataset import NowImage
+from sheap.evaluation.predictions import neutral_meshes, write_mean_head
+from sheap.evaluation.now.submission import write_prediction
 from sheap.evaluation.rendered_truth import read_true_shapes, true_errors
 from sheap.evaluation.similarity import rodrigues
 from sheap.evaluation.true_error import true_vertex_errors

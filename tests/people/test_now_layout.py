@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now.dataset import NowDataset
 from sheap.people.now_layout import NowWriter, write_picked_points
 
 

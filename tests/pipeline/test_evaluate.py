@@ -21,10 +21,10 @@ from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_prediction import neutral_meshes
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import check_submission, read_prediction
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.predictions import neutral_meshes
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import check_submission, read_prediction
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH, read_head, write_head
 from sheap.networks.config import PRESETS

@@ -15,9 +15,9 @@ import pipeline.shards
 from pipeline.register import BUNDLE_DIR, RegisterParams
 from pipeline.register import run as register
 from pipeline.report import Part, ReportParams, page_environment, run
-from pipeline.report_charts import MODEL, Line, cumulative_chart
-from pipeline.report_history import history_charts, read_history
-from pipeline.report_panels import PanelPainter, choose_pairs
+from pipeline.reporting.charts import MODEL, Line, cumulative_chart
+from pipeline.reporting.history import history_charts, read_history
+from pipeline.reporting.panels import PanelPainter, choose_pairs
 from pipeline.stage import StageError
 from sheap.data.clip_file import write_clip_file
 from sheap.data.reader import ShardReader

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_dataset import CHALLENGES, NowImage
+from sheap.evaluation.now.dataset import CHALLENGES, NowImage
 
 Floats = NDArray[np.float64]
 

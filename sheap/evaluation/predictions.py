@@ -14,9 +14,9 @@ from torch import Tensor
 
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.mesh_files import TriangleMesh
-from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_submission import ListedImage, NowPrediction, write_prediction
+from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.submission import ListedImage, NowPrediction, write_prediction
 from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop

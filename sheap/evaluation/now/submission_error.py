@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from sheap.evaluation.now import Unit
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_plot import plot_cumulative_curves
-from sheap.evaluation.now_results import (
+from sheap.evaluation.now.metric import Unit
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.plot import plot_cumulative_curves
+from sheap.evaluation.now.results import (
     CURVE_MM,
     NowEvaluation,
     cumulative_percent,
     in_list_order,
     write_official_files,
 )
-from sheap.evaluation.now_worker import SubjectOutcome, SubjectTask, evaluate_subject
+from sheap.evaluation.now.subject import SubjectOutcome, SubjectTask, evaluate_subject
 
 Progress = Callable[[int, int], None]
 

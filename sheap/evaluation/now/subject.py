@@ -7,10 +7,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheap.evaluation.now import NowResult, NowWarning, Unit, check_scan, evaluate_pair
-from sheap.evaluation.now_dataset import NowDataset, NowScan
-from sheap.evaluation.now_results import ImageDistances
-from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, read_prediction
+from sheap.evaluation.now.metric import NowResult, NowWarning, Unit, check_scan, evaluate_pair
+from sheap.evaluation.now.dataset import NowDataset, NowScan
+from sheap.evaluation.now.results import ImageDistances
+from sheap.evaluation.now.submission import MissingPrediction, NowPrediction, read_prediction
 
 
 @dataclass(frozen=True)
