@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
+
+from pipeline.commands.evaluate import app as evaluate_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 predict_app = typer.Typer(no_args_is_help=True, help="Predict heads.")
-evaluate_app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 shards_app = typer.Typer(no_args_is_help=True, help="Look at and verify shard folders.")
 app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
@@ -66,47 +65,22 @@ def predict_now(
     image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
 ) -> None:
     """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
+    from pipeline.trained_model import load_trained
+    from sheap.evaluation.head_meshes import neutral
     from sheap.evaluation.now.dataset import NowDataset
-    from sheap.evaluation.predictions import predict_now_folder
-    from sheap.evaluation.now.submission import check_submission
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+    from sheap.evaluation.now.submission import SubmissionFolder, check_submission
+    from sheap.evaluation.predictions import predict_pictures
 
     opened = NowDataset.open(dataset, image_set)
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    summary = predict_now_folder(opened, predictor, out, face_finder=FaceLandmarker(landmark_model))
+    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, finder)
+    SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
     check = check_submission(out, opened)
     for image, problems in check.problems.items():
         print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
-    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({summary})")
+    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({counts})")
     if not check.is_good:
         raise typer.Exit(2)
-
-
-@evaluate_app.command("now")
-def evaluate_now(
-    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
-    predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
-    challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
-) -> None:
-    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
-    from sheap.evaluation.now.evaluation import evaluate_now_folder
-
-    evaluation = evaluate_now_folder(
-        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
-    )
-    table = Table("challenge", "median mm", "mean mm", "std mm")
-    for name, figures in evaluation.statistics().items():
-        table.add_row(name, *(f"{value:.3f}" for value in (figures.median_mm, figures.mean_mm, figures.std_mm)))
-    Console().print(table)
-    for item in evaluation.evaluated:
-        for remark in item.warnings:
-            print(f"warning: {item.image}: {remark}", file=sys.stderr)
-    for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
-        print(f"not evaluated: {image}: {reason}", file=sys.stderr)
 
 
 @predict_app.command("expressions")
@@ -118,101 +92,19 @@ def predict_expressions(
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
+    from pipeline.trained_model import load_trained
     from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.predictions import expressive_meshes, folder_writer, predict_images
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+    from sheap.evaluation.head_meshes import expressive
+    from sheap.evaluation.now.submission import SubmissionFolder
+    from sheap.evaluation.predictions import predict_pictures
 
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    finder = FaceLandmarker(landmark_model)
     opened = ExpressionDataset.open(dataset)
-    summary = predict_images(opened, predictor, [(expressive_meshes, folder_writer(out))], face_finder=finder)
-    print(f"{out}: {len(summary.predicted)} of {len(opened.images)} predicted ({summary})")
-    if summary.without_face:
+    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, finder)
+    SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
+    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
+    if counts.without_face:
         raise typer.Exit(2)
-
-
-@evaluate_app.command("expressions")
-def evaluate_expressions(
-    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
-    predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """Errors of faces with an expression, by region."""
-    from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.expression_error import evaluate_expressions as evaluate
-
-    opened = ExpressionDataset.open(dataset)
-    figures, without = evaluate(opened, predictions)
-    missing = [str(image) for image in without]
-    table = Table("region", "median mm", "mean mm", "std mm")
-    for name, values in figures.items():
-        table.add_row(name, *(f"{values[field]:.3f}" for field in ("median_mm", "mean_mm", "std_mm")))
-    Console().print(table)
-    for image in missing:
-        print(f"not evaluated: {image}: no prediction", file=sys.stderr)
-    if out is not None:
-        out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
-
-
-@evaluate_app.command("footage")
-def evaluate_footage(
-    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
-    from sheap.evaluation.footage import footage_files, measure_footage
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = measure_footage(paths, predictor, FaceLandmarker(landmark_model), max_frames=frames)
-    columns = {
-        "frames": "frames",
-        "reprojection": "off",
-        "landmark_jitter": "jitter",
-        "detected_jitter": "detected",
-        "expression_jitter_mm": "face mm",
-        "identity_spread_mm": "identity mm",
-    }
-    table = Table(Column("file", no_wrap=True), *columns.values())
-    for kind in ("videos", "pictures"):
-        for name, values in figures[kind]["files"].items():
-            table.add_row(name, *(f"{values[column]:.3g}" if column in values else "" for column in columns))
-    Console().print(table)
-    for name, reason in figures["unusable"].items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-@evaluate_app.command("emotions")
-def evaluate_emotions(
-    dataset: Annotated[Path, typer.Option(help="A folder in AffectNet's layout.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """What a small MLP reads from the frozen predictor's expression and jaw: valence, arousal and the emotion."""
-    from pipeline.evaluate_emotions import evaluate_on_emotions
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
-
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = evaluate_on_emotions(dataset, predictor, FaceLandmarker(landmark_model), batch_size=16)
-    table = Table("", "PCC", "CCC", "RMSE", "SAGR")
-    for name in ("valence", "arousal"):
-        table.add_row(name, *(f"{figures[name][field]:.3f}" for field in ("pcc", "ccc", "rmse", "sagr")))
-    Console().print(table)
-    print(f"emotion accuracy {figures['emotion_accuracy']:.3f} on {figures['pictures']} pictures")
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command("promote")

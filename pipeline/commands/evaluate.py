@@ -1,0 +1,185 @@
+"""`sheap evaluate MEASURE`: one command for every registered measure; three of them take more than settings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as Printed
+
+from pipeline.stage import StageError, read_params_file
+from sheap.evaluation.measures import MEASURES
+from sheap.evaluation.measures.base import MODEL, Inputs, Measure, Method, MissingInput, Table
+
+app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
+
+Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
+HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
+LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
+FiguresFile = Annotated[Path | None, typer.Option(help="A JSON file for the figures.")]
+DEFAULT_MODEL = Path("data/model")
+
+
+def print_tables(tables: list[Table]) -> None:
+    """Tables on stdout, their notes below on stderr."""
+    for table in tables:
+        printed = Printed(title=table.title, title_justify="left")
+        for number, column in enumerate(table.columns):
+            printed.add_column(column.title, no_wrap=number == 0, justify="right" if number else "left")
+        for row in table.rows:
+            printed.add_row(*row.cells)
+        Console().print(printed)
+        for note in table.notes:
+            print(note, file=sys.stderr)
+
+
+def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) -> None:
+    """What every command ends with: the tables, and the figures where they are asked for."""
+    print_tables(measure.tables(figures))
+    if out is not None:
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
+    """The stage's methods for one model. folder: for files that measures leave."""
+    from pipeline.evaluate import methods_of
+    from pipeline.trained_model import load_trained
+
+    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    return Inputs(methods_of(predictor), finder, folder)
+
+
+def command_of(measure: Measure[Any]) -> Callable[..., None]:
+    """The command of a measure: an option for each of its settings. What is not given is read from params.yaml."""
+
+    def command(model: Path, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
+        settings = complete_settings(measure, {name: value for name, value in given.items() if value is not None})
+        try:
+            measure.check(settings)
+        except MissingInput as error:
+            raise StageError(error.problem) from None
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = load_inputs(model, head_model, landmark_model, Path(folder))
+            figures = measure.figures(settings, inputs)
+            if not figures:
+                raise StageError(f"{measure.name}: cannot be measured with these settings (see docs/evaluation)")
+            report(measure, figures, out)
+
+    fixed = {"model": (Model, DEFAULT_MODEL), "head_model": (HeadFile, None), "landmark_model": (LandmarkFile, None)}
+    options: dict[str, tuple[Any, Any]] = {**fixed, "out": (FiguresFile, None)}
+    for name, setting in measure.settings.model_fields.items():
+        if name != measure.name:
+            extra = setting.json_schema_extra if isinstance(setting.json_schema_extra, dict) else {}
+            flag = str(extra.get("option", f"--{name.replace('_', '-')}"))
+            kind = bool if setting.annotation is bool else int if setting.annotation is int else str
+            options[name] = (Annotated[kind | None, typer.Option(flag, help=setting.description)], None)
+    parameter = inspect.Parameter
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter(name, parameter.KEYWORD_ONLY, annotation=kind, default=value) for name, (kind, value) in options.items()]
+    )
+    command.__annotations__ = {name: kind for name, (kind, _) in options.items()}
+    command.__doc__ = measure.summary
+    return command
+
+
+def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
+    """Settings as given, the switch on, the rest as this folder's params.yaml has it. Raises StageError naming an option."""
+    fields = measure.settings.model_fields
+    settings = dict(given) | ({measure.name: True} if measure.name in fields else {})
+    absent = [name for name in fields if name not in settings]
+    if absent:
+        section = read_params_file().get("evaluate", {}) if Path("params.yaml").is_file() else {}
+        settings |= {name: section[name] for name in absent if name in section}
+    still_absent = [name for name in absent if name not in settings]
+    if still_absent:
+        raise StageError(f"{measure.name}: {', '.join(still_absent)} not given, and there is no params.yaml here that says it")
+    return measure.settings.model_validate(settings)
+
+
+def now(
+    dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
+    predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
+    challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
+) -> None:
+    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
+    from dataclasses import asdict
+
+    from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.evaluation import evaluate_now_folder
+
+    evaluation = evaluate_now_folder(
+        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
+    )
+    errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
+    print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])
+    for item in evaluation.evaluated:
+        for remark in item.warnings:
+            print(f"warning: {item.image}: {remark}", file=sys.stderr)
+    for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
+        print(f"not evaluated: {image}: {reason}", file=sys.stderr)
+
+
+def expressions(
+    dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
+    predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
+    out: FiguresFile = None,
+) -> None:
+    """Errors of faces with an expression, by region."""
+    from sheap.evaluation.expression_dataset import ExpressionDataset
+    from sheap.evaluation.expression_error import evaluate_expressions
+    from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.submission import SubmissionFolder
+
+    opened = ExpressionDataset.open(dataset)
+    figures, without = evaluate_expressions(opened, {str(predictions): SubmissionFolder(predictions)})
+    errors = figures[str(predictions)]
+    missing = [str(image) for image in without]
+    fields = ("median_mm", "mean_mm", "std_mm")
+    print_tables([error_table("Faces with an expression", "", {predictions.name: errors}, "region", fields)])
+    for image in missing:
+        print(f"not evaluated: {image}: no prediction", file=sys.stderr)
+    if out is not None:
+        out.write_text(json.dumps(errors | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+
+
+def footage(
+    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
+    model: Model = DEFAULT_MODEL,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
+    out: FiguresFile = None,
+) -> None:
+    """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
+    from sheap.evaluation.footage import footage_files
+    from sheap.evaluation.measures.footage import FootageMeasure
+
+    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = load_inputs(model, head_model, landmark_model, Path(folder))
+    measure = FootageMeasure()
+    report(measure, measure.of_files(paths, frames, inputs), out)
+
+
+OWN: dict[str, Callable[..., None]] = {"now": now, "expressions": expressions, "footage": footage}
+"""Commands of measures that also take what no setting names: submission folders, single files."""
+
+
+def add_commands(measures: list[Measure[Any]]) -> None:
+    """One command a measure."""
+    for measure in measures:
+        name = measure.name.replace("_", "-")
+        app.command(name)(OWN[measure.name] if measure.name in OWN else command_of(measure))
+
+
+add_commands(MEASURES)
