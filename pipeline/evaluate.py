@@ -104,9 +104,7 @@ def measure_all(params: PredictionParams, inputs: Inputs, measures: Sequence[Mea
         figures |= found
         log.info("%s: %s, %.0f s", measure.name, "measured" if found else "not applicable here", time.monotonic() - begin)
         for table in measure.tables(figures):
-            for row in table.rows[:1]:
-                titles = (column.title.replace("\n", " ") for column in table.columns)
-                log.info("%s: %s", table.title, ", ".join(f"{title} {cell}" for title, cell in zip(titles, row.cells, strict=True)))
+            log.info("%s: %s", table.title, table.first_row())
     return figures
 
 

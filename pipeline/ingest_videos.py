@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.corpus import CORPUS_NAME, Corpus, CorpusBuilder, VideoFacts, folder_files, name_problem, write_corpus
 from pipeline.ingest import CLIPS_NAME, IngestParams, ingest_corpus
+from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from pipeline.stage import StageError
 from sheap.data.manifest import MANIFEST_NAME

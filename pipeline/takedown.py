@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.corpus import CORPUS_DIR, CORPUS_NAME, Corpus, CorpusVideo, write_corpus
 from pipeline.ingest import CLIPS_NAME, DROPPED_NAME, INGEST_DIR, INGEST_NAME, REPORT_NAME, WORK_DIR, summarize
 from pipeline.ingest_videos import IngestFolder
+from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.shards import SHARDS_DIR
 from pipeline.stage import StageError, atomic_directory
 from sheap.data.clip_file import CLIP_SUFFIX

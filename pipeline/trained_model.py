@@ -39,7 +39,8 @@ def trained_head_model(folder: Path) -> Path | None:
         return None
     path = trained_file(folder, "head_model")
     if path is None:
-        raise ValueError(f"{folder / SUMMARY_NAME}: missing, or names no head model; this one was not trained with the shipped one")
+        summary = folder / SUMMARY_NAME
+        raise ValueError(f"{summary}: missing, or without the head model that the model was trained with")
     return path
 
 

@@ -16,7 +16,7 @@ from rich.table import Table as Printed
 
 from pipeline.stage import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
-from sheap.evaluation.measures.base import MODEL, Inputs, Measure, Method, MissingInput, Table
+from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
-from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
 from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams

@@ -6,7 +6,7 @@ Kept are the parameters (2 kB a picture), not meshes: those are made where a mea
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,9 +22,6 @@ from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
 from sheap.video.face_landmarker import FaceLandmarks
-
-Picture = Hashable
-"""A benchmark's name for one of its pictures: NowImage and ExpressionImage are some."""
 
 Progress = Callable[[int, int], None]
 
@@ -96,7 +93,12 @@ Variant = Callable[[Predictions], Predictions]
 
 def mean_head(predictions: Predictions) -> Predictions:
     """The mean head for every picture that the predictor answered: the figure to beat."""
-    return Predictions(predictions.head, HeadParams.zeros(predictions.head, 1), dict.fromkeys(predictions.rows, 0))
+    return mean_heads(predictions.head, predictions.rows)
+
+
+def mean_heads(head: HeadModel, images: Iterable[Any]) -> Predictions:
+    """The mean head for these pictures."""
+    return Predictions(head, HeadParams.zeros(head, 1), dict.fromkeys(images, 0))
 
 
 def predict_pictures(

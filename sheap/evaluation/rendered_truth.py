@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.evaluation.now.dataset import CHALLENGES, NowImage
 from sheap.evaluation.head_meshes import neutral_meshes
+from sheap.evaluation.now.dataset import CHALLENGES, NowImage
 from sheap.evaluation.now.results import DistanceStatistics
 from sheap.evaluation.now.submission import MeshSource, measure_each
 from sheap.evaluation.true_error import true_vertex_errors

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 
 from sheap.evaluation import now
 from sheap.evaluation.now.closest_point import ClosestPoints, TriangleTree
-from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
 from sheap.evaluation.now.crop import face_crop
+from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
 from sheap.evaluation.now.refinement import Evaluation, Refinement, ScanToSurface, refine
 from sheap.evaluation.similarity import Similarity, procrustes, rodrigues
 

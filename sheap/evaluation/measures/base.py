@@ -120,6 +120,11 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
+    def first_row(self) -> str:
+        """What counts most, as one line for a log."""
+        titles = (column.title.replace("\n", " ") for column in self.columns)
+        return ", ".join(f"{title} {cell}" for row in self.rows[:1] for title, cell in zip(titles, row.cells, strict=True))
+
 
 @dataclass(frozen=True)
 class Line:
@@ -205,7 +210,7 @@ def error_table(
     columns += [Column(f"{words(method)}\n{field.removesuffix('_mm')}", method) for method in errors for field in fields]
     rows = []
     for name in sorted(first, key=lambda name: name != "overall"):
-        cells = [words(name), str(first[name]["images"])]
+        cells = [name, str(first[name]["images"])]
         cells += [f"{errors[method][name][field]:.3f}" for method in errors for field in fields]
         rows.append(Row(tuple(cells), {method: errors[method][name]["median_mm"] for method in errors}))
     return Table(title, text, tuple(columns), tuple(rows), tuple(notes))

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
-from sheap.evaluation.now.metric import Unit
 from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.metric import Unit
 from sheap.evaluation.now.plot import plot_cumulative_curves
 from sheap.evaluation.now.results import (
     CURVE_MM,

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from sheap.evaluation.now.metric import NowResult, NowWarning, Unit, check_scan, evaluate_pair
 from sheap.evaluation.now.dataset import NowDataset, NowScan
+from sheap.evaluation.now.metric import NowResult, NowWarning, Unit, check_scan, evaluate_pair
 from sheap.evaluation.now.results import ImageDistances
 from sheap.evaluation.now.submission import MeshesOfImages, MissingPrediction, NowPrediction
 
