@@ -21,8 +21,8 @@ app.add_typer(shards_app, name="shards")
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
 Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
-HeadFile = Annotated[Path | None, typer.Option(help="The head model it was trained with, where not the shipped one.")]
-LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the installed one.")]
+HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
+LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
 DEFAULT_MODEL = Path("data/model")
 
 
@@ -38,9 +38,9 @@ def predict_images(
 ) -> None:
     """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
     from pipeline.predict_files import predict_picture
-    from sheap.predictor import SheapPredictor
+    from pipeline.trained_model import load_trained
 
-    predictor = SheapPredictor.load(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
@@ -72,8 +72,8 @@ def predict_now(
     from sheap.evaluation.predictions import predict_pictures
 
     opened = NowDataset.open(dataset, image_set)
-    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    counts, predictions = predict_pictures(opened, {"model": predictor}, finder)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
     SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
     check = check_submission(out, opened)
     for image, problems in check.problems.items():
@@ -99,8 +99,8 @@ def predict_expressions(
     from sheap.evaluation.predictions import predict_pictures
 
     opened = ExpressionDataset.open(dataset)
-    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    counts, predictions = predict_pictures(opened, {"model": predictor}, finder)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
     SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
     print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
     if counts.without_face:

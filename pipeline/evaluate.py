@@ -60,11 +60,11 @@ def run(params: PredictionParams) -> None:
 
     require_input(MODEL_DIR / "config.json", "train")
     check_inputs(params, MEASURES)
-    predictor, finder = load_trained(MODEL_DIR, landmark_model=params.landmark_model)
+    predictor = load_trained(MODEL_DIR, landmark_model=params.landmark_model)
     with atomic_directory(OUTPUT_DIR) as folder:
         inputs = Inputs(
             methods_of(predictor),
-            finder,
+            predictor.face_finder,
             folder,
             batch_size=params.batch_size,
             num_workers=params.num_workers or cpu_count(),

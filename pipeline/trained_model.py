@@ -10,24 +10,24 @@ from sheap.bundle import read_bundle_config
 
 if TYPE_CHECKING:
     from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
 
 SUMMARY_NAME = "train.json"
 
 
 def load_trained(
     folder: Path, *, head_model: Path | None = None, landmark_model: Path | None = None
-) -> tuple[SheapPredictor, FaceLandmarker]:
-    """The predictor and a face finder, with the head and landmark models of its training where none is given.
+) -> SheapPredictor:
+    """The predictor, with the head and landmark models of its training where none is given.
 
     Raises ValueError as trained_file does, and as the predictor does when files do not belong together.
     """
     from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
 
-    landmarks = landmark_model or trained_file(folder, "face_landmarks")
-    predictor = SheapPredictor.load(folder, head_model=head_model or trained_head_model(folder), landmark_model=landmarks)
-    return predictor, FaceLandmarker(landmarks)
+    return SheapPredictor.load(
+        folder,
+        head_model=head_model or trained_head_model(folder),
+        landmark_model=landmark_model or trained_file(folder, "face_landmarks"),
+    )
 
 
 def trained_head_model(folder: Path) -> Path | None:

@@ -63,6 +63,13 @@ class SheapPredictor:
         """Side of the crops the network was trained on; others are resized to it."""
         return self.config.preprocessing.image_size
 
+    @property
+    def face_finder(self) -> FaceLandmarker:
+        """Finds the faces that it predicts; loaded when first asked for."""
+        if self._landmarker is None:
+            self._landmarker = FaceLandmarker(self._landmark_model)
+        return self._landmarker
+
     def camera(self, size: int) -> Cameras:
         """The fixed camera that sees predictions where they are in a size x size crop."""
         return published_camera(size, device=self.network.head.template.device)
@@ -106,9 +113,7 @@ class SheapPredictor:
         face_box: (left, top, right, bottom) px of the face that is meant; None takes the one found with most certainty.
         Raises ValueError when no face is found, or none where `face_box` says.
         """
-        if self._landmarker is None:
-            self._landmarker = FaceLandmarker(self._landmark_model)
-        faces = self._landmarker.process(image)
+        faces = self.face_finder.process(image)
         if not faces:
             raise ValueError("image: no face found")
         face = meant_face(faces, face_box)

@@ -52,8 +52,8 @@ def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | Non
     from pipeline.evaluate import methods_of
     from pipeline.trained_model import load_trained
 
-    predictor, finder = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    return Inputs(methods_of(predictor), finder, folder)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    return Inputs(methods_of(predictor), predictor.face_finder, folder)
 
 
 def command_of(measure: Measure[Any]) -> Callable[..., None]:

@@ -103,8 +103,8 @@ def evaluated(project: Path) -> Path:
 def measured(name: str, params: PredictionParams, folder: Path) -> dict:
     """One measure's figures in the current project."""
     [measure] = [measure for measure in MEASURES if measure.name == name]
-    predictor, finder = load_trained(Path("data/model"), landmark_model=params.landmark_model)
-    return measure.figures(params, Inputs(methods_of(predictor), finder, folder))
+    predictor = load_trained(Path("data/model"), landmark_model=params.landmark_model)
+    return measure.figures(params, Inputs(methods_of(predictor), predictor.face_finder, folder))
 
 
 def test_metrics_are_what_the_readers_expect(evaluated: Path) -> None:
@@ -155,7 +155,7 @@ def test_missing_inputs_are_named(tmp_path: Path, project: Path, monkeypatch: py
         run(settings())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/model").symlink_to(project / "data/model")
-    with pytest.raises(StageError, match="run the 'benchmark' stage first .* or name a NoW benchmark in evaluate.now_dir"):
+    with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* a NoW benchmark in evaluate\.now_dir"):
         run(settings())
     with pytest.raises(StageError, match="elsewhere: missing"):
         run(settings(now_dir=Path("elsewhere")))
@@ -223,8 +223,7 @@ def test_several_predictors_and_what_is_made_of_them_stand_side_by_side(
 ) -> None:
     """A second predictor, and identities fused over a person's pictures, are two more rows and nothing else."""
     monkeypatch.chdir(project)
-    predictor, finder = load_trained(Path("data/model"))
-    other, _ = load_trained(Path("data/model"))
+    predictor, other = load_trained(Path("data/model")), load_trained(Path("data/model"))
 
     def fused(predictions: Predictions) -> Predictions:
         """The mean identity of each subject's pictures."""
@@ -236,7 +235,7 @@ def test_several_predictors_and_what_is_made_of_them_stand_side_by_side(
         return Predictions(predictions.head, params, rows)
 
     methods = [*methods_of(predictor), Method("again", other), Method("model_fused", predictor, fused)]
-    figures = evaluate.measure_all(settings(), Inputs(methods, finder, tmp_path), MEASURES)
+    figures = evaluate.measure_all(settings(), Inputs(methods, predictor.face_finder, tmp_path), MEASURES)
     before = json.loads((evaluated / "metrics.json").read_text())
     assert {key: figures[key] for key in ("model", "mean_head")} == {key: before[key] for key in ("model", "mean_head")}
     assert figures["others"]["again"] == figures["model"]
@@ -302,8 +301,8 @@ def test_a_new_measure_reaches_stage_metrics_command_and_report_by_being_registe
     with pytest.raises(StageError, match=r"unknown key 'evaluate\.brightness_dir'"):
         load_params("evaluate", EvaluateParams, tmp_path / "params.yaml")
     # metrics.json.
-    predictor, finder = load_trained(Path("data/model"))
-    figures = evaluate.measure_all(params, Inputs(methods_of(predictor), finder, tmp_path), measures)
+    predictor = load_trained(Path("data/model"))
+    figures = evaluate.measure_all(params, Inputs(methods_of(predictor), predictor.face_finder, tmp_path), measures)
     assert figures["brightness"] == {name: {"grey.png": 77.0} for name in ("model", "mean_head")}
     (tmp_path / "metrics.json").write_text(json.dumps(figures))
     assert read_metrics(tmp_path / "metrics.json").challenges[0] == "overall"
@@ -333,7 +332,7 @@ def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
     assert measured("true_error", settings(), Path(".")) == {}, "the truth is of the open head"
     figures = measured("now", settings(), Path("."))
     assert figures["mean_head"]["overall"]["images"] == 4
-    predictor, _ = load_trained(Path("data/model"))
+    predictor = load_trained(Path("data/model"))
     template = HeadModel.load(other_head).template
     assert torch.equal(predictor.head.template, template)
     meshes = neutral(mean_heads(predictor.head, ["a"])).of_images(["a"])
@@ -349,8 +348,9 @@ def test_faces_are_found_as_in_training(project: Path, monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match=r"train\.json: the face landmarks .*gone\.task.* not there"):
         load_trained(Path("data/model"))
     shutil.copyfile(find_bundle(None), "gone.task")
-    predictor, finder = load_trained(Path("data/model"))
-    assert predictor._landmark_model == Path("gone.task") and finder.process(np.zeros((64, 64, 3), np.uint8)) == []
+    predictor = load_trained(Path("data/model"))
+    assert predictor._landmark_model == Path("gone.task")
+    assert predictor.face_finder.process(np.zeros((64, 64, 3), np.uint8)) == []
 
 
 def test_a_head_model_that_is_gone_or_altered_is_named(other_head: Path) -> None:
