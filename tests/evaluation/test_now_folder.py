@@ -45,12 +45,16 @@ def test_every_image_is_measured_against_its_own_subject(benchmark: Path, predic
 def test_workers_change_nothing(benchmark: Path, predictions: Path) -> None:
     dataset = NowDataset.open(benchmark)
     seen: list[tuple[int, int]] = []
+    meshes = {row: read_prediction(predictions, image) for row, image in enumerate(dataset.images)}
+    held = InMemory(HeldMeshes(meshes, {image: row for row, image in enumerate(dataset.images)}))
+    sources = {"folder": SubmissionFolder(predictions), "memory": held}
     one = evaluate(dataset, predictions)
-    two = evaluate(dataset, predictions, num_workers=2, progress=lambda *count: seen.append(count))
-    for left, right in zip(one.evaluated, two.evaluated, strict=True):
-        assert left.image == right.image
-        np.testing.assert_array_equal(left.distances, right.distances)
-    assert seen[-1] == (3, 3)
+    both = evaluate_methods(dataset, sources, num_workers=2, progress=lambda *count: seen.append(count))
+    for two in both.values():
+        for left, right in zip(one.evaluated, two.evaluated, strict=True):
+            assert left.image == right.image
+            np.testing.assert_array_equal(left.distances, right.distances)
+    assert seen[-1] == (6, 6)
 
 
 def test_a_prediction_that_pictures_share_is_evaluated_once_a_subject(benchmark, predictions, monkeypatch) -> None:
