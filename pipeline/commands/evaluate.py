@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table as Printed
 
@@ -41,10 +42,10 @@ def print_tables(tables: list[Table]) -> None:
 
 
 def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) -> None:
-    """What every command ends with: the tables, and the figures where they are asked for."""
+    """What every command ends with: the tables, and the measure's section of metrics.json where it is asked for."""
     print_tables(measure.tables(figures))
     if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(figures.get(measure.name, figures), indent=1) + "\n", encoding="utf-8")
 
 
 def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
@@ -76,10 +77,8 @@ def command_of(measure: Measure[Any]) -> Callable[..., None]:
     options: dict[str, tuple[Any, Any]] = {**fixed, "out": (FiguresFile, None)}
     for name, setting in measure.settings.model_fields.items():
         if name != measure.name:
-            extra = setting.json_schema_extra if isinstance(setting.json_schema_extra, dict) else {}
-            flag = str(extra.get("option", f"--{name.replace('_', '-')}"))
-            kind = bool if setting.annotation is bool else int if setting.annotation is int else str
-            options[name] = (Annotated[kind | None, typer.Option(flag, help=setting.description)], None)
+            kind = setting.annotation if setting.annotation in (bool, int, float) else str
+            options[name] = (Annotated[kind | None, typer.Option(flag_of(name, setting), help=setting.description)], None)
     parameter = inspect.Parameter
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter(name, parameter.KEYWORD_ONLY, annotation=kind, default=value) for name, (kind, value) in options.items()]
@@ -87,6 +86,13 @@ def command_of(measure: Measure[Any]) -> Callable[..., None]:
     command.__annotations__ = {name: kind for name, (kind, _) in options.items()}
     command.__doc__ = measure.summary
     return command
+
+
+def flag_of(name: str, setting: FieldInfo) -> str:
+    """What a setting is called on the command line."""
+    extra = setting.json_schema_extra
+    named = extra.get("option") if isinstance(extra, dict) else None
+    return str(named or f"--{name.replace('_', '-')}")
 
 
 def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
@@ -97,7 +103,7 @@ def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
     if absent:
         section = read_params_file().get("evaluate", {}) if Path("params.yaml").is_file() else {}
         settings |= {name: section[name] for name in absent if name in section}
-    still_absent = [name for name in absent if name not in settings]
+    still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
     if still_absent:
         raise StageError(f"{measure.name}: {', '.join(still_absent)} not given, and there is no params.yaml here that says it")
     return measure.settings.model_validate(settings)
@@ -157,18 +163,20 @@ def footage(
     model: Model = DEFAULT_MODEL,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
-    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
+    frames: Annotated[int | None, typer.Option(min=8, help="At most so many frames of each video, if others.")] = None,
     out: FiguresFile = None,
 ) -> None:
     """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
     from sheap.evaluation.footage import footage_files
     from sheap.evaluation.measures.footage import FootageMeasure
 
+    measure = FootageMeasure()
+    given = {"carphone": False, "footage_dir": None, **({} if frames is None else {"footage_frames": frames})}
+    settings = complete_settings(measure, given)
     paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
     with tempfile.TemporaryDirectory() as folder:
         inputs = load_inputs(model, head_model, landmark_model, Path(folder))
-    measure = FootageMeasure()
-    report(measure, measure.of_files(paths, frames, inputs), out)
+        report(measure, measure.of_files(paths, settings.footage_frames, inputs), out)
 
 
 OWN: dict[str, Callable[..., None]] = {"now": now, "expressions": expressions, "footage": footage}

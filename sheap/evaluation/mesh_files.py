@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.now.closest_point import check_mesh, check_points
+from sheap.evaluation.mesh_checks import check_mesh, check_points
 
 
 @dataclass(frozen=True)

@@ -319,12 +319,12 @@ def test_a_new_measure_reaches_stage_metrics_command_and_report_by_being_registe
     )
     assert called.exit_code == 0, called.output
     assert "grey.png" in called.stdout and "77.0" in called.stdout
-    assert json.loads((tmp_path / "out.json").read_text())["brightness"]["model"] == {"grey.png": 77.0}
+    assert json.loads((tmp_path / "out.json").read_text())["model"] == {"grey.png": 77.0}
 
 
 def test_a_command_without_its_settings_says_which(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StageError, match=r"true_error: now_dir, image_set not given, and there is no params\.yaml"):
+    with pytest.raises(StageError, match=r"true_error: --dataset, --image-set not given, and there is no params\.yaml"):
         CliRunner().invoke(commands.app, ["true-error"], catch_exceptions=False)
 
 

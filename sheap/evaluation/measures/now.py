@@ -51,6 +51,8 @@ class NowSettings(MeasureSettings):
 
 
 class NowMeasure(Measure[NowSettings]):
+    """Of the methods MODEL, MEAN_HEAD, and whatever else there is."""
+
     name: ClassVar[str] = "now"
     summary: ClassVar[str] = "The NoW error, as the official tool measures it."
     settings = NowSettings
