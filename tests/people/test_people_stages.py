@@ -14,7 +14,7 @@ from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
 from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
-from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
 from tests.stage_settings import stage_params

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree
+from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.head.recipe.axes import rigid_fit, without_small_motions
 from sheap.head.recipe.fields import SmoothFields
 from sheap.head.recipe.ict import IctSkin

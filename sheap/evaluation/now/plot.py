@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sheap.evaluation.now_results import CURVE_MM
+from sheap.evaluation.now.results import CURVE_MM
 
 
 def plot_cumulative_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.report_charts import BASELINE, MODEL, Line, history_chart
+from pipeline.reporting.charts import BASELINE, MODEL, Line, history_chart
 
 NOT_CURVES = frozenset({"step", "total_steps", "skipped_steps"})
 FIRST = ("loss", "landmarks", "photometric", "ssim", "normals", "depth")

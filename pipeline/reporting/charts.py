@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -39,27 +39,28 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: name, points, one of this module's colours, dashed or not."""
+    """One line of a chart: name, points, one of this module's colours, dashed or not; marker: an x to be marked."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     color: str
     is_dashed: bool = False
+    marker: float | None = None
 
 
-def cumulative_chart(lines: Sequence[Line], markers: Mapping[str, tuple[float, str]]) -> str:
-    """Percent of scan vertices within an error. markers: name -> (median in mm, colour), drawn as vertical lines."""
+def line_chart(title: str, lines: Sequence[Line], x_label: str, y_label: str, y_limit: float | None = None) -> str:
+    """Lines from the origin on; their markers are dotted vertical lines. y_limit: the upper end, where it is fixed."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(6.4, 4.0)
         figure.subplots_adjust(left=0.1, right=0.98, top=0.97, bottom=0.13)
         for line in lines:
             axes.plot(line.x, line.y, color=line.color, linestyle="--" if line.is_dashed else "-", label=line.name)
-        for position, color in markers.values():
-            axes.axvline(position, color=color, linewidth=0.8, linestyle=":")
-        axes.set(xlabel="error (mm)", ylabel="scan vertices within the error (%)", ylim=(0, 100), xlim=(0, None))
+            if line.marker is not None:
+                axes.axvline(line.marker, color=line.color, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=x_label, ylabel=y_label, ylim=(0, y_limit), xlim=(0, None))
         axes.legend(loc="lower right")
-        return _svg(figure, "Cumulative error curves")
+        return _svg(figure, title)
 
 
 def history_chart(title: str, lines: Sequence[Line], phase_end: float | None, *, is_log: bool) -> str:

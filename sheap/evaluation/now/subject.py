@@ -1,26 +1,24 @@
-"""NoW for one subject of a submission: the unit of work of a worker process (no torch, no plots: quick to import)."""
+"""NoW for one subject: the unit of work of a worker process (no torch, no plots: quick to import)."""
 
 from __future__ import annotations
 
-import hashlib
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 
-from sheap.evaluation.now import NowResult, NowWarning, Unit, check_scan, evaluate_pair
-from sheap.evaluation.now_dataset import NowDataset, NowScan
-from sheap.evaluation.now_results import ImageDistances
-from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, read_prediction
+from sheap.evaluation.now.dataset import NowDataset, NowScan
+from sheap.evaluation.now.metric import NowResult, NowWarning, Unit, check_scan, evaluate_pair
+from sheap.evaluation.now.results import ImageDistances
+from sheap.evaluation.now.submission import MeshesOfImages, MissingPrediction, NowPrediction
 
 
 @dataclass(frozen=True)
 class SubjectTask:
-    """Evaluate the predictions in a folder for one subject of a benchmark. submission: the caller's name for them."""
+    """Evaluate a method's predictions for one subject of a benchmark."""
 
-    submission: str
     dataset: NowDataset
-    predictions: Path
     subject: str
+    predictions: MeshesOfImages
     metrical_unit: Unit | None = None
 
 
@@ -38,7 +36,7 @@ class SubjectOutcome:
 
 
 def evaluate_subject(task: SubjectTask) -> SubjectOutcome:
-    """Every image of the subject. Predictions equal to the byte (a mean head) are evaluated once.
+    """Every image of the subject. A prediction that several of them share (a mean head) is evaluated once.
 
     Raises OSError or ValueError naming the file when the scan is missing or unusable.
     """
@@ -50,13 +48,12 @@ def evaluate_subject(task: SubjectTask) -> SubjectOutcome:
     evaluated: list[ImageDistances] = []
     missing: dict[str, str] = {}
     malformed: dict[str, str] = {}
-    known: dict[bytes, NowResult] = {}
+    known: dict[Hashable, NowResult] = {}
     for image in task.dataset.of_subject(task.subject):
         try:
-            prediction = read_prediction(task.predictions, image)
-            key = _digest(prediction)
+            key = task.predictions.key(image)
             if key not in known:
-                known[key] = evaluate_prediction(scan, prediction, task.metrical_unit)
+                known[key] = evaluate_prediction(scan, task.predictions.read(image), task.metrical_unit)
         except MissingPrediction as error:
             missing[str(image)] = str(error)
         except ValueError as error:
@@ -75,11 +72,3 @@ def evaluate_prediction(scan: NowScan, prediction: NowPrediction, metrical_unit:
             *(prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks),
             metrical_unit=metrical_unit,
         )
-
-
-def _digest(prediction: NowPrediction) -> bytes:
-    content = hashlib.blake2b()
-    for array in (prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks):
-        content.update(f"{array.dtype}{array.shape}".encode())
-        content.update(array.tobytes())
-    return content.digest()

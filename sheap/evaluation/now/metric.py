@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree, check_mesh, check_points
-from sheap.evaluation.now_crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
-from sheap.evaluation.now_refinement import refine
+from sheap.evaluation.mesh_checks import check_mesh, check_points
+from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.now.crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
+from sheap.evaluation.now.refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes
 
 Floats = NDArray[np.float64]

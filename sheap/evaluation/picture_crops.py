@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM, CropBox, crop_box
+from sheap.video.face_choice import meant_face
 from sheap.video.face_landmarker import FaceLandmarks
 
 LANDMARK_BOX_CM = 15.6
@@ -49,28 +49,10 @@ def crop_by_landmarks(faces: Sequence[FaceLandmarks], box: FaceBox | None) -> Cr
 
     None when there is no face, none overlaps the box, or its landmarks span no head.
     """
-    chosen = None
-    if box is None:
-        chosen = faces[0] if faces else None
-    else:
-        overlaps = [_overlap(face.points, box) for face in faces]
-        if overlaps and max(overlaps) > 0:
-            chosen = faces[int(np.argmax(overlaps))]
+    chosen = meant_face(faces, None if box is None else box.sides)
     if chosen is None:
         return None
     try:
         return crop_box(chosen.points)
     except ValueError:
         return None
-
-
-def _overlap(points: NDArray[np.float32], box: FaceBox) -> float:
-    """Intersection over union of the landmarks' bounding box and `box`."""
-    (left, top), (right, bottom) = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-    width = min(right, box.right) - max(left, box.left)
-    height = min(bottom, box.bottom) - max(top, box.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    total = (right - left) * (bottom - top) + (box.right - box.left) * (box.bottom - box.top) - shared
-    return float(shared / total)

@@ -1,8 +1,9 @@
-"""From benchmark pictures to a submission: which crop is taken, what is written, and what is counted."""
+"""From benchmark pictures to predictions: which crop is taken, what is kept and written, and what is counted."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tracemalloc
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -11,13 +12,20 @@ import pytest
 import torch
 
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
-from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_prediction import predict_now_folder, write_mean_head
-from sheap.evaluation.now_submission import CANONICAL_LANDMARKS_MM, check_submission, read_prediction
+from sheap.evaluation.head_meshes import neutral
+from sheap.evaluation.now.dataset import NowDataset, NowImage
+from sheap.evaluation.now.submission import (
+    CANONICAL_LANDMARKS_MM,
+    MissingPrediction,
+    SubmissionFolder,
+    check_submission,
+    read_prediction,
+)
+from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
+from sheap.evaluation.predictions import CropCounts, Predictions, mean_head, predict_pictures
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, crop_box
-from sheap.video.face_landmarker import FaceLandmarks
+from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ class Predictor:
         self.seen: list[torch.Tensor] = []
 
     def predict(self, images: torch.Tensor) -> HeadParams:
-        assert images.shape[1:] == (3, 32, 32)
+        assert images.shape[1:] == (3, self.image_size, self.image_size)
         assert images.dtype == torch.float32
         assert 0 <= images.min() <= images.max() <= 1
         self.seen.append(images)
@@ -80,17 +88,21 @@ def landmark_box(face: np.ndarray) -> FaceBox:
     return FaceBox(float(left), float(top), float(right), float(bottom))
 
 
+def predict(pictures: NowDataset, head: HeadModel, finder: Finder) -> tuple[CropCounts, Predictions]:
+    counts, answers = predict_pictures(pictures, {"ours": Predictor(head)}, finder)
+    return counts, answers["ours"]
+
+
 def test_a_submission_is_sound_and_each_image_gets_its_own_prediction(pictures, head, face, tmp_path) -> None:
-    predictor = Predictor(head)
     done: list[tuple[int, int]] = []
-    summary = predict_now_folder(
-        pictures, predictor, tmp_path / "out", face_finder=Finder(face), batch_size=2,
-        progress=lambda *count: done.append(count),
-    )  # fmt: skip
+    counts, answers = predict_pictures(
+        pictures, {"ours": Predictor(head)}, Finder(face), batch_size=2, progress=lambda *count: done.append(count)
+    )
+    SubmissionFolder(tmp_path / "out").write(neutral(answers["ours"]), pictures.images)
     assert check_submission(tmp_path / "out", pictures).is_good
-    assert summary.by_landmarks == pictures.images[:2]
-    assert summary.by_box == pictures.images[2:]
-    assert str(summary) == "2 cropped by landmarks, 1 by the given box, 0 without a face"
+    assert counts.by_landmarks == list(pictures.images[:2])
+    assert counts.by_box == list(pictures.images[2:])
+    assert str(counts) == "2 cropped by landmarks, 1 by the given box, 0 without a face"
     assert done[-1] == (3, 3)
     # Colours arrive as RGB: the red picture moves the first coefficient.
     expected = torch.zeros(1, head.num_shape)
@@ -103,35 +115,84 @@ def test_a_submission_is_sound_and_each_image_gets_its_own_prediction(pictures, 
     assert np.abs(written.mesh.vertices - read_prediction(tmp_path / "out", pictures.images[1]).mesh.vertices).max() > 1
 
 
-def test_pictures_without_face_and_box_are_counted(pictures, head, face, tmp_path) -> None:
+def test_an_export_holds_what_is_measured_in_memory(pictures, head, face, tmp_path) -> None:
+    _, predictions = predict(pictures, head, Finder(face))
+    SubmissionFolder(tmp_path).write(neutral(predictions), pictures.images)
+    held = neutral(predictions).of_images(pictures.images)
+    for image in pictures.images:
+        written = read_prediction(tmp_path, image)
+        # Written with six decimals.
+        np.testing.assert_allclose(written.mesh.vertices, held.read(image).mesh.vertices, atol=0.51e-6)
+        np.testing.assert_array_equal(written.landmarks, held.read(image).landmarks)
+
+
+def test_predictors_side_by_side_see_each_picture_once(pictures, head, face) -> None:
+    class Counting(Finder):
+        seen = 0
+
+        def process(self, image: np.ndarray) -> list[FaceLandmarks]:
+            self.seen += 1
+            return super().process(image)
+
+    finder = Counting(face)
+    small, large = Predictor(head), Predictor(head)
+    large.image_size = 48
+    _, answers = predict_pictures(pictures, {"small": small, "large": large}, finder)
+    assert finder.seen == len(pictures.images)
+    assert [tensor.shape[-1] for tensor in small.seen + large.seen] == [32, 48]
+    assert answers["small"].rows == answers["large"].rows
+
+
+def test_parameters_are_kept_and_no_meshes(pictures, head, face) -> None:
+    """A thousand predictions are a few megabytes; their meshes would be hundreds."""
+    _, predictions = predict(pictures, head, Finder(face))
+    thousand = Predictions(head, predictions.params.index([0] * 1000), {number: number for number in range(1000)})
+    tensors = (getattr(thousand.params, item.name) for item in fields(HeadParams))
+    assert sum(tensor.nbytes for tensor in tensors) < 4e6
+    tracemalloc.start()
+    try:
+        for number in range(0, 1000, 20):
+            neutral(thousand).of_images(range(number, number + 20)).read(number)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Twenty meshes at a time, in double precision, and what is needed to make them.
+    assert peak < 3 * 20 * 24 * head.num_vertices
+
+
+def test_pictures_without_face_and_box_are_counted(pictures, head, face) -> None:
     (pictures.root / "detected_face" / f"{pictures.images[2].stem}.npy").unlink()
-    summary = predict_now_folder(pictures, Predictor(head), tmp_path / "out", face_finder=Finder(face))
-    assert summary.without_face == pictures.images[2:]
-    assert summary.predicted == frozenset(pictures.images[:2])
-    assert list(check_submission(tmp_path / "out", pictures).problems) == [str(pictures.images[2])]
+    counts, predictions = predict(pictures, head, Finder(face))
+    assert counts.without_face == list(pictures.images[2:])
+    assert counts.predicted == frozenset(pictures.images[:2])
+    meshes = neutral(predictions).of_images(pictures.images)
+    with pytest.raises(MissingPrediction, match=f"{pictures.images[2]}: no face found"):
+        meshes.key(pictures.images[2])
 
 
-def test_broken_pictures_are_named(pictures, head, face, tmp_path) -> None:
+def test_broken_pictures_are_named(pictures, head, face) -> None:
     path = pictures.image_path(pictures.images[1])
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"IMG_2\.jpg: not a picture that OpenCV can read"):
-        predict_now_folder(pictures, Predictor(head), tmp_path / "out", face_finder=Finder(face))
+        predict(pictures, head, Finder(face))
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"IMG_2\.jpg: missing"):
-        predict_now_folder(pictures, Predictor(head), tmp_path / "out", face_finder=Finder(face))
+        predict(pictures, head, Finder(face))
 
 
-def test_the_real_landmarker_finds_nothing_in_flat_pictures(pictures, head, tmp_path) -> None:
-    summary = predict_now_folder(pictures, Predictor(head), tmp_path / "out")
-    assert summary.by_box == pictures.images
+def test_the_real_landmarker_finds_nothing_in_flat_pictures(pictures, head) -> None:
+    counts, _ = predict(pictures, head, FaceLandmarker())
+    assert counts.by_box == list(pictures.images)
 
 
-def test_the_mean_head_is_the_template(pictures, head, tmp_path) -> None:
-    write_mean_head(pictures.images, head, tmp_path / "mean")
+def test_the_mean_head_is_the_template_once_for_all_pictures(pictures, head, face, tmp_path) -> None:
+    _, predictions = predict(pictures, head, Finder(face))
+    meshes = neutral(mean_head(predictions)).of_images(pictures.images)
+    assert len(meshes.meshes) == 1 and {meshes.key(image) for image in pictures.images} == {0}
     for image in pictures.images:
-        written = read_prediction(tmp_path / "mean", image)
-        np.testing.assert_allclose(written.mesh.vertices, 1000 * head.template.numpy(), atol=1e-5)
-        np.testing.assert_allclose(written.landmarks, CANONICAL_LANDMARKS_MM, atol=1.0)
+        np.testing.assert_allclose(meshes.read(image).mesh.vertices, 1000 * head.template.numpy(), atol=1e-5)
+        np.testing.assert_allclose(meshes.read(image).landmarks, CANONICAL_LANDMARKS_MM, atol=1.0)
+    SubmissionFolder(tmp_path / "mean").write(neutral(mean_head(predictions)), pictures.images)
     assert check_submission(tmp_path / "mean", pictures).is_good
 
 

@@ -1,21 +1,24 @@
-"""NoW's submission format: FOLDER/SUBJECT/CHALLENGE/IMAGE.obj (or .ply) with IMAGE.npy (or .txt) beside it."""
+"""Predicted meshes by picture: held in memory, or in NoW's submission format on disk.
+
+The format: FOLDER/SUBJECT/CHALLENGE/IMAGE.obj (or .ply) with IMAGE.npy (or .txt) beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.landmark_files import read_landmarks
 from sheap.evaluation.mesh_files import TriangleMesh, read_mesh, write_obj
-from sheap.evaluation.now import WARN_LANDMARK_RMS
-from sheap.evaluation.now_crop import CANONICAL_LANDMARKS_MM, face_crop
-from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.now.crop import CANONICAL_LANDMARKS_MM, face_crop
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.metric import WARN_LANDMARK_RMS
 from sheap.evaluation.similarity import procrustes
 
 EYE_WIDTH_RANGE_MM = (50.0, 150.0)
@@ -23,6 +26,11 @@ EYE_WIDTH_RANGE_MM = (50.0, 150.0)
 
 LANDMARK_TO_SURFACE_MM = 10.0
 """Landmarks lie on the mesh; farther away they belong to another one."""
+
+
+WRITTEN_TOGETHER = 16
+
+Result = TypeVar("Result")
 
 
 class ListedImage(Protocol):
@@ -34,14 +42,86 @@ class ListedImage(Protocol):
 
 @dataclass(frozen=True)
 class NowPrediction:
-    """A neutral mesh and its landmarks [7,3] in one unit and frame."""
+    """A mesh and its landmarks [7,3] in one unit and frame."""
 
     mesh: TriangleMesh
     landmarks: NDArray[np.floating]
 
 
 class MissingPrediction(Exception):
-    """A submission has no mesh or no landmarks for an image."""
+    """There is no mesh or no landmarks for an image."""
+
+
+class MeshesOfImages(Protocol):
+    """Some pictures' predictions, to be handed to a worker process."""
+
+    def key(self, image: ListedImage) -> Hashable:
+        """Equal keys: the same prediction, which is measured once. Raises MissingPrediction."""
+
+    def read(self, image: ListedImage) -> NowPrediction:
+        """Raises MissingPrediction, or ValueError for one that cannot be used."""
+
+
+class MeshSource(Protocol):
+    """All predictions of a method for a benchmark: a SubmissionFolder, or made of parameters (evaluation.head_meshes)."""
+
+    def of_images(self, images: Iterable[ListedImage]) -> MeshesOfImages: ...
+
+
+@dataclass(frozen=True)
+class HeldMeshes:
+    """Predictions in memory; rows: which of `meshes` each picture has."""
+
+    meshes: Mapping[int, NowPrediction]
+    rows: Mapping[ListedImage, int]
+
+    def key(self, image: ListedImage) -> int:
+        if image not in self.rows:
+            raise MissingPrediction(f"{image}: no face found, nothing predicted")
+        return self.rows[image]
+
+    def read(self, image: ListedImage) -> NowPrediction:
+        return self.meshes[self.key(image)]
+
+
+@dataclass(frozen=True)
+class SubmissionFolder:
+    """Predictions on disk, read when asked for."""
+
+    folder: Path
+
+    def of_images(self, images: Iterable[ListedImage]) -> SubmissionFolder:
+        return self
+
+    def key(self, image: ListedImage) -> ListedImage:
+        return image
+
+    def read(self, image: ListedImage) -> NowPrediction:
+        return read_prediction(self.folder, image)
+
+    def write(self, source: MeshSource, images: Iterable[ListedImage]) -> None:
+        """Writes what `source` predicts for these pictures, a few meshes in memory at a time."""
+        waiting = list(images)
+        for start in range(0, len(waiting), WRITTEN_TOGETHER):
+            batch = waiting[start : start + WRITTEN_TOGETHER]
+            meshes = source.of_images(batch)
+            for image in batch:
+                found = meshes.read(image)
+                write_prediction(self.folder, image, found.mesh, found.landmarks)
+
+
+def measure_each(
+    meshes: MeshesOfImages, images: Iterable[ListedImage], measure: Callable[[NowPrediction], Result]
+) -> list[Result]:
+    """`measure` of every picture's prediction; one that several pictures share is measured once. Raises as `read` does."""
+    known: dict[Hashable, Result] = {}
+    found = []
+    for image in images:
+        key = meshes.key(image)
+        if key not in known:
+            known[key] = measure(meshes.read(image))
+        found.append(known[key])
+    return found
 
 
 def write_prediction(folder: Path, image: ListedImage, mesh: TriangleMesh, landmarks: NDArray[np.floating]) -> None:

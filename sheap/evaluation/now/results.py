@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
-from sheap.evaluation.now_dataset import CHALLENGES, NowImage
+from sheap.evaluation.now.dataset import CHALLENGES, NowImage
 
 Floats = NDArray[np.float64]
 
 CURVE_MM = np.round(np.arange(0.0, 8.0 + 1e-9, 0.02), 2)
 """Error levels of the cumulative curves; the official plot ends at 8 mm."""
+
+CUMULATIVE_NAME = "cumulative.json"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,13 @@ class NowEvaluation:
         found = {name: DistanceStatistics.of(self.distances(subject=name)) for name in subjects}
         return {name: statistics for name, statistics in found.items() if statistics is not None}
 
+    def cumulative_curves(self) -> dict[str, list[float]]:
+        """Percent of vertices at or below every level of CURVE_MM, overall and per challenge."""
+        return {
+            name: cumulative_percent(self.distances(None if name == "overall" else name)).round(4).tolist()
+            for name in self.statistics()
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the distances."""
         return {
@@ -125,3 +135,26 @@ def in_list_order(evaluated: Iterable[ImageDistances], images: Sequence[NowImage
     """Sorts what workers delivered in any order."""
     place = {image: i for i, image in enumerate(images)}
     return tuple(sorted(evaluated, key=lambda item: place[item.image]))
+
+
+class Cumulative(BaseModel):
+    """`cumulative.json`: percent of all scan vertices within every error level (mm), by method and challenge."""
+
+    error_mm: list[float]
+    percent: dict[str, dict[str, list[float]]]
+
+
+def read_cumulative(path: Path) -> Cumulative:
+    """Raises ValueError naming the file and the first field that is wrong."""
+    try:
+        curves = Cumulative.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+    for method, lines in curves.percent.items():
+        for challenge, percent in lines.items():
+            if len(percent) != len(curves.error_mm):
+                raise ValueError(f"{path}: percent.{method}.{challenge}: not one value for each of error_mm")
+    return curves

@@ -1,74 +1,58 @@
-"""NoW for a whole submission folder: worker processes, one subject at a time, and the result files."""
+"""NoW for all pictures of a benchmark: worker processes, one subject at a time, and the result files."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
-from sheap.evaluation.now import Unit
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_plot import plot_cumulative_curves
-from sheap.evaluation.now_results import (
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.metric import Unit
+from sheap.evaluation.now.plot import plot_cumulative_curves
+from sheap.evaluation.now.results import (
     CURVE_MM,
     NowEvaluation,
-    cumulative_percent,
     in_list_order,
     write_official_files,
 )
-from sheap.evaluation.now_worker import SubjectOutcome, SubjectTask, evaluate_subject
+from sheap.evaluation.now.subject import SubjectOutcome, SubjectTask, evaluate_subject
+from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
 
 Progress = Callable[[int, int], None]
 
 
-def evaluate_submissions(
+def evaluate_methods(
     dataset: NowDataset,
-    predictions: Mapping[str, Path],
+    methods: Mapping[str, MeshSource],
     *,
     metrical_unit: Unit | None = None,
     num_workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, NowEvaluation]:
-    """The NoW error of several submissions by name: for each, every image of the list that has a prediction.
+    """The NoW error of several methods by name: for each, every image of the list that has a prediction.
 
-    Images without one, or with a malformed one, are listed and counted, not guessed. `progress(images done, total)` is
-    called after every subject. Raises OSError or ValueError naming a broken scan or a folder that does not exist.
+    Images without one, or with a malformed one, are listed and counted, not guessed. Meshes are made for a few subjects at
+    a time, so that memory does not grow with the benchmark. `progress(images done, total)` is called after every subject.
+    Raises OSError or ValueError naming a broken scan.
     """
-    for folder in predictions.values():
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder; expected predictions in NoW's submission format")
     # Long tasks first, so that no worker is left alone with one at the end.
     subjects = sorted(dataset.subjects, key=lambda subject: -len(dataset.of_subject(subject)))
-    tasks = [
-        SubjectTask(name, dataset, folder, subject, metrical_unit)
-        for subject in subjects
-        for name, folder in predictions.items()
-    ]
-    outcomes: dict[str, list[SubjectOutcome]] = {name: [] for name in predictions}
-    done, total = 0, len(dataset.images) * len(predictions)
-    for task, outcome in _outcomes(tasks, num_workers):
-        outcomes[task.submission].append(outcome)
+    pairs = [(name, subject) for subject in subjects for name in methods]
+    tasks = (
+        SubjectTask(dataset, subject, methods[name].of_images(dataset.of_subject(subject)), metrical_unit)
+        for name, subject in pairs
+    )
+    outcomes: dict[str, list[SubjectOutcome]] = {name: [] for name in methods}
+    done, total = 0, len(dataset.images) * len(methods)
+    for (name, _), outcome in zip(pairs, _outcomes(tasks, min(num_workers, len(pairs))), strict=True):
+        outcomes[name].append(outcome)
         done += outcome.num_images
         if progress is not None:
             progress(done, total)
     return {name: _together(found, dataset) for name, found in outcomes.items()}
-
-
-def evaluate_submission(
-    dataset: NowDataset,
-    predictions: Path,
-    *,
-    metrical_unit: Unit | None = None,
-    num_workers: int = 1,
-    progress: Progress | None = None,
-) -> NowEvaluation:
-    """The NoW error of one submission; see evaluate_submissions."""
-    found = evaluate_submissions(
-        dataset, {"": predictions}, metrical_unit=metrical_unit, num_workers=num_workers, progress=progress
-    )
-    return found[""]
 
 
 def evaluate_now_folder(
@@ -89,9 +73,15 @@ def evaluate_now_folder(
     as the official tool adds it. Raises ValueError when not one image could be evaluated.
     """
     opened = (NowDataset.open(dataset) if isinstance(dataset, Path) else dataset).of_challenge(challenge)
-    evaluation = evaluate_submission(
-        opened, predictions, metrical_unit=metrical_unit, num_workers=num_workers, progress=progress
-    )
+    if not predictions.is_dir():
+        raise FileNotFoundError(f"{predictions}: no such folder; expected predictions in NoW's submission format")
+    evaluation = evaluate_methods(
+        opened,
+        {method: SubmissionFolder(predictions)},
+        metrical_unit=metrical_unit,
+        num_workers=num_workers,
+        progress=progress,
+    )[method]
     if not evaluation.evaluated:
         first = next(iter({**evaluation.missing, **evaluation.malformed}.values()))
         raise ValueError(f"{predictions}: no usable prediction for any of {len(opened.images)} images (first: {first})")
@@ -100,29 +90,28 @@ def evaluate_now_folder(
     method = method if metrical_unit is None else f"{method}_metrical"
     write_official_files(folder, evaluation, method, challenge)
     name = method if challenge is None else f"{method}_{challenge}"
-    curves = cumulative_curves(evaluation)
+    curves = evaluation.cumulative_curves()
     _write_json(folder / f"{name}.json", evaluation.to_json())
     _write_json(folder / f"{name}_cumulative.json", {"error_mm": CURVE_MM.tolist(), "percent": curves})
     plot_cumulative_curves(folder / f"{name}_cumulative.png", curves)
     return evaluation
 
 
-def cumulative_curves(evaluation: NowEvaluation) -> dict[str, list[float]]:
-    """Percent of vertices at or below every level of CURVE_MM, overall and per challenge."""
-    return {
-        name: cumulative_percent(evaluation.distances(None if name == "overall" else name)).round(4).tolist()
-        for name in evaluation.statistics()
-    }
-
-
-def _outcomes(tasks: list[SubjectTask], num_workers: int) -> Iterator[tuple[SubjectTask, SubjectOutcome]]:
-    if num_workers <= 1 or len(tasks) == 1:
-        yield from ((task, evaluate_subject(task)) for task in tasks)
+def _outcomes(tasks: Iterable[SubjectTask], num_workers: int) -> Iterator[SubjectOutcome]:
+    """The tasks' outcomes in their order; of the tasks, which hold meshes, two a worker are made ahead."""
+    if num_workers <= 1:
+        yield from map(evaluate_subject, tasks)
         return
     # Spawned, not forked: the caller may hold threads (torch, the landmark model), which a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_workers, len(tasks)), mp_context=context) as pool:
-        yield from zip(tasks, pool.map(evaluate_subject, tasks), strict=True)
+    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        running: deque[Future[SubjectOutcome]] = deque()
+        for task in tasks:
+            running.append(pool.submit(evaluate_subject, task))
+            if len(running) == 2 * num_workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def _together(outcomes: list[SubjectOutcome], dataset: NowDataset) -> NowEvaluation:

@@ -5,7 +5,6 @@ Clips stand in order of sharpness, the worst first: what is wrong with a corpus 
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,10 +14,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from sheap.data.codecs import encode_jpeg
+from pipeline.reporting.pages import data_url, html_environment, jpeg_url
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord
@@ -27,6 +25,7 @@ from sheap.data.tar_writer import read_tar
 MAX_CLIPS = 400
 FRAMES_A_CLIP = 3
 THUMBNAIL = 96
+JPEG_QUALITY = 80
 _OUTLINE = (90, 230, 120)
 
 
@@ -59,12 +58,8 @@ def write_contact_sheet(shards_dir: Path, ingest_dir: Path | None, out: Path) ->
     """
     manifest = Manifest.read(shards_dir)
     clips = sorted(shown_clips(shards_dir, manifest), key=lambda clip: (clip.sharpness, clip.record.clip_id))
-    loader = PackageLoader("pipeline")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["jpeg"] = lambda image: _data_url(encode_jpeg(image, 80))
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment = html_environment()
+    environment.filters["jpeg"] = lambda image: jpeg_url(image, JPEG_QUALITY)
     videos, summary, dropped = ([], None, {}) if ingest_dir is None else what_was_dropped(ingest_dir)
     page = environment.get_template("contact_sheet.html.j2").render(
         clips=clips,
@@ -114,9 +109,5 @@ def what_was_dropped(ingest_dir: Path) -> tuple[list[dict[str, Any]], dict[str, 
     for name, content in read_tar(ingest_dir / "dropped.tar"):
         number, reason, _ = name.split("-")
         video = document["videos"][int(number)]["video"]
-        pictures.setdefault(reason, []).append({"picture": _data_url(content), "video": video})
+        pictures.setdefault(reason, []).append({"picture": data_url(content), "video": video})
     return document["videos"], document["summary"], dict(sorted(pictures.items()))
-
-
-def _data_url(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
