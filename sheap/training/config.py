@@ -14,25 +14,25 @@ class _Config(BaseModel):
 class LossWeights(_Config):
     """What each term counts; 0 leaves it out. Units and formulas: sheap/losses, one file a term."""
 
-    landmarks: float = Field(ge=0)
-    calibration: float = Field(ge=0)
-    photometric: float = Field(ge=0)
-    ssim: float = Field(ge=0)
-    lpips: float = Field(ge=0)
-    dinov2: float = Field(ge=0)
-    normals: float = Field(ge=0)
-    depth: float = Field(ge=0)
-    alpha: float = Field(ge=0)
-    shape_prior: float = Field(ge=0)
-    population_prior: float = Field(ge=0)
-    identity_consistency: float = Field(ge=0)
-    expression_prior: float = Field(ge=0)
-    pose_prior: float = Field(ge=0)
-    eyelid_prior: float = Field(ge=0)
-    lighting_prior: float = Field(ge=0)
-    offset: float = Field(ge=0)
-    scale: float = Field(ge=0)
-    opacity: float = Field(ge=0)
+    landmarks: float = Field(20.0, ge=0)
+    calibration: float = Field(0.05, ge=0)
+    photometric: float = Field(1.0, ge=0)
+    ssim: float = Field(0.2, ge=0)
+    lpips: float = Field(0.1, ge=0)
+    dinov2: float = Field(0.1, ge=0)
+    normals: float = Field(0.05, ge=0)
+    depth: float = Field(2.0, ge=0)
+    alpha: float = Field(0.5, ge=0)
+    shape_prior: float = Field(1.0, ge=0)
+    population_prior: float = Field(2.0, ge=0)
+    identity_consistency: float = Field(3.0, ge=0)
+    expression_prior: float = Field(1.0, ge=0)
+    pose_prior: float = Field(0.1, ge=0)
+    eyelid_prior: float = Field(0.01, ge=0)
+    lighting_prior: float = Field(0.002, ge=0)
+    offset: float = Field(0.01, ge=0)
+    scale: float = Field(0.1, ge=0)
+    opacity: float = Field(0.01, ge=0)
 
 
 class PhaseConfig(_Config):
@@ -89,9 +89,9 @@ class TrainingConfig(_Config):
     weights: LossWeights
     optimizer: OptimizerConfig
     densify: DensifyConfig
-    precision: Precision
+    precision: Precision = "auto"
     """Of the networks' matrix products; geometry, rasteriser and losses are float32 always. auto: bfloat16 on a GPU."""
-    compile: bool
+    compile: bool = False
     """torch.compile for the encoder: the first step takes minutes more, every other one less."""
     log_every: int = Field(ge=1)
     validate_every: int = Field(ge=1)
