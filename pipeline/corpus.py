@@ -18,10 +18,10 @@ from pydantic import BaseModel
 
 from pipeline.files.carphone import CARPHONE_MEMBER, find_carphone
 from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, write_corpus
-from pipeline.files.video_suffixes import VIDEO_SUFFIXES
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
+from sheap.video.file_names import VIDEO_SUFFIXES
 
 log = logging.getLogger("corpus")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from flows import own_corpus
+from flows.own_corpus import use_corpus
+from pipeline.commands import own_corpus
 from pipeline.commands.promote import Decision, PromoteParams, promote
 from pipeline.run.settings import StageError
 from tests.stage_settings import stage_params
@@ -129,7 +130,8 @@ def test_the_same_commit_is_not_promoted_over_itself(repo: Path) -> None:
 def test_an_own_corpus_is_no_uncommitted_change(repo: Path, tmp_path: Path) -> None:
     commit(repo)
     (tmp_path / "videos").mkdir()
-    own_corpus.use_corpus(tmp_path / "videos", repo)
+    (tmp_path / "videos/talk.mp4").write_bytes(b"x")
+    use_corpus(tmp_path / "videos", repo)
     assert own_corpus.main([str(tmp_path / "videos")]) == 0
     assert promote(stage_params(PromoteParams)).is_promoted
 
