@@ -17,11 +17,11 @@ from typing import Literal
 from pydantic import BaseModel
 
 from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, write_corpus
-from pipeline.files.video_suffixes import VIDEO_SUFFIXES
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
 from sheap.video import carphone
+from sheap.video.file_names import VIDEO_SUFFIXES
 
 log = logging.getLogger("corpus")
 

@@ -25,12 +25,12 @@ from sheap.head import HeadParams
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.file_names import VIDEO_SUFFIXES
 from sheap.video.tracking import FaceTracker
 
 Floats = NDArray[np.float64]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 LEAST_FRAMES = 8
 """A face followed for fewer frames says nothing about steadiness."""
 

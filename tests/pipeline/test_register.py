@@ -22,7 +22,7 @@ def project(tmp_path_factory: pytest.TempPathFactory):
     torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
     patch.chdir(tmp_path_factory.mktemp("project"))
-    Path("params.yaml").write_text("register: {title: A model}\ntrain: {preset: tiny}\n")
+    Path("params.yaml").write_text("register: {title: A model, licence: Apache-2.0, notes: ''}\ntrain: {preset: tiny}\n")
     write_model()
     yield Path.cwd()
     patch.undo()

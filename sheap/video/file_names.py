@@ -1,4 +1,4 @@
-"""What a video file is named like: known to the corpus, and to the flow, which loads no library."""
+"""What a video file is named like."""
 
 from __future__ import annotations
 
