@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | lock. Needs Python 3.11+ with venv, git and make; nothing else.
+# make setup | demo | test | lint | mutants | lock. Needs Python 3.11, 3.12 or 3.13 with venv, git and make; nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,11 +14,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+$(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt infra/install_carried_files.sh
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.txt
+	sh infra/install_carried_files.sh $(BIN)/python
 	@touch $@
 
 demo: setup

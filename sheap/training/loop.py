@@ -163,7 +163,7 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
 def validate(
     models: Models, state: TrainingState, config: TrainingConfig, batches: Sequence[PairBatch]
 ) -> dict[str, Any]:
-    """Mean terms of the averaged weights on held-out pairs, rendered in the rendered phase alone. Seeded: comparable over time."""
+    """Mean terms of the averaged weights on held-out pairs; rendered in the rendered phase alone. Seeded: comparable."""
     averaged = Models(state.average.network, models.landmark_head, models.cameras, models.dinov2, models.lpips)
     is_rendering = state.step > config.landmark_phase.steps
     sums: dict[str, Tensor] = {}

@@ -213,7 +213,7 @@ def test_lpips_names_the_file_and_tensor_that_is_missing(lpips_files, tmp_path) 
     save_file({k: v for k, v in backbone.items() if k != "features.10.bias"}, cut)
     with pytest.raises(ValueError, match=r"cut.safetensors: LPIPS needs 'features.10.bias'"):
         Lpips(cut, folder / "vgg.pth")
-    with pytest.raises(FileNotFoundError, match="absent.pth"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
         Lpips(cut, tmp_path / "absent.pth")
 
 
