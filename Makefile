@@ -9,7 +9,7 @@ CORPUS ?=
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint mutants lock clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -30,6 +30,14 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/pyrefly check
+
+# Changes the code in small ways and asks the tests: make mutants MODULE=sheap/losses/ssim.py MOST=40; without MODULE for hours.
+MODULE ?=
+MOST ?= 40
+mutants: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[mutants]'
+	nice -n 10 $(BIN)/python -m benchmarks.mutants $(MODULE) --most $(MOST)
 
 # Re-pins everything that is installed; run on a machine without a GPU so that no CUDA package is named.
 lock: setup

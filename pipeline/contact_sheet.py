@@ -63,7 +63,7 @@ def write_contact_sheet(shards_dir: Path, ingest_dir: Path | None, out: Path) ->
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["jpeg"] = lambda image: _data_url(encode_jpeg(image, 80))
+    environment.filters["jpeg"] = _jpeg_url
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     videos, summary, dropped = ([], None, {}) if ingest_dir is None else what_was_dropped(ingest_dir)
     page = environment.get_template("contact_sheet.html.j2").render(
@@ -116,6 +116,10 @@ def what_was_dropped(ingest_dir: Path) -> tuple[list[dict[str, Any]], dict[str, 
         video = document["videos"][int(number)]["video"]
         pictures.setdefault(reason, []).append({"picture": _data_url(content), "video": video})
     return document["videos"], document["summary"], dict(sorted(pictures.items()))
+
+
+def _jpeg_url(image: NDArray[np.uint8]) -> str:
+    return _data_url(encode_jpeg(image, 80))
 
 
 def _data_url(jpeg: bytes) -> str:
