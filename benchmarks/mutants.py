@@ -139,7 +139,10 @@ def copy_tree(tests: str, modules: list[str]) -> None:
 def run_mutmut(*arguments: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)  # the changed copy is to be imported, nothing else
-    subprocess.run([sys.executable, "-m", "mutmut", *arguments], cwd=TREE, env=environment, check=True)
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    done = subprocess.run(command, cwd=TREE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"mutmut ended with {done.returncode}:\n{done.stdout[-4000:]}")
 
 
 def read_score(module: str, names: set[str]) -> Score:
