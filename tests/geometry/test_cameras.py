@@ -77,6 +77,7 @@ def test_crop_and_resize_move_pixels_as_the_image_does() -> None:
     points = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.1
     before, _ = project(points, camera)
     K = crop_intrinsics(camera.K, left_px=30, top_px=10, scale=0.5)
+    assert K[0, 2].tolist() == [0, 0, 1]
     after, _ = project(points, Cameras(camera.world_to_cam, K, 50, 50))
     expected = (before - torch.tensor([30.0, 10.0], dtype=torch.float64)) * 0.5
     assert torch.allclose(after, expected, atol=1e-10)
