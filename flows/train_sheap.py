@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
     corpus = parser.parse_args(arguments).corpus
     try:
-        state = train_sheap(corpus, return_state=True)
+        state = train_sheap(corpus, return_state=True)  # pyrefly: ignore[no-matching-overload]
     except Exception as error:
         # Prefect's own trouble: no server, a full disk under PREFECT_HOME.
         log = STATE_DIR / "logs" / "flow.log"

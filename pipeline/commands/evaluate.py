@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
@@ -111,7 +111,7 @@ def now(
     predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
     challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
+    metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
     """The NoW error of a submission, as the official tool measures it; writes its result files too."""

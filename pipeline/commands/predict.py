@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,7 +51,7 @@ def predict_now(
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
-    image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
+    image_set: Annotated[Literal["val", "test"], typer.Option(help="Which of NoW's image lists.")] = "val",
 ) -> None:
     """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
     from pipeline.files.trained_model import load_trained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import fsspec
 import webdataset
@@ -16,8 +16,9 @@ def open_address(address: str) -> IO[bytes]:
     """webdataset's own way of opening where it has one (paths, http, gs, hf, pipe, ...), else fsspec's (s3, abfs, ...)."""
     scheme = address.partition(":")[0] if ":" in address else ""
     if scheme in ("", "file") or scheme in webdataset.gopen_schemes:
-        return webdataset.gopen(address)
-    return fsspec.open(address, "rb").open()
+        return cast(IO[bytes], webdataset.gopen(address))
+    filesystem, path = fsspec.url_to_fs(address)
+    return filesystem.open(path, "rb")
 
 
 def read_address(address: str) -> bytes:

@@ -152,7 +152,8 @@ class Person:
                 # Ribbons overlap many times: every eighth face throws the same shadow.
                 clouds.append(Blockers.of_mesh(hair.vertices, hair.faces, _HAIR_SOLIDITY, 8))
         for thing in self.accessories:
-            clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, 3.0 * float(thing.material.texture[..., 3].mean()) / 255))
+            solidity = 3.0 * float(thing.material.texture[..., 3].mean()) / 255
+            clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, solidity))
         head = Blockers.of_mesh(self.rest, stage.outer_faces, 3.0)
         loose = {"torso": torso} | {thing.name: thing.solid.vertices for thing in self.accessories}
         loose |= {hair.name: hair.vertices[::2] if _in_pairs(hair) else hair.vertices for hair in self.hair}

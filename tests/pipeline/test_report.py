@@ -234,7 +234,7 @@ def test_pairs_come_from_held_out_clips_first_and_from_far_apart_frames(project:
 def test_panels_show_a_head_where_the_camera_sees_it(project: Path) -> None:
     readers = [ShardReader(Path("data/shards/train"))]
     [row] = PanelPainter(Path("data/model"), 96).paint(choose_pairs(readers, {f"{0:064x}"}, 1))
-    source, target, render, overlay, rest = row.pictures
+    _source, target, render, overlay, rest = row.pictures
     assert all(picture.shape == (96, 96, 3) and picture.dtype == np.uint8 for picture in row.pictures)
     paper = rest[0, 0].astype(int)
     for picture in (render, rest):

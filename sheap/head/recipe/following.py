@@ -6,6 +6,8 @@ is linear in the skin's displacement, so it holds for a mean as for every compon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
@@ -16,6 +18,8 @@ from sheap.head.recipe.topology import HeadTopology
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Fit = Callable[[Array], tuple[Array, Array]]
+"""Displacements of the outer skin to a block's centre [3] and motion [4 or 7, C]."""
 
 LID_REACH = 1.35
 """Eyeball radii from its centre within which skin belongs to the lids."""
@@ -74,7 +78,7 @@ class Followers:
         )
         return out
 
-    def _eye_fit(self, ball: Mask):  # noqa: ANN202
+    def _eye_fit(self, ball: Mask) -> Fit:
         """Translation and growth of an eyeball that keep its lids as far from its centre as they are."""
         centre = self._points[ball].mean(axis=0)
         radius = np.linalg.norm(self._points[ball] - centre, axis=1).mean()
@@ -86,7 +90,7 @@ class Followers:
         columns = np.concatenate([np.tile(np.eye(3), (len(lids), 1, 1)), offsets[lids, :, None]], axis=2)
         return _fit(lids, metric, columns, np.array([0, 0, 0, 0.3 * len(lids) * radius**2]), centre)
 
-    def _mouth_fit(self, lips: Mask):  # noqa: ANN202
+    def _mouth_fit(self, lips: Mask) -> Fit:
         """Translation, turn and growth of what lies behind the lips."""
         centre = self._points[lips].mean(axis=0)
         offsets = self._points[self.outer] - centre
@@ -100,7 +104,7 @@ class Followers:
         return _fit(near, metric, columns, np.full(7, 1e-9), centre)
 
 
-def _fit(ids: NDArray[np.int64], metric: Array, columns: Array, ridge: Array, centre: Array):  # noqa: ANN202
+def _fit(ids: NDArray[np.int64], metric: Array, columns: Array, ridge: Array, centre: Array) -> Fit:
     """Weighted least squares of displacements by `columns` [n, 3, p] (translation, growth and perhaps turns)."""
     weighted = np.einsum("nxy,nyp->nxp", metric, columns)
     normal = np.einsum("nxp,nxq->pq", columns, weighted) + np.diag(ridge)
