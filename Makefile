@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | lock. Needs Python 3.11+ with venv, git and make; nothing else.
+# make setup | demo | test | lint | mutants | lock. Needs Python 3.11, 3.12 or 3.13 with venv, git and make; nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,16 +10,16 @@ CORPUS ?=
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint mutants lock clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+$(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt infra/install_carried_files.sh
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.txt
+	sh infra/install_carried_files.sh $(BIN)/python
 	@touch $@
 
 demo: setup
@@ -31,6 +31,14 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/pyrefly check
+
+# Changes the code in small ways and asks the tests: make mutants MODULE=sheap/losses/ssim.py MOST=40; without MODULE for hours.
+MODULE ?=
+MOST ?= 40
+mutants: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[mutants]'
+	nice -n 10 $(BIN)/python -m benchmarks.mutants $(MODULE) --most $(MOST)
 
 # Re-pins everything that is installed; run on a machine without a GPU so that no CUDA package is named.
 lock: setup

@@ -24,14 +24,14 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.files.carphone import find_carphone
-from pipeline.files.video_suffixes import VIDEO_SUFFIXES
 from pipeline.ingest import IngestParams, VideoTask, start_worker
 from pipeline.run.settings import load_params
 from pipeline.workers.worker_pool import run_tasks
 from sheap.data.manifest import file_sha256
+from sheap.video.carphone import find_carphone
 from sheap.video.decoding import VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.file_names import VIDEO_SUFFIXES
 from sheap.video.ingestion import VideoSource
 from sheap.video.tracking import FaceTracker
 

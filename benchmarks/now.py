@@ -23,10 +23,10 @@ import psutil
 
 from pipeline.run.provenance import cpu_name
 from sheap.evaluation.mesh_files import TriangleMesh
-from sheap.evaluation.now import NowWarning, evaluate_pair
-from sheap.evaluation.now_dataset import NowScan
-from sheap.evaluation.now_submission import NowPrediction
-from sheap.evaluation.now_worker import evaluate_prediction
+from sheap.evaluation.now.dataset import NowScan
+from sheap.evaluation.now.metric import NowWarning, evaluate_pair
+from sheap.evaluation.now.subject import evaluate_prediction
+from sheap.evaluation.now.submission import NowPrediction
 
 OFFICIAL_DIR = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "now"
 
@@ -59,7 +59,7 @@ def rendered_pair() -> Pair:
     """The mean head against one of the open head's own identities: needs nothing outside of the package."""
     import torch
 
-    from sheap.evaluation.now_prediction import neutral_meshes
+    from sheap.evaluation.head_meshes import neutral_meshes
     from sheap.head import HeadModel
 
     head = HeadModel.load()

@@ -22,7 +22,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.files.carphone import find_carphone
 from pipeline.ingest import IngestParams
 from pipeline.run.settings import load_params
 from pipeline.train import TrainParams
@@ -32,6 +31,7 @@ from sheap.data.codecs import decode_image, decode_mask
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.schema import image_name, mask_name
 from sheap.data.shard_writer import ClipMembers, write_split
+from sheap.video.carphone import find_carphone
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.foreground import load_mask_backend
 from sheap.video.ingestion import VideoSource, ingest_video

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_prediction import mean_prediction, neutral_meshes, neutral_of, predict_images
-from sheap.evaluation.now_submission import ListedImage, NowPrediction
-from sheap.evaluation.now_worker import evaluate_prediction
+from sheap.evaluation.head_meshes import neutral, neutral_meshes
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.subject import evaluate_prediction
+from sheap.evaluation.now.submission import NowPrediction, measure_each
+from sheap.evaluation.predictions import Predictions, mean_heads, predict_pictures
 from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.true_error import true_vertex_errors
 from sheap.head import HeadModel, HeadParams
@@ -66,33 +66,27 @@ class BenchmarkScore:
     def __call__(self, network: SheapNetwork) -> dict[str, float]:
         """now_median_mm, now_mean_mm (over all vertices of all pictures, as NoW counts), and true_mean_mm (corresponding
         vertices of the face, after a similarity)."""
-        found: list[tuple[str, NowPrediction]] = []
-
-        def receive(image: ListedImage, prediction: NowPrediction) -> None:
-            found.append((image.subject, prediction))
-
         network.eval()
-        predict_images(
-            self._dataset, NetworkPredictor(network), [(neutral_of, receive)], face_finder=self._faces
-        )
-        return self._errors(found)
+        _, answers = predict_pictures(self._dataset, {"": NetworkPredictor(network)}, self._faces)
+        return self._errors(answers[""])
 
     def mean_head(self, head: HeadModel) -> dict[str, float]:
         """The same figures of the mean head: what is to be beaten."""
-        prediction = mean_prediction(head)
-        return self._errors([(subject, prediction) for subject in self._scans for _ in self._dataset.of_subject(subject)])
+        return self._errors(mean_heads(head, self._dataset.images))
 
-    def _errors(self, predictions: Sequence[tuple[str, NowPrediction]]) -> dict[str, float]:
-        # The mean head is one prediction for all pictures of a subject: each is measured once, and counts for all.
-        different = {(subject, id(prediction)): prediction for subject, prediction in predictions}
-        measured = {
-            (subject, key): (
-                evaluate_prediction(self._scans[subject], prediction).distances,
-                true_vertex_errors(prediction.mesh.vertices, self._truth[subject].vertices, self._region).mean(),
-            )
-            for (subject, key), prediction in different.items()
-        }
-        now, true = zip(*(measured[subject, id(prediction)] for subject, prediction in predictions), strict=True)
+    def _errors(self, predictions: Predictions) -> dict[str, float]:
+        source, now, true = neutral(predictions), [], []
+        for subject, scan in self._scans.items():
+            images = [image for image in self._dataset.of_subject(subject) if image in predictions.rows]
+            truth = self._truth[subject].vertices
+
+            def measure(prediction: NowPrediction, scan=scan, truth=truth) -> tuple[NDArray[np.float64], float]:
+                apart = true_vertex_errors(prediction.mesh.vertices, truth, self._region)
+                return evaluate_prediction(scan, prediction).distances, float(apart.mean())
+
+            for distances, apart in measure_each(source.of_images(images), images, measure):
+                now.append(distances)
+                true.append(apart)
         together = np.concatenate(now)
         return {
             "now_median_mm": float(np.median(together)),

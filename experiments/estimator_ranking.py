@@ -24,17 +24,17 @@ from torch import Tensor
 
 from experiments.benchmark_score import NetworkPredictor
 from experiments.distorted_heads import PREDICTORS, Subject, head_model, neutral_mm
-from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.nonrigid_error import nonrigid_errors
-from sheap.evaluation.now import NowResult
-from sheap.evaluation.now_crop import face_crop
-from sheap.evaluation.now_crops import crop_by_landmarks
-from sheap.evaluation.now_dataset import NowDataset, NowScan
-from sheap.evaluation.now_prediction import Predictor
-from sheap.evaluation.now_submission import NowPrediction
-from sheap.evaluation.now_worker import evaluate_prediction
+from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.now.crop import face_crop
+from sheap.evaluation.now.dataset import NowDataset, NowScan
+from sheap.evaluation.now.metric import NowResult
+from sheap.evaluation.now.subject import evaluate_prediction
+from sheap.evaluation.now.submission import NowPrediction
+from sheap.evaluation.picture_crops import crop_by_landmarks
 from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.predictions import Predictor
 from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.similarity import Similarity, procrustes
 from sheap.evaluation.true_error import true_vertex_errors

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from experiments.benchmark_score import BenchmarkScore
 from experiments.pages import Page, read_finished, write_finished
 from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
-from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now.dataset import NowDataset
 from sheap.head import HeadModel
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.run import RunData

@@ -1,4 +1,4 @@
-"""How well a network knows rendered people that it never saw: figures of identity, points and motion, as ratios where possible."""
+"""How well a network knows rendered people that it never saw: identity, points and motion, as ratios where possible."""
 
 from __future__ import annotations
 

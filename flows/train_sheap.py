@@ -22,7 +22,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.own_corpus import OWN_DVC_FILE, OWN_STAGE, use_corpus
-from pipeline.files.video_suffixes import VIDEO_SUFFIXES
 from pipeline.run.settings import StageError, StageParams, load_params
 from pipeline.run.stage import STATE_DIR
 
@@ -43,18 +42,12 @@ class FlowParams(StageParams):
 
 
 def checked_corpus(folder: str | Path) -> Path:
-    """The absolute path of a folder of videos. Raises StageError when it is not one that can be trained on."""
+    """The absolute path of a folder of videos. Raises StageError when it is no folder."""
     path = Path(os.path.normpath(Path(folder).expanduser().absolute()))
     if not path.exists():
         raise StageError(f"corpus: {path}: no such folder")
     if not path.is_dir():
         raise StageError(f"corpus: {path}: not a folder; name the folder that holds the videos")
-    try:
-        found = any(file.suffix.lower() in VIDEO_SUFFIXES and file.is_file() for file in path.rglob("*"))
-    except OSError as error:
-        raise StageError(f"corpus: {path}: cannot be read ({error.strerror})") from None
-    if not found:
-        raise StageError(f"corpus: {path}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     return path
 
 
@@ -96,7 +89,7 @@ def run_stage(stage: str) -> State[Any]:
     code = run_on_leash([sys.executable, "-m", "dvc", "repro", "-s", stage], Path.cwd(), on_line)
     if code == 0:
         return Completed(message=f"{stage} is up to date")
-    message, is_mistake = one_line_error(stage, tail, code)
+    message, is_mistake = one_line_error(stage.rpartition(":")[2], tail, code)
     # A returned state instead of an exception: the answer is that one line, not a traceback through Prefect.
     return Failed(message=message, name="Mistake" if is_mistake else "Failed")
 
@@ -142,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
     corpus = parser.parse_args(arguments).corpus
     try:
-        state = train_sheap(corpus, return_state=True)
+        state = train_sheap(corpus, return_state=True)  # pyrefly: ignore[no-matching-overload]
     except Exception as error:
         # Prefect's own trouble: no server, a full disk under PREFECT_HOME.
         log = STATE_DIR / "logs" / "flow.log"

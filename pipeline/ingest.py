@@ -135,7 +135,10 @@ def ingest_corpus(params: IngestParams, corpus: Corpus, ingest_dir: Path, work_d
     except (FileNotFoundError, ValueError) as error:
         raise StageError(str(error)) from None
     if mask_backend == "grabcut" and params.mask.backend == "auto":
-        log.warning("foreground masks by colour (grabcut): the segmenter model is not installed")
+        log.warning(
+            "the segmenter's model is not installed (sh infra/install_carried_files.sh python): masks are by colours alone "
+            "(grabcut), rougher at hair and neck, and what stands before a face or who passes behind it may stay in"
+        )
     settings_key = _settings_key(params, mask_backend, model_files)
     tasks = []
     for video in corpus.videos:

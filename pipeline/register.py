@@ -14,11 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 import sheap
 from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
+from pipeline.files.trained_model import trained_head_model
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
+from pipeline.reporting.pages import markdown_environment
 from pipeline.run.provenance import git_commit, hardware
 from pipeline.run.settings import StageParams, read_params_file
 from pipeline.run.stage import atomic_directory, require_input, stage_main
@@ -29,7 +29,6 @@ from sheap.predictor import SheapPredictor
 MODEL_DIR = Path("data/model")
 EVALUATION_DIR = Path("data/evaluation")
 BUNDLE_DIR = Path("data/registry/sheap")
-TEMPLATES_DIR = Path(__file__).with_name("templates")
 
 PREPROCESSING_NAME = "preprocessing.json"
 PROVENANCE_NAME = "provenance.json"
@@ -64,7 +63,7 @@ def run(params: RegisterParams) -> None:
         card = model_card(params, config, metrics, provenance, corpus)
         (bundle / CARD_NAME).write_text(card, encoding="utf-8")
         # What is registered loads: a bundle that does not must fail here, not at its user's.
-        SheapPredictor.load(bundle, head_model=_head_model(train))
+        SheapPredictor.load(bundle, head_model=trained_head_model(MODEL_DIR))
 
 
 def model_card(
@@ -75,9 +74,7 @@ def model_card(
     corpus: Corpus,
 ) -> str:
     """The card in Markdown: what the model is, what it learnt from, how good it is, and what it is not for."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES_DIR), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = markdown_environment()
     environment.filters["cell"] = _table_cell
     rows = [(name, metrics.model[name], metrics.mean_head[name]) for name in metrics.challenges]
     return environment.get_template("model_card.md.j2").render(
@@ -152,12 +149,6 @@ def _preprocessing(config: BundleConfig) -> dict[str, Any]:
         "crop": "square around the head's origin, from 478 MediaPipe landmarks: sheap.video.crops.crop_box",
         "camera": "fixed: vertical field of view 14.2539 degrees at z = +1 m, looking down -z",
     }
-
-
-def _head_model(train: dict[str, Any]) -> Path | None:
-    """The head model file named in training, None for the shipped one."""
-    named = train["params"]["weight_files"]["head_model"]
-    return Path(named) if named else None
 
 
 def _table_cell(value: object) -> str:

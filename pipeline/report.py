@@ -5,40 +5,39 @@ The page loads nothing from anywhere: pictures and charts are inside. What could
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from pydantic import Field
 
 from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
-from pipeline.metrics import CUMULATIVE_NAME, METRICS_NAME, OVERALL, Metrics, read_cumulative, read_metrics
+from pipeline.files.trained_model import trained_file, trained_head_model
+from pipeline.metrics import METRICS_NAME, OVERALL, read_metrics
 from pipeline.register import (
     BUNDLE_DIR,
     EVALUATION_DIR,
     MODEL_DIR,
     PROVENANCE_NAME,
-    TEMPLATES_DIR,
     corpus_sources,
     read_json,
 )
-from pipeline.report_charts import BASELINE, MODEL, Line, cumulative_chart
-from pipeline.report_history import history_charts, read_history
-from pipeline.report_panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
-from pipeline.run.settings import StageError, StageParams
+from pipeline.reporting.history import history_charts, read_history
+from pipeline.reporting.measured import show_measures, style_of, widest_bar
+from pipeline.reporting.pages import html_environment, jpeg_url
+from pipeline.reporting.panels import COLUMNS, PanelPainter, PanelRow, choose_pairs
+from pipeline.reporting.part import Part
+from pipeline.run.settings import StageParams
 from pipeline.run.stage import atomic_directory, require_input, stage_main
-from sheap.data.codecs import encode_jpeg
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
+from sheap.evaluation.measures import MEASURES
 
 INGEST_FILE = Path("data/ingest/ingest.json")
 SHARDS_DIR = Path("data/shards")
@@ -64,28 +63,6 @@ class ReportParams(StageParams):
     """Clips on the contact sheet."""
 
 
-Content = TypeVar("Content")
-
-
-@dataclass(frozen=True)
-class Part(Generic[Content]):
-    """A part of the page, or the reason why it is not there."""
-
-    content: Content | None
-    reason: str = ""
-
-    @classmethod
-    def of(cls, name: str, make: Callable[[], Content | None], otherwise: str) -> Part[Content]:
-        """What `make` returns; `otherwise` is the reason when that is None or empty. Problems are logged, too."""
-        try:
-            content = make()
-        except (StageError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
-            log.warning("%s: not available: %s", name, reason)
-            return cls(None, reason)
-        return cls(content) if content else cls(None, otherwise)
-
-
 def run(params: ReportParams) -> None:
     """Reads what all other stages left, writes data/report/report.html."""
     require_input(CORPUS_DIR / CORPUS_NAME, "corpus")
@@ -103,10 +80,9 @@ def run(params: ReportParams) -> None:
         metrics=metrics,
         overall=metrics.model[OVERALL],
         mean_head=metrics.mean_head[OVERALL],
-        widest_mm=max(errors.median_mm for errors in [*metrics.model.values(), *metrics.mean_head.values()]),
-        curves=Part.of("cumulative curves", lambda: _cumulative_svg(metrics), "there are no curves"),
+        measured=show_measures(MEASURES, read_json(EVALUATION_DIR / METRICS_NAME), EVALUATION_DIR),
         columns=COLUMNS,
-        panels=_panels(params, train, readers, {"Real footage": real, "Rendered people": rendered}),
+        panels=_panels(params, readers, {"Real footage": real, "Rendered people": rendered}),
         history=Part.of("training curves", _history, "nothing was logged"),
         train=train,
         corpus=corpus,
@@ -127,39 +103,14 @@ def run(params: ReportParams) -> None:
 
 
 def page_environment() -> Environment:
-    """Jinja with everything escaped: names of files, people and origins are a user's and may hold anything."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES_DIR),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    """The report's filters on the project's Jinja."""
+    environment = html_environment()
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
     environment.filters["duration"] = _duration
-    environment.filters["jpeg"] = lambda picture: (
-        "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, JPEG_QUALITY)).decode("ascii")
-    )
+    environment.filters["style"] = style_of
+    environment.filters["widest"] = widest_bar
+    environment.filters["jpeg"] = lambda picture: jpeg_url(picture, JPEG_QUALITY)
     return environment
-
-
-def _cumulative_svg(metrics: Metrics) -> Markup:
-    """The curves of all images together, each with its median marked."""
-    curves = read_cumulative(EVALUATION_DIR / CUMULATIVE_NAME)
-    methods = (("model", "trained model", MODEL, False), ("mean_head", "mean head", BASELINE, True))
-    lines = [
-        Line(label, curves.error_mm, curves.percent[name][OVERALL], color, is_dashed)
-        for name, label, color, is_dashed in methods
-        if OVERALL in curves.percent.get(name, {})
-    ]
-    if len(lines) != len(methods):
-        raise ValueError(f"{EVALUATION_DIR / CUMULATIVE_NAME}: lacks the curve of one method")
-    markers = {
-        "model": (metrics.model[OVERALL].median_mm, MODEL),
-        "mean_head": (metrics.mean_head[OVERALL].median_mm, BASELINE),
-    }
-    return Markup(cumulative_chart(lines, markers))
 
 
 def _history() -> list[Markup]:
@@ -167,14 +118,14 @@ def _history() -> list[Markup]:
 
 
 def _panels(
-    params: ReportParams, train: dict[str, Any], readers: list[ShardReader], kinds: dict[str, set[str]]
+    params: ReportParams, readers: list[ShardReader], kinds: dict[str, set[str]]
 ) -> dict[str, Part[list[PanelRow]]]:
     """Rows of pictures by kind of footage. `kinds`: name -> SHA-256 of its videos."""
     if params.panel_rows == 0:
         return {name: Part(None, "report.panel_rows is 0") for name in kinds}
-    files = train["params"]["weight_files"]
-    head_model, dinov2 = (Path(files[name]) if files.get(name) else None for name in ("head_model", "dinov2"))
-    painter = PanelPainter(MODEL_DIR, params.panel_size, head_model, dinov2)
+    painter = PanelPainter(
+        MODEL_DIR, params.panel_size, trained_head_model(MODEL_DIR), trained_file(MODEL_DIR, "dinov2")
+    )
     return {
         name: Part.of(
             name.lower(),

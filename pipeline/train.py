@@ -27,7 +27,7 @@ from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.train_progress import follow_history
 from sheap.bundle import HeadReference
-from sheap.data.addresses import read_manifest
+from sheap.data.addresses import is_address, read_manifest
 from sheap.data.manifest import Manifest
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
@@ -96,7 +96,7 @@ def run(params: TrainParams) -> None:
 def _shards(params: TrainParams) -> str:
     """Where shards lie; a folder must be there."""
     place = params.data.shards
-    return place if ":" in place else str(require_input(Path(place), "shards"))
+    return place if is_address(place) else str(require_input(Path(place), "shards"))
 
 
 def resolve_workers(workers: WorkerParams) -> tuple[int, int, bool]:

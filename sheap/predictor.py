@@ -15,7 +15,8 @@ from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CropBox, crop_box, cut_crop
-from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
+from sheap.video.face_choice import meant_face
+from sheap.video.face_landmarker import FaceLandmarker
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ class SheapPredictor:
         """Side of the crops the network was trained on; others are resized to it."""
         return self.config.preprocessing.image_size
 
+    @property
+    def face_finder(self) -> FaceLandmarker:
+        """Finds the faces that it predicts; loaded when first asked for."""
+        if self._landmarker is None:
+            self._landmarker = FaceLandmarker(self._landmark_model)
+        return self._landmarker
+
     def camera(self, size: int) -> Cameras:
         """The fixed camera that sees predictions where they are in a size x size crop."""
         return published_camera(size, device=self.network.head.template.device)
@@ -103,14 +111,14 @@ class SheapPredictor:
         """A picture, uint8 RGB [H, W, 3], of any size.
 
         face_box: (left, top, right, bottom) px of the face that is meant; None takes the one found with most certainty.
-        Raises ValueError when no face is found.
+        Raises ValueError when no face is found, or none where `face_box` says.
         """
-        if self._landmarker is None:
-            self._landmarker = FaceLandmarker(self._landmark_model)
-        faces = self._landmarker.process(image)
+        faces = self.face_finder.process(image)
         if not faces:
             raise ValueError("image: no face found")
-        face = faces[0] if face_box is None else max(faces, key=lambda found: _overlap(found, face_box))
+        face = meant_face(faces, face_box)
+        if face is None:
+            raise ValueError(f"face_box: none of the {len(faces)} faces found overlaps {face_box}")
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
         return ImagePrediction(self.predict(pixels), crop, face.points)
@@ -122,15 +130,3 @@ class SheapPredictor:
     def neutral(self, params: HeadParams) -> Tensor:
         """The identities alone, at rest with a neutral face: vertices [B, N, 3], metres."""
         return self.head.neutral(params.shape)
-
-
-def _overlap(face: FaceLandmarks, box: tuple[float, float, float, float]) -> float:
-    """Intersection over union of the landmarks' bounding box and `box`."""
-    low, high = face.points[:, :2].min(0), face.points[:, :2].max(0)
-    left, top, right, bottom = box
-    width = min(high[0], right) - max(low[0], left)
-    height = min(high[1], bottom) - max(low[1], top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    union = (high[0] - low[0]) * (high[1] - low[1]) + (right - left) * (bottom - top) - width * height
-    return float(width * height / union)

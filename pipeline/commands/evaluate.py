@@ -1,42 +1,130 @@
-"""`sheap evaluate`: what each measure says of a model or of a folder of predictions."""
+"""`sheap evaluate MEASURE`: one command for every registered measure; three of them take more than settings."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table as Printed
 
 from pipeline.commands.options import DEFAULT_MODEL, HeadFile, LandmarkFile, Model
-
-# Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
+from pipeline.run.settings import StageError, read_params_file
+from sheap.evaluation.measures import MEASURES
+from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 
+FiguresFile = Annotated[Path | None, typer.Option(help="A JSON file for the figures.")]
 
-@app.command("now")
-def evaluate_now(
+
+def print_tables(tables: list[Table]) -> None:
+    """Tables on stdout, their notes below on stderr."""
+    for table in tables:
+        printed = Printed(title=table.title, title_justify="left")
+        for number, column in enumerate(table.columns):
+            printed.add_column(column.title, no_wrap=number == 0, justify="right" if number else "left")
+        for row in table.rows:
+            printed.add_row(*row.cells)
+        Console().print(printed)
+        for note in table.notes:
+            print(note, file=sys.stderr)
+
+
+def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) -> None:
+    """What every command ends with: the tables, and the measure's section of metrics.json where it is asked for."""
+    print_tables(measure.tables(figures))
+    if out is not None:
+        out.write_text(json.dumps(figures.get(measure.name, figures), indent=1) + "\n", encoding="utf-8")
+
+
+def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
+    """The stage's methods for one model. folder: for files that measures leave."""
+    from pipeline.evaluate import methods_of
+    from pipeline.files.trained_model import load_trained
+
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    return Inputs(methods_of(predictor), predictor.face_finder, folder)
+
+
+def command_of(measure: Measure[Any]) -> Callable[..., None]:
+    """The command of a measure: an option for each of its settings. What is not given is read from params.yaml."""
+
+    def command(model: Path, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
+        settings = complete_settings(measure, {name: value for name, value in given.items() if value is not None})
+        try:
+            measure.check(settings)
+        except MissingInput as error:
+            raise StageError(error.problem) from None
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = load_inputs(model, head_model, landmark_model, Path(folder))
+            figures = measure.figures(settings, inputs)
+            if not figures:
+                raise StageError(f"{measure.name}: cannot be measured with these settings (see docs/evaluation)")
+            report(measure, figures, out)
+
+    fixed = {"model": (Model, DEFAULT_MODEL), "head_model": (HeadFile, None), "landmark_model": (LandmarkFile, None)}
+    options: dict[str, tuple[Any, Any]] = {**fixed, "out": (FiguresFile, None)}
+    for name, setting in measure.settings.model_fields.items():
+        if name != measure.name:
+            kind = setting.annotation if setting.annotation in (bool, int, float) else str
+            options[name] = (Annotated[kind | None, typer.Option(flag_of(name, setting), help=setting.description)], None)
+    parameter = inspect.Parameter
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter(name, parameter.KEYWORD_ONLY, annotation=kind, default=value) for name, (kind, value) in options.items()]
+    )
+    command.__annotations__ = {name: kind for name, (kind, _) in options.items()}
+    command.__doc__ = measure.summary
+    return command
+
+
+def flag_of(name: str, setting: FieldInfo) -> str:
+    """What a setting is called on the command line."""
+    extra = setting.json_schema_extra
+    named = extra.get("option") if isinstance(extra, dict) else None
+    return str(named or f"--{name.replace('_', '-')}")
+
+
+def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
+    """Settings as given, the switch on, the rest as this folder's params.yaml has it. Raises StageError naming an option."""
+    fields = measure.settings.model_fields
+    settings = dict(given) | ({measure.name: True} if measure.name in fields else {})
+    absent = [name for name in fields if name not in settings]
+    if absent:
+        section = read_params_file().get("evaluate", {}) if Path("params.yaml").is_file() else {}
+        settings |= {name: section[name] for name in absent if name in section}
+    still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
+    if still_absent:
+        raise StageError(f"{measure.name}: {', '.join(still_absent)} not given, and there is no params.yaml here that says it")
+    return measure.settings.model_validate(settings)
+
+
+def now(
     dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
     predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
     challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    metrical_unit: Annotated[str | None, typer.Option(help="'m', 'cm' or 'mm': evaluate the metrical variant.")] = None,
+    metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
     """The NoW error of a submission, as the official tool measures it; writes its result files too."""
-    from sheap.evaluation.now_folder import evaluate_now_folder
+    from dataclasses import asdict
+
+    from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.evaluation import evaluate_now_folder
 
     evaluation = evaluate_now_folder(
         dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
     )
-    table = Table("challenge", "median mm", "mean mm", "std mm")
-    for name, figures in evaluation.statistics().items():
-        table.add_row(name, *(f"{value:.3f}" for value in (figures.median_mm, figures.mean_mm, figures.std_mm)))
-    Console().print(table)
+    errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
+    print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])
     for item in evaluation.evaluated:
         for remark in item.warnings:
             print(f"warning: {item.image}: {remark}", file=sys.stderr)
@@ -44,84 +132,59 @@ def evaluate_now(
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
 
 
-@app.command("expressions")
-def evaluate_expressions(
+def expressions(
     dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
     predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+    out: FiguresFile = None,
 ) -> None:
     """Errors of faces with an expression, by region."""
     from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.expression_error import evaluate_expressions as evaluate
+    from sheap.evaluation.expression_error import evaluate_expressions
+    from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.submission import SubmissionFolder
 
     opened = ExpressionDataset.open(dataset)
-    figures, without = evaluate(opened, predictions)
+    figures, without = evaluate_expressions(opened, {str(predictions): SubmissionFolder(predictions)})
+    errors = figures[str(predictions)]
     missing = [str(image) for image in without]
-    table = Table("region", "median mm", "mean mm", "std mm")
-    for name, values in figures.items():
-        table.add_row(name, *(f"{values[field]:.3f}" for field in ("median_mm", "mean_mm", "std_mm")))
-    Console().print(table)
+    fields = ("median_mm", "mean_mm", "std_mm")
+    print_tables([error_table("Faces with an expression", "", {predictions.name: errors}, "region", fields)])
     for image in missing:
         print(f"not evaluated: {image}: no prediction", file=sys.stderr)
     if out is not None:
-        out.write_text(json.dumps(figures | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(errors | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
 
 
-@app.command("footage")
-def evaluate_footage(
+def footage(
     files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
     model: Model = DEFAULT_MODEL,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
-    frames: Annotated[int, typer.Option(min=8, help="At most so many frames of each video.")] = 150,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+    frames: Annotated[int | None, typer.Option(min=8, help="At most so many frames of each video, if others.")] = None,
+    out: FiguresFile = None,
 ) -> None:
     """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
-    from sheap.evaluation.footage import footage_files, measure_footage
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+    from sheap.evaluation.footage import footage_files
+    from sheap.evaluation.measures.footage import FootageMeasure
 
+    measure = FootageMeasure()
+    given = {"carphone": False, "footage_dir": None, **({} if frames is None else {"footage_frames": frames})}
+    settings = complete_settings(measure, given)
     paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = measure_footage(paths, predictor, FaceLandmarker(landmark_model), max_frames=frames)
-    columns = {
-        "frames": "frames",
-        "reprojection": "off",
-        "landmark_jitter": "jitter",
-        "detected_jitter": "detected",
-        "expression_jitter_mm": "face mm",
-        "identity_spread_mm": "identity mm",
-    }
-    table = Table(Column("file", no_wrap=True), *columns.values())
-    for kind in ("videos", "pictures"):
-        for name, values in figures[kind]["files"].items():
-            table.add_row(name, *(f"{values[column]:.3g}" if column in values else "" for column in columns))
-    Console().print(table)
-    for name, reason in figures["unusable"].items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = load_inputs(model, head_model, landmark_model, Path(folder))
+        report(measure, measure.of_files(paths, settings.footage_frames, inputs), out)
 
 
-@app.command("emotions")
-def evaluate_emotions(
-    dataset: Annotated[Path, typer.Option(help="A folder in AffectNet's layout.")],
-    model: Model = DEFAULT_MODEL,
-    head_model: HeadFile = None,
-    landmark_model: LandmarkFile = None,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
-) -> None:
-    """What a small MLP reads from the frozen predictor's expression and jaw: valence, arousal and the emotion."""
-    from pipeline.evaluate_emotions import evaluate_on_emotions
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+OWN: dict[str, Callable[..., None]] = {"now": now, "expressions": expressions, "footage": footage}
+"""Commands of measures that also take what no setting names: submission folders, single files."""
 
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    figures = evaluate_on_emotions(dataset, predictor, FaceLandmarker(landmark_model), batch_size=16)
-    table = Table("", "PCC", "CCC", "RMSE", "SAGR")
-    for name in ("valence", "arousal"):
-        table.add_row(name, *(f"{figures[name][field]:.3f}" for field in ("pcc", "ccc", "rmse", "sagr")))
-    Console().print(table)
-    print(f"emotion accuracy {figures['emotion_accuracy']:.3f} on {figures['pictures']} pictures")
-    if out is not None:
-        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+def add_commands(measures: list[Measure[Any]]) -> None:
+    """One command a measure."""
+    for measure in measures:
+        name = measure.name.replace("_", "-")
+        app.command(name)(OWN[measure.name] if measure.name in OWN else command_of(measure))
+
+
+add_commands(MEASURES)

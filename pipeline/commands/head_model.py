@@ -2,7 +2,7 @@
 
 `python -m pipeline.commands.head_model build` rebuilds the open head that ships with the package. Run it
 only to change the recipe: it needs the build extra (anny 0.6.2), five minutes and 1.1 GB of cache.
-`python -m pipeline.head_model measure ICT-FaceKit` measures anew the people that it is built from.
+`python -m pipeline.commands.head_model measure ICT-FaceKit` measures anew the people that it is built from.
 
 `python -m pipeline.commands.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
 files that go with it into one file that every `head_model` setting takes. FLAME's licence forbids passing the result

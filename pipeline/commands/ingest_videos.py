@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.contact_sheet import write_contact_sheet
 from pipeline.corpus import CorpusBuilder, VideoFacts, folder_files, name_problem
 from pipeline.files.corpus_file import CORPUS_NAME, Corpus, write_corpus
 from pipeline.ingest import CLIPS_NAME, IngestParams, ingest_corpus
+from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME

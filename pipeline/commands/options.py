@@ -8,6 +8,6 @@ from typing import Annotated
 import typer
 
 Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
-HeadFile = Annotated[Path | None, typer.Option(help="The head model it was trained with, where not the shipped one.")]
-LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the installed one.")]
+HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
+LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
 DEFAULT_MODEL = Path("data/model")

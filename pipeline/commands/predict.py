@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,10 +26,10 @@ def predict_images(
     ),
 ) -> None:
     """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
+    from pipeline.files.trained_model import load_trained
     from pipeline.predict_files import predict_picture
-    from sheap.predictor import SheapPredictor
 
-    predictor = SheapPredictor.load(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
@@ -51,22 +51,23 @@ def predict_now(
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
-    image_set: Annotated[str, typer.Option(help="'val' or 'test': which of NoW's image lists.")] = "val",
+    image_set: Annotated[Literal["val", "test"], typer.Option(help="Which of NoW's image lists.")] = "val",
 ) -> None:
     """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
-    from sheap.evaluation.now_dataset import NowDataset
-    from sheap.evaluation.now_prediction import predict_now_folder
-    from sheap.evaluation.now_submission import check_submission
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+    from pipeline.files.trained_model import load_trained
+    from sheap.evaluation.head_meshes import neutral
+    from sheap.evaluation.now.dataset import NowDataset
+    from sheap.evaluation.now.submission import SubmissionFolder, check_submission
+    from sheap.evaluation.predictions import predict_pictures
 
     opened = NowDataset.open(dataset, image_set)
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    summary = predict_now_folder(opened, predictor, out, face_finder=FaceLandmarker(landmark_model))
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
+    SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
     check = check_submission(out, opened)
     for image, problems in check.problems.items():
         print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
-    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({summary})")
+    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({counts})")
     if not check.is_good:
         raise typer.Exit(2)
 
@@ -80,15 +81,16 @@ def predict_expressions(
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
+    from pipeline.files.trained_model import load_trained
     from sheap.evaluation.expression_dataset import ExpressionDataset
-    from sheap.evaluation.now_prediction import expressive_meshes, folder_writer, predict_images
-    from sheap.predictor import SheapPredictor
-    from sheap.video.face_landmarker import FaceLandmarker
+    from sheap.evaluation.head_meshes import expressive
+    from sheap.evaluation.now.submission import SubmissionFolder
+    from sheap.evaluation.predictions import predict_pictures
 
-    predictor = SheapPredictor.load(model, head_model=head_model)
-    finder = FaceLandmarker(landmark_model)
     opened = ExpressionDataset.open(dataset)
-    summary = predict_images(opened, predictor, [(expressive_meshes, folder_writer(out))], face_finder=finder)
-    print(f"{out}: {len(summary.predicted)} of {len(opened.images)} predicted ({summary})")
-    if summary.without_face:
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
+    SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
+    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
+    if counts.without_face:
         raise typer.Exit(2)

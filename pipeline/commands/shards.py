@@ -34,7 +34,7 @@ def show(
     out: Annotated[Path | None, typer.Option(help="The page (default: contact_sheet.html beside FOLDER).")] = None,
 ) -> None:
     """Write a page of thumbnails: what was kept, the least sharp first, and what was dropped and why."""
-    from pipeline.contact_sheet import write_contact_sheet
+    from pipeline.reporting.contact_sheet import write_contact_sheet
 
     folder = folder.resolve()
     beside = folder.parent / "ingest"

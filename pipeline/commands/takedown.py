@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands.ingest_videos import IngestFolder
-from pipeline.contact_sheet import write_contact_sheet
 from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus, CorpusVideo, write_corpus
 from pipeline.ingest import CLIPS_NAME, DROPPED_NAME, INGEST_DIR, INGEST_NAME, REPORT_NAME, WORK_DIR, summarize
+from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
 from pipeline.run.stage import atomic_directory
 from pipeline.shards import SHARDS_DIR

@@ -4,26 +4,60 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sheap.bundle import read_bundle_config
+
+if TYPE_CHECKING:
+    from sheap.predictor import SheapPredictor
+
+SUMMARY_NAME = "train.json"
+
+
+def load_trained(
+    folder: Path, *, head_model: Path | None = None, landmark_model: Path | None = None
+) -> SheapPredictor:
+    """The predictor, with the head and landmark models of its training where none is given.
+
+    Raises ValueError as trained_file does, and as the predictor does when files do not belong together.
+    """
+    from sheap.predictor import SheapPredictor
+
+    return SheapPredictor.load(
+        folder,
+        head_model=head_model or trained_head_model(folder),
+        landmark_model=landmark_model or trained_file(folder, "face_landmarks"),
+    )
 
 
 def trained_head_model(folder: Path) -> Path | None:
     """The head model file that the model in `folder` was trained with; None for the shipped one.
 
-    Raises ValueError naming the file when `train.json` does not tell, or names a head model that is gone. (That the
-    file's content is still the same is checked where it is loaded.)
+    (That the file's content is still the same is checked where it is loaded.) Raises ValueError as trained_file does.
     """
     if read_bundle_config(folder).head_model.shipped:
         return None
-    summary = folder / "train.json"
+    path = trained_file(folder, "head_model")
+    if path is None:
+        summary = folder / SUMMARY_NAME
+        raise ValueError(f"{summary}: missing, or without the head model that the model was trained with")
+    return path
+
+
+def trained_file(folder: Path, name: str) -> Path | None:
+    """The file that training was given as `weight_files.NAME`; None where it was given none, or `folder` is a bundle.
+
+    Raises ValueError naming the file when `train.json` is broken, or names a file that is gone.
+    """
+    summary = folder / SUMMARY_NAME
+    if not summary.is_file():
+        return None
     try:
-        named = json.loads(summary.read_text(encoding="utf-8"))["params"]["weight_files"]["head_model"]
-    except FileNotFoundError:
-        raise ValueError(f"{summary}: missing; it names the head model that the model was trained with") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{summary}: names no head model ({type(error).__name__}: {error})") from None
+        named = json.loads(summary.read_text(encoding="utf-8"))["params"]["weight_files"].get(name)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{summary}: names no weight files ({type(error).__name__}: {error})") from None
     path = Path(named) if named else None
-    if path is None or not path.is_file():
-        raise ValueError(f"{summary}: the head model that the model was trained with ({named}) is not there any more")
+    if path is not None and not path.is_file():
+        what = name.replace("_", " ")
+        raise ValueError(f"{summary}: the {what} that the model was trained with ({named}) is not there any more")
     return path

@@ -1,8 +1,8 @@
 """Which of our files decide a result: computed from the import graph, so that no list of them is kept by hand.
 
 A program's code is every module that it reaches by imports (those inside functions too, those for type checkers not), the
-packages on the way, and the data files that these modules name. Left out is how a program is run (`RUNNING`): its start,
-locks, logs, worker processes. Such modules are followed, but a change in one changes no result.
+packages on the way, and the data files that these modules name; an empty file decides nothing. Left out is how a program is run
+(`RUNNING`): its start, locks, logs, worker processes. Such modules are followed, but a change in one changes no result.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def code_files(*programs: str) -> list[Path]:
     found: set[Path] = set()
     for name in modules_behind(*programs):
         source = _source(name)
-        found |= {source, *_named_data(source)}
+        found |= _files_below(source) | _named_data(source)
     return sorted(path.relative_to(ROOT) for path in found)
 
 
@@ -106,7 +106,6 @@ def _named_data(source: Path) -> set[Path]:
 
 
 def _files_below(path: Path) -> set[Path]:
-    """A file itself, or the files below a folder; what the interpreter compiles is none of ours."""
-    if path.is_file():
-        return {path}
-    return {file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    """A file itself, or the files below a folder, but for empty ones and for what the interpreter compiles."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return {file for file in files if file.is_file() and file.stat().st_size and "__pycache__" not in file.parts}

@@ -79,13 +79,13 @@ def load_params(
 def named_paths(params: BaseModel, prefix: str) -> Iterator[str]:
     """Dotted names of the settings that name a file or folder to read, those of inner sections included.
 
-    A setting that is a `Path` names what a stage reads; a place that it writes to is a `str`.
+    A setting that is a `Path` names what a stage reads, but for a `cache_dir`.
     """
     for name in type(params).model_fields:
         value = getattr(params, name)
         if isinstance(value, BaseModel):
             yield from named_paths(value, f"{prefix}.{name}")
-        elif isinstance(value, Path):
+        elif isinstance(value, Path) and name != "cache_dir":
             yield f"{prefix}.{name}"
 
 

@@ -34,13 +34,15 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-@ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)
-class _Actor:
+class _Worker:
     def __init__(self, start: Callable[[], Callable[[Any], Any]]) -> None:
         self._do = start()
 
     def do(self, task: Any) -> Any:
         return self._do(task)
+
+
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
 
 
 def run_ray_tasks(

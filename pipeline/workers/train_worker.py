@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray.train
 import ray.train.torch
@@ -29,7 +29,7 @@ class TrainJob:
     project: Path
     threads: int
     loader_processes: int
-    wandb_mode: str
+    wandb_mode: Literal["offline", "online", "disabled"]
 
 
 def train_worker(settings: dict[str, TrainJob]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import fsspec
 import webdataset
@@ -12,12 +12,18 @@ import webdataset
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 
 
+def is_address(place: Path | str) -> bool:
+    """Whether a place is an address (`https://...`, `pipe:...`) rather than a path."""
+    return isinstance(place, str) and ":" in place.partition("/")[0]
+
+
 def open_address(address: str) -> IO[bytes]:
     """webdataset's own way of opening where it has one (paths, http, gs, hf, pipe, ...), else fsspec's (s3, abfs, ...)."""
-    scheme = address.partition(":")[0] if ":" in address else ""
-    if scheme in ("", "file") or scheme in webdataset.gopen_schemes:
-        return webdataset.gopen(address)
-    return fsspec.open(address, "rb").open()
+    scheme = address.partition(":")[0]
+    if not is_address(address) or scheme == "file" or scheme in webdataset.gopen_schemes:
+        return cast(IO[bytes], webdataset.gopen(address))
+    filesystem, path = fsspec.url_to_fs(address)
+    return filesystem.open(path, "rb")
 
 
 def read_address(address: str) -> bytes:
@@ -36,5 +42,7 @@ def read_address(address: str) -> bytes:
 
 def read_manifest(shards: Path | str) -> Manifest:
     """The manifest of a shard folder or of the address of one. Raises ValueError naming it."""
+    if not is_address(shards):
+        return Manifest.read(Path(shards))
     where = f"{str(shards).rstrip('/')}/{MANIFEST_NAME}"
     return Manifest.from_json(read_address(where), where)

@@ -43,11 +43,16 @@ class FrameTruth(TensorRecord):
     @classmethod
     def unknown(cls, num_shape: int, num_expression: int) -> FrameTruth:
         """Of a frame of a real person; no leading dims."""
-        zeros = [torch.zeros(size) for size in (num_shape, num_expression, 2)]
         return cls(
-            torch.zeros(()), *zeros, torch.zeros(5, 3), torch.zeros(3), torch.zeros(NUM_LANDMARKS, 3),
-            torch.zeros(NUM_LANDMARKS),
-        )  # fmt: skip
+            known=torch.zeros(()),
+            shape=torch.zeros(num_shape),
+            expression=torch.zeros(num_expression),
+            eyelids=torch.zeros(2),
+            rotvecs=torch.zeros(5, 3),
+            translation=torch.zeros(3),
+            landmarks=torch.zeros(NUM_LANDMARKS, 3),
+            seen=torch.zeros(NUM_LANDMARKS),
+        )
 
     def head_params(self) -> HeadParams:
         """The head in the renderer's world."""

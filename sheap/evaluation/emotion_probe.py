@@ -6,8 +6,9 @@ annotations of the validation split tells how much emotion the predicted paramet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,9 @@ from torch.nn import functional
 
 from sheap.evaluation.affectnet import EMOTIONS, EmotionPicture
 from sheap.evaluation.emotion_metrics import affect_agreement
-from sheap.evaluation.now_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.now_prediction import FaceFinder, Predictor
-from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.face_boxes import FaceBox
+from sheap.evaluation.predictions import CropCounts, FaceFinder, Predictor, Progress, predict_batches
 from sheap.head import HeadParams
-from sheap.video.crops import cut_crop
 
 SPREAD_FLOOR = 1e-3
 """Features that vary less than this are not blown up to unit variance."""
@@ -65,51 +64,43 @@ def expression_and_jaw(params: HeadParams) -> Tensor:
 
 def predict_features(
     pictures: Sequence[EmotionPicture],
-    predictor: Predictor,
+    predictors: Mapping[str, Predictor],
     finder: FaceFinder,
+    *,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[EmotionFeatures, list[str]]:
-    """The predictor's features of every picture with a face, and the names of those without.
+    progress: Progress | None = None,
+) -> tuple[dict[str, EmotionFeatures], list[str]]:
+    """Every predictor's features of every picture with a face, and the names of the pictures without.
 
-    Crops follow the landmarks of the face that the annotation means; where none is found, its box; where there is no
-    box either, the picture is left out and named. `progress(done, total)` is called for every picture.
+    Faces are found and cropped as for every benchmark (predictions.predict_batches). Raises ValueError without any face.
     """
-    seen: list[EmotionPicture] = []
-    without_face: list[str] = []
-
-    def crops() -> Iterator[NDArray[np.uint8]]:
-        for number, picture in enumerate(pictures, start=1):
-            if progress is not None:
-                progress(number, len(pictures))
-            image = read_picture(picture.path)
-            crop = crop_by_landmarks(finder.process(image), picture.face)
-            if crop is None and picture.face is not None:
-                crop = BoxToCrop().crop(picture.face)
-            if crop is None:
-                without_face.append(picture.path.name)
-                continue
-            seen.append(picture)
-            yield cut_crop(image, crop, predictor.image_size)
-
-    found = [
-        expression_and_jaw(predictor.predict(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255))
-        for batch in _batched(crops(), batch_size)
-    ]
-    if not found:
+    counts, seen = CropCounts(), []
+    found: dict[str, list[Tensor]] = {name: [] for name in predictors}
+    batches = predict_batches(
+        EmotionPictures(pictures), predictors, finder, counts, batch_size=batch_size, progress=progress
+    )
+    for batch, answers in batches:
+        seen += batch
+        for name, params in answers.items():
+            # The features alone are kept: training splits have hundreds of thousands of pictures.
+            found[name].append(expression_and_jaw(params).float().cpu())
+    if not seen:
         raise ValueError(f"no face found in any of {len(pictures)} pictures")
-    return EmotionFeatures.of(torch.cat(found).float().cpu().numpy(), seen), without_face
+    features = {name: EmotionFeatures.of(torch.cat(parts).numpy(), seen) for name, parts in found.items()}
+    return features, [picture.path.name for picture in counts.without_face]
 
 
-def _batched(items: Iterator[NDArray[np.uint8]], size: int) -> Iterator[list[NDArray[np.uint8]]]:
-    batch: list[NDArray[np.uint8]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+@dataclass(frozen=True)
+class EmotionPictures:
+    """AffectNet's pictures as a benchmark has them."""
+
+    images: Sequence[EmotionPicture]
+
+    def image_path(self, image: EmotionPicture) -> Path:
+        return image.path
+
+    def face_box(self, image: EmotionPicture) -> FaceBox | None:
+        return image.face
 
 
 class EmotionProbe(nn.Module):

@@ -8,8 +8,8 @@ the expression, and a scan may be a point cloud.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionScan
 from sheap.evaluation.face_regions import REGIONS, face_regions
-from sheap.evaluation.now import NowResult, NowWarning, evaluate_pair
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import MissingPrediction, NowPrediction, read_prediction
+from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import MeshSource, MissingPrediction, NowPrediction
 
 OVERALL = "overall"
 
@@ -64,24 +64,30 @@ class ExpressionTally:
 
 
 def evaluate_expressions(
-    dataset: ExpressionDataset, predictions: Path
-) -> tuple[dict[str, dict[str, Any]], tuple[ExpressionImage, ...]]:
-    """A submission's figures as of ExpressionTally, and the pictures without a prediction.
+    dataset: ExpressionDataset, methods: Mapping[str, MeshSource]
+) -> tuple[dict[str, dict[str, dict[str, Any]]], tuple[ExpressionImage, ...]]:
+    """Figures of every method as of ExpressionTally, and the pictures for which one has no prediction.
 
-    Predictions lie in NoW's submission format, with the expression: SUBJECT/SEQUENCE/IMAGE.obj and its seven landmarks.
-    Raises ValueError naming a picture that cannot be measured, or the folder when it has no prediction at all.
+    Predictions carry the expression; so do the scans, each of which is read once. Raises ValueError naming a picture that
+    cannot be measured, or the method that has no prediction at all.
     """
-    tally, missing = ExpressionTally(), []
+    tallies = {name: ExpressionTally() for name in methods}
+    missing: dict[str, list[ExpressionImage]] = {name: [] for name in methods}
     for image in dataset.images:
-        try:
-            prediction = read_prediction(predictions, image)
-        except MissingPrediction:
-            missing.append(image)
-            continue
-        try:
-            tally.add(evaluate_expression(dataset.scan(image), prediction))
-        except ValueError as error:
-            raise ValueError(f"{image}: {error}") from None
-    if len(missing) == len(dataset.images):
-        raise ValueError(f"{predictions}: no prediction for any image of {dataset.root}")
-    return tally.figures(), tuple(missing)
+        scan: ExpressionScan | None = None
+        for name, source in methods.items():
+            try:
+                prediction = source.of_images([image]).read(image)
+            except MissingPrediction:
+                missing[name].append(image)
+                continue
+            scan = dataset.scan(image) if scan is None else scan
+            try:
+                tallies[name].add(evaluate_expression(scan, prediction))
+            except ValueError as error:
+                raise ValueError(f"{image}: {error}") from None
+    for name, absent in missing.items():
+        if len(absent) == len(dataset.images):
+            raise ValueError(f"{name}: no prediction for any image of {dataset.root}")
+    without = {image for absent in missing.values() for image in absent}
+    return {name: tally.figures() for name, tally in tallies.items()}, tuple(i for i in dataset.images if i in without)

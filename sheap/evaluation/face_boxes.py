@@ -31,6 +31,11 @@ class FaceBox:
     bottom: float
 
     @property
+    def sides(self) -> tuple[float, float, float, float]:
+        """left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
+    @property
     def center(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 

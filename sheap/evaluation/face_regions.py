@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_crop import CANONICAL_LANDMARKS_MM
+from sheap.evaluation.now.crop import CANONICAL_LANDMARKS_MM
 from sheap.evaluation.similarity import procrustes
 
 REGIONS = ("mouth", "eyes", "cheeks", "forehead", "nose")

@@ -6,8 +6,8 @@ itself, as in use, on the crop of its own landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,56 +16,68 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_prediction import FaceFinder, Predictor, expressive_meshes, neutral_meshes
+from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
 from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.file_names import VIDEO_SUFFIXES
 from sheap.video.tracking import FaceTracker
 
 Floats = NDArray[np.float64]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 LEAST_FRAMES = 8
 """A face followed for fewer frames says nothing about steadiness."""
 
 
 @dataclass(frozen=True)
 class SeenFace:
-    """One face of one picture: its crop [S,S,3] uint8, where that lies, and the detected landmarks [478,2] px."""
+    """One face of one picture: its crops [S,S,3] uint8 by S, where they lie, and the detected landmarks [478,2] px."""
 
-    crop: NDArray[np.uint8]
+    crops: Mapping[int, NDArray[np.uint8]]
     box: CropBox
     detected_px: Floats
 
 
 def measure_footage(
-    paths: Sequence[Path], predictor: Predictor, landmarker: FaceLandmarker, *, fps: float = 25.0, max_frames: int = 150
-) -> dict[str, Any]:
-    """Figures of every file by name, and their means over the files, as plain JSON.
+    paths: Sequence[Path],
+    predictors: Mapping[str, Predictor],
+    landmarker: FaceLandmarker,
+    *,
+    fps: float = 25.0,
+    max_frames: int,
+) -> dict[str, dict[str, Any]]:
+    """Every predictor's figures of every file by name, and their means over the files, as plain JSON.
 
     Of a video, the face that is followed longest within its first `max_frames` frames counts. `unusable` says which
     files were left out, and why.
     """
-    videos: dict[str, dict[str, float]] = {}
-    pictures: dict[str, dict[str, float]] = {}
+    videos: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
+    pictures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
     unusable: dict[str, str] = {}
     for path in paths:
         try:
             if path.suffix.lower() in PICTURE_SUFFIXES:
-                pictures[path.name] = measure_picture(path, predictor, landmarker)
+                found, into = measure_picture(path, predictors, landmarker), pictures
             else:
-                videos[path.name] = measure_video(path, predictor, landmarker, fps=fps, max_frames=max_frames)
+                found, into = measure_video(path, predictors, landmarker, fps=fps, max_frames=max_frames), videos
         except (ValueError, VideoProblem) as error:
             unusable[path.name] = str(error).removeprefix(f"{path}: ")
+            continue
+        for name, figures in found.items():
+            into[name][path.name] = figures
     return {
-        "videos": {"mean": _means(videos), "files": videos},
-        "pictures": {"mean": _means(pictures), "files": pictures},
-        "unusable": unusable,
+        name: {
+            "videos": {"mean": _means(videos[name]), "files": videos[name]},
+            "pictures": {"mean": _means(pictures[name]), "files": pictures[name]},
+            "unusable": unusable,
+        }
+        for name in predictors
     }
 
 
@@ -80,9 +92,9 @@ def footage_files(folder: Path) -> list[Path]:
 
 
 def measure_video(
-    path: Path, predictor: Predictor, landmarker: FaceLandmarker, *, fps: float, max_frames: int
-) -> dict[str, float]:
-    """Steadiness and agreement over the frames in which one face was followed.
+    path: Path, predictors: Mapping[str, Predictor], landmarker: FaceLandmarker, *, fps: float, max_frames: int
+) -> dict[str, dict[str, float]]:
+    """Every predictor's steadiness and agreement over the frames in which one face was followed.
 
     frames: how many. reprojection: mean distance of projected and detected landmarks over the distance of the outer
     eye corners. landmark_jitter and detected_jitter: frame-to-frame noise of both, over that distance.
@@ -90,9 +102,13 @@ def measure_video(
     identity_spread_mm: deviation (RMS) of the neutral vertices from their mean, zero for one constant identity. Raises
     ValueError for too few frames with a face, VideoProblem when it cannot be decoded.
     """
-    faces = _longest_track(path, landmarker, predictor.image_size, fps, max_frames)
+    faces = _longest_track(path, landmarker, _sizes(predictors), fps, max_frames)
     if len(faces) < LEAST_FRAMES:
         raise ValueError(f"{path}: a face was followed for {len(faces)} frames, fewer than {LEAST_FRAMES}")
+    return {name: _steadiness(predictor, faces) for name, predictor in predictors.items()}
+
+
+def _steadiness(predictor: Predictor, faces: Sequence[SeenFace]) -> dict[str, float]:
     params = _predict(predictor, faces)
     detected = np.stack([face.detected_px for face in faces])
     projected = project_landmarks(predictor, params, [face.box for face in faces])
@@ -112,15 +128,21 @@ def measure_video(
     }
 
 
-def measure_picture(path: Path, predictor: Predictor, finder: FaceFinder) -> dict[str, float]:
+def measure_picture(
+    path: Path, predictors: Mapping[str, Predictor], finder: FaceFinder
+) -> dict[str, dict[str, float]]:
     """Agreement with the landmarks of the first face found. Raises ValueError when there is none, or no picture."""
     picture = read_picture(path)
     found = finder.process(picture)
     if not found:
         raise ValueError(f"{path}: no face found")
-    face = _see(picture, found[0].points, predictor.image_size)
-    projected = project_landmarks(predictor, _predict(predictor, [face]), [face.box])
-    return {"reprojection": float(reprojection_errors(projected[0], face.detected_px, _weights(predictor)))}
+    face = _see(picture, found[0].points, _sizes(predictors))
+    figures = {}
+    for name, predictor in predictors.items():
+        projected = project_landmarks(predictor, _predict(predictor, [face]), [face.box])
+        errors = reprojection_errors(projected[0], face.detected_px, _weights(predictor))
+        figures[name] = {"reprojection": float(errors)}
+    return figures
 
 
 def project_landmarks(predictor: Predictor, params: HeadParams, boxes: Sequence[CropBox]) -> Floats:
@@ -135,32 +157,31 @@ def project_landmarks(predictor: Predictor, params: HeadParams, boxes: Sequence[
     return corner[:, None] + side[:, None, None] * unit
 
 
-def _longest_track(path: Path, landmarker: FaceLandmarker, size: int, fps: float, max_frames: int) -> list[SeenFace]:
+def _longest_track(
+    path: Path, landmarker: FaceLandmarker, sizes: set[int], fps: float, max_frames: int
+) -> list[SeenFace]:
     tracker = FaceTracker(landmarker)
     tracks: dict[int, list[SeenFace]] = {}
     with VideoReader(path) as video:
         for frame in islice(video.frames(fps), max_frames):
             for number, face in tracker.update(frame.image).items():
-                tracks.setdefault(number, []).append(_see(frame.image, face.points, size))
+                tracks.setdefault(number, []).append(_see(frame.image, face.points, sizes))
     return max(tracks.values(), key=len, default=[])
 
 
-def _see(picture: NDArray[np.uint8], points: NDArray[np.float32], size: int) -> SeenFace:
+def _see(picture: NDArray[np.uint8], points: NDArray[np.float32], sizes: set[int]) -> SeenFace:
     box = crop_box(points)
-    return SeenFace(cut_crop(picture, box, size), box, points[:, :2].astype(np.float64))
+    return SeenFace({size: cut_crop(picture, box, size) for size in sizes}, box, points[:, :2].astype(np.float64))
+
+
+def _sizes(predictors: Mapping[str, Predictor]) -> set[int]:
+    return {predictor.image_size for predictor in predictors.values()}
 
 
 def _predict(predictor: Predictor, faces: Sequence[SeenFace], batch_size: int = 16) -> HeadParams:
-    parts = [predictor.predict(batch) for batch in _batches(faces, batch_size)]
-    return HeadParams(
-        **{item.name: torch.cat([getattr(part, item.name) for part in parts]) for item in fields(HeadParams)}
-    )
-
-
-def _batches(faces: Sequence[SeenFace], size: int) -> Iterator[torch.Tensor]:
-    for start in range(0, len(faces), size):
-        crops = np.stack([face.crop for face in faces[start : start + size]])
-        yield torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    crops = [face.crops[predictor.image_size] for face in faces]
+    batches = (as_input(crops[start : start + batch_size]) for start in range(0, len(crops), batch_size))
+    return joined(predictor.head, [predictor.predict(batch) for batch in batches])
 
 
 def _weights(predictor: Predictor) -> Floats:

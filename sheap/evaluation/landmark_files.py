@@ -32,16 +32,19 @@ def read_picked_points(path: Path) -> NDArray[np.float32]:
 
 
 def write_picked_points(path: Path, landmarks: NDArray[np.floating], mesh_name: str) -> None:
-    """Writes landmarks [7,3] as MeshLab saves picked points of `mesh_name`, to float32's last digit."""
-    rounded = np.asarray(landmarks, dtype=np.float32)
+    """Writes landmarks [7,3] (mm) as MeshLab saves picked points of `mesh_name`, to ten nanometres.
+
+    NoW's own reader counts lines: the first point is on the ninth.
+    """
     points = [
-        f' <point x="{x:.9g}" y="{y:.9g}" z="{z:.9g}" active="1" name="{i}"/>' for i, (x, y, z) in enumerate(rounded)
+        f' <point x="{x:.5f}" y="{y:.5f}" z="{z:.5f}" active="1" name="{i}"/>'
+        for i, (x, y, z) in enumerate(np.asarray(landmarks).tolist())
     ]
     lines = [
         "<!DOCTYPE PickedPoints>",
         "<PickedPoints>",
         " <DocumentData>",
-        '  <DateTime time="00:00:00" date="2000-01-01"/>',
+        '  <DateTime date="2000-01-01" time="00:00:00"/>',
         '  <User name=""/>',
         f'  <DataFileName name="{mesh_name}"/>',
         '  <templateName name=""/>',

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import check_mesh, check_points
+from sheap.evaluation.mesh_checks import check_mesh, check_points
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def read_points(path: Path) -> NDArray[np.float64]:
     return points
 
 
-def write_obj(path: Path, mesh: TriangleMesh) -> None:
-    """Writes vertices with six decimals (a nanometre where the unit is millimetres) and 1-based faces."""
+def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6) -> None:
+    """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces."""
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())
-    path.write_text(_vertex_lines(mesh.vertices) + faces, encoding="ascii")
+    path.write_text(_vertex_lines(mesh.vertices, decimals) + faces, encoding="ascii")
 
 
 def write_points(path: Path, points: NDArray[np.float64]) -> None:
@@ -54,8 +54,9 @@ def write_points(path: Path, points: NDArray[np.float64]) -> None:
     path.write_text(_vertex_lines(points), encoding="ascii")
 
 
-def _vertex_lines(vertices: NDArray[np.float64]) -> str:
-    return ("v %.6f %.6f %.6f\n" * len(vertices)) % tuple(vertices.ravel().tolist())
+def _vertex_lines(vertices: NDArray[np.float64], decimals: int = 6) -> str:
+    number = f"%.{decimals}f"
+    return (f"v {number} {number} {number}\n" * len(vertices)) % tuple(vertices.ravel().tolist())
 
 
 def _read(path: Path) -> TriangleMesh:

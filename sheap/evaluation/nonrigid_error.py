@@ -12,7 +12,10 @@ landmarks, a thin-plate spline through them does nearly as well, in a fraction o
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +23,12 @@ from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
-from sheap.evaluation.closest_point import TriangleTree, check_mesh
-from sheap.evaluation.now_crop import face_crop
+from sheap.evaluation.mesh_checks import check_mesh
+from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.now.crop import face_crop
+from sheap.evaluation.now.dataset import NowDataset, NowImage, NowScan
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.now.submission import MeshSource, NowPrediction, measure_each
 from sheap.evaluation.similarity import procrustes
 
 Floats = NDArray[np.float64]
@@ -81,6 +88,27 @@ def nonrigid_errors(
     is_counted = (np.linalg.norm(vertices - crop.center, axis=1) <= crop.radius) & (found.distances < MAX_DISTANCE_MM)
     ours, theirs = vertices[is_counted], found.points[is_counted]
     return np.linalg.norm(procrustes(theirs, ours, allow_reflection=False).apply(ours) - theirs, axis=1)
+
+
+def nonrigid_statistics(
+    dataset: NowDataset, methods: Mapping[str, MeshSource], images: Sequence[NowImage], surface: NDArray[np.bool_] | None
+) -> dict[str, dict[str, Any]]:
+    """Statistics of the non-rigid errors (mm) over all vertices of all images, by method. surface: as nonrigid_errors."""
+    errors: dict[str, list[Floats]] = {name: [] for name in methods}
+    for subject in dict.fromkeys(image.subject for image in images):
+        scan = dataset.scan(subject)
+        tree = TriangleTree(scan.mesh.vertices, scan.mesh.faces)
+        of_subject = [image for image in images if image.subject == subject]
+        for name, source in methods.items():
+            errors[name] += measure_each(source.of_images(of_subject), of_subject, partial(_against, scan, tree, surface))
+    statistics = {name: DistanceStatistics.of(found) for name, found in errors.items()}
+    return {name: asdict(value) for name, value in statistics.items() if value is not None}
+
+
+def _against(scan: NowScan, tree: TriangleTree, surface: NDArray[np.bool_] | None, found: NowPrediction) -> Floats:
+    return nonrigid_errors(
+        tree, scan.landmarks, found.mesh.vertices, found.mesh.faces, found.landmarks, scan.landmarks, surface
+    )
 
 
 def bend_onto(scan: TriangleTree, vertices: Floats, faces: Ints, landmarks: Floats, scan_landmarks: Floats) -> Floats:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.now_crop import RADIUS_FACTOR, face_crop
-from sheap.evaluation.now_prediction import expressive_meshes
+from sheap.evaluation.head_meshes import expressive_meshes
+from sheap.evaluation.now.crop import RADIUS_FACTOR, face_crop
 from sheap.evaluation.similarity import rodrigues
 from sheap.head import HeadModel, HeadParams
 

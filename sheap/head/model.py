@@ -47,6 +47,24 @@ class HeadModel(nn.Module):
     trait_directions [T, S] (what the traits `trait_names` add to the shape on average; see sheap.people.population).
     """
 
+    template: Tensor
+    faces: Tensor
+    uv_coords: Tensor
+    uv_faces: Tensor
+    shape_basis: Tensor
+    expression_basis: Tensor
+    eyelid_basis: Tensor
+    joint_regressor: Tensor
+    skinning_weights: Tensor
+    base_vertex_ids: Tensor | None
+    mirror_vertex_ids: Tensor | None
+    action_matrix: Tensor | None
+    action_rotvecs: Tensor | None
+    pose_basis: Tensor | None
+    eyelid_bulge_basis: Tensor | None
+    gaze_axes: Tensor | None
+    trait_directions: Tensor | None
+
     joint_names = JOINT_NAMES
 
     def __init__(self, data: HeadData) -> None:

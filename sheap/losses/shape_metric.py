@@ -39,7 +39,7 @@ class ShapeMetric(nn.Module):
         across = torch.einsum("nc,ncs->ns", normals, rest)
         along = rest - normals[:, :, None] * across[:, None]
         parts = [across, TANGENT_SHARE**0.5 * along.flatten(0, 1), SIMILARITY_SHARE**0.5 * rigid]
-        form = sum(part.T @ part for part in parts)
+        form = sum((part.T @ part for part in parts), torch.zeros((), dtype=torch.float64))
         # Coefficients are standard normal: the form's trace is the mean head's expected score.
         values, vectors = torch.linalg.eigh(form / form.trace())
         factor = vectors * values.clamp_min(0).sqrt()

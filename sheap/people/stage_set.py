@@ -38,10 +38,9 @@ class StageSet:
     sheap.people.occlusion), and blocked [N]: the share of its light that the head itself stops; neighbours: the
     vertices around each one, as a row-normalised sparse matrix [N, N]; outer_faces [O, 3]: without what lies
     inside; frontal_ids: the face's vertices; eyeballs: left and right one's vertices;
-    rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper lids;
-    rigid_ids: skull vertices that expressions do not move; lids: of either eye, vertices along the upper and the lower
-    lid's edge; inner_lips: indices of the landmarks in the middle of the upper and
-    the lower inner lip."""
+    rig: for posing; neck_loop: the border's vertices in order; upper_lids: vertices along the edges of the upper
+    lids; rigid_ids: skull vertices that expressions do not move; lids: of either eye, vertices along the upper and
+    the lower lid's edge; inner_lips: indices of the landmarks in the middle of the upper and the lower inner lip."""
 
     head: HeadModel
     template: Array

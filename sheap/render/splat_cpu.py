@@ -114,8 +114,8 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, g_normal: Tensor, _: Tensor
+    def backward(  # pyrefly: ignore[bad-override]  # torch declares *grads, and passes one for each output
+        ctx: Any, g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, g_normal: Tensor, _g_contribution: Tensor
     ) -> tuple[Tensor | None, ...]:
         *_, backdrop, alpha, depth = ctx.saved_tensors
         means, quats, scales, _opacities, colors = ctx.scene

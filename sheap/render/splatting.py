@@ -139,8 +139,10 @@ def _draw_with_gsplat(
     from sheap.render import splat_gsplat  # imported on use: its own import is slow, and needless without CUDA
 
     scenes = _hide_non_finite(scenes)
-    summed, *getters = splat_gsplat.rasterize(scenes, world_to_cam, K, height, width, wants_gradients)
-    return Drawn(summed.over(backdrop), *getters)
+    summed, get_contribution, get_gradients = splat_gsplat.rasterize(
+        scenes, world_to_cam, K, height, width, wants_gradients
+    )
+    return Drawn(summed.over(backdrop), get_contribution, get_gradients)
 
 
 _BACKENDS: dict[str, Callable[..., Drawn]] = {

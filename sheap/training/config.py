@@ -196,6 +196,8 @@ class RunConfig(_Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.data.reading == "indexed" and self.data.shards.startswith("pipe:"):
+            raise ValueError("data.shards: a command's output can only be streamed; set data.reading to streaming")
         if self.data.reading == "streaming" and self.pairs.across_clips > 0:
             raise ValueError("pairs.across_clips: a stream shows one clip at a time; set it to 0, or data.reading to indexed")
         return self

@@ -76,7 +76,7 @@ class RunData:
         return cls(
             indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth)),
             [] if held_out is None else fixed_batches(held_out, config.validation_pairs, side, truth),
-            {name: panel_pairs(reader, config.panel_pairs, side) for name, reader in readers.items()},
+            {name: one_pair_a_clip(reader, config.panel_pairs, side) for name, reader in readers.items()},
         )
 
     @classmethod
@@ -248,7 +248,7 @@ def fixed_batches(
     return [Pairs.stack(samples[k : k + size]) for k in range(0, num_pairs, size)]
 
 
-def panel_pairs(reader: ShardReader, num_pairs: int, image_size: int) -> Pairs:
+def one_pair_a_clip(reader: ShardReader, num_pairs: int, image_size: int) -> Pairs:
     """One pair from each of `num_pairs` clips, taken in turn from every origin, so that real footage is seen beside rendered."""
     by_origin: dict[str, list[int]] = {}
     for number in range(len(reader)):

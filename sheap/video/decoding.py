@@ -152,7 +152,7 @@ class VideoReader:
         size = max(1, round(width * shrink)), max(1, round(height * shrink))
         if size != (frame.width, frame.height):
             frame = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation=Interpolation.AREA)
-        image = frame.to_ndarray(format="rgb24")
+        image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         # FFmpeg: the angle by which the picture is to be turned counter-clockwise for display
         quarters = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

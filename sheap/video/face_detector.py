@@ -74,20 +74,21 @@ def anchor_centres() -> NDArray[np.float32]:
         axis = (np.arange(cells, dtype=np.float32) + 0.5) / cells
         grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
         centres.append(np.repeat(grid, per_cell, axis=0))
-    return np.concatenate(centres)
+    return np.concatenate(centres).astype(np.float32, copy=False)
 
 
 def decode(
     logits: NDArray[np.float32], regressors: NDArray[np.float32], anchors: NDArray[np.float32], input_size: int = 128
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Confident candidates in 0..1 of the square: scores [n], boxes [n, 4] (l, t, r, b), keypoints [n, 6, 2]."""
-    scores = 1.0 / (1.0 + np.exp(-np.clip(logits, -80, 80)))
+    scores = (1.0 / (1.0 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32, copy=False)
     keep = scores >= MIN_SCORE
     raw = regressors[keep] / input_size
     centre = raw[:, 0:2] + anchors[keep]
     half = raw[:, 2:4] / 2
     keypoints = raw[:, 4:].reshape(-1, NUM_KEYPOINTS, 2) + anchors[keep][:, None]
-    return scores[keep], np.concatenate([centre - half, centre + half], axis=1), keypoints
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return scores[keep], boxes.astype(np.float32, copy=False), keypoints.astype(np.float32, copy=False)
 
 
 def merge_overlapping(
@@ -120,4 +121,4 @@ def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.
     area = max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     areas = sides[:, 0] * sides[:, 1]
-    return intersection / np.maximum(area + areas - intersection, 1e-12)
+    return (intersection / np.maximum(area + areas - intersection, 1e-12)).astype(np.float32, copy=False)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sheap.data.schema import ClipRecord, check_clip_id
 from sheap.video.clip_cutting import Clip, ClipCutter, CutSettings
@@ -31,7 +31,7 @@ class VideoSource:
     """How the corpus names the file: a path that means the same on every machine where it can."""
     sha256: str
     identity: str
-    split: str | None
+    split: Literal["train", "val"] | None
     licence: str
     origin: str
 

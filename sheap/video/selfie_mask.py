@@ -34,7 +34,8 @@ def find_segmenter(path: Path | str | None = None) -> Path:
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(
-        f"{_MEMBER.name}: not found; install it with 'pip install --no-deps mediapipe==0.10.21' or name a copy"
+        f"{_MEMBER.name}: not found; in a checkout 'sh infra/install_carried_files.sh python' brings it, elsewhere "
+        "'pip install --no-deps mediapipe==0.10.21' (Python 3.11 or 3.12), or name a copy in ingest.mask.model"
     )
 
 

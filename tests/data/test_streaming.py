@@ -194,8 +194,12 @@ def test_damage_is_found_in_the_epoch_that_meets_it_and_named(train: Path, how: 
 
 
 def test_mistakes_are_named(train: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere/manifest\.json: not found"):
+    with pytest.raises(ValueError, match=r"nowhere/manifest\.json: missing"):
         StreamedSplit.open(tmp_path / "nowhere" / "train")
+    with pytest.raises(ValueError, match=r"pipe:true x/manifest\.json: empty or not found"):
+        StreamedSplit.open("pipe:true x/train")
+    with pytest.raises(ValueError, match=r"pipe:cat /nowhere/manifest\.json: cannot be read"):
+        StreamedSplit.open("pipe:cat /nowhere/train")
     with pytest.raises(ValueError, match="knows no split 'val'"):
         StreamedSplit.open(train.parent / "val")
     with pytest.raises(ValueError, match=r"19 clips are fewer than the 20 processes that read them"):

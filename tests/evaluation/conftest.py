@@ -131,8 +131,8 @@ def benchmark(tmp_path, scan) -> Path:
 def predictions(tmp_path, benchmark, prediction) -> Path:
     """One head for all three images, in NoW's submission format (mm, like the open head's place and frame)."""
     from sheap.evaluation.mesh_files import TriangleMesh
-    from sheap.evaluation.now_dataset import NowDataset
-    from sheap.evaluation.now_submission import CANONICAL_LANDMARKS_MM, write_prediction
+    from sheap.evaluation.now.dataset import NowDataset
+    from sheap.evaluation.now.submission import CANONICAL_LANDMARKS_MM, write_prediction
     from sheap.evaluation.similarity import procrustes
 
     place = procrustes(CANONICAL_LANDMARKS_MM, prediction.landmarks)

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from pipeline.commands import cli
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.mesh_files import TriangleMesh
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_submission import read_prediction, write_prediction
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.submission import read_prediction, write_prediction
 
 
 def sheap(*arguments: object) -> Result:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluate_emotions import evaluate_on_emotions
 from sheap.evaluation.affectnet import EMOTIONS, EmotionPicture, read_affectnet
 from sheap.evaluation.emotion_metrics import affect_agreement
 from sheap.evaluation.emotion_probe import EmotionFeatures, ProbeConfig, measure_probe, predict_features, train_probe
 from sheap.evaluation.face_boxes import FaceBox
+from sheap.evaluation.measures.base import Inputs, Method
+from sheap.evaluation.measures.emotions import EmotionMeasure, EmotionSettings
 from sheap.head import HeadModel, HeadParams
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -158,7 +159,8 @@ def test_features_are_expression_and_jaw_in_the_pictures_order(tmp_path: Path) -
         face = None if number == 1 else FaceBox(10, 10, 30, 30)
         pictures.append(EmotionPicture(tmp_path / f"{number}.png", number, 0.1 * number, 0.0, face))
     predictor = Predictor()
-    found, without = predict_features(pictures, predictor, NoFaces(), batch_size=1)
+    features, without = predict_features(pictures, {"ours": predictor}, NoFaces(), batch_size=1)
+    found = features["ours"]
     assert without == ["1.png"]
     assert found.emotion.tolist() == [0, 2]
     np.testing.assert_allclose(found.affect[:, 0], [0.0, 0.2])
@@ -166,7 +168,7 @@ def test_features_are_expression_and_jaw_in_the_pictures_order(tmp_path: Path) -
     np.testing.assert_allclose(found.features[:, 0], [50 / 255, 150 / 255], atol=1e-3)
     np.testing.assert_allclose(found.features[:, -3], [100 / 255, 300 / 255], atol=1e-3)
     with pytest.raises(ValueError, match="no face found in any of 1"):
-        predict_features(pictures[1:2], predictor, NoFaces())
+        predict_features(pictures[1:2], {"ours": predictor}, NoFaces())
 
 
 def test_the_stage_trains_on_one_split_and_measures_the_other(tmp_path: Path) -> None:
@@ -180,6 +182,11 @@ def test_the_stage_trains_on_one_split_and_measures_the_other(tmp_path: Path) ->
             cv2.imwrite(str(tmp_path / name), np.full((40, 40, 3), 20 + 30 * emotion, np.uint8))
             rows.append(f"{name},10,10,20,20,,{emotion},{0.8 - 0.2 * emotion},{0.1 * emotion}\n")
         (tmp_path / f"{split}.csv").write_text(HEADER + "".join(rows))
-    figures = evaluate_on_emotions(tmp_path, Predictor(), NoFaces(), batch_size=16)
+    settings = EmotionSettings(emotions_dir=tmp_path)
+    inputs = Inputs([Method("model", Predictor()), Method("again", Predictor())], NoFaces(), tmp_path)
+    figures = EmotionMeasure().figures(settings, inputs)["emotions"]
     assert figures["pictures"] == 24 and figures["train_pictures"] == 64 and figures["without_face"] == []
     assert figures["valence"]["ccc"] > 0.9 and figures["emotion_accuracy"] > 0.5
+    assert figures["others"]["again"]["valence"] == figures["valence"]
+    [table] = EmotionMeasure().tables({"emotions": figures})
+    assert [row.cells[0] for row in table.rows] == ["model: valence", "model: arousal", "again: valence", "again: arousal"]

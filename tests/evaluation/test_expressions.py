@@ -9,13 +9,14 @@ import pytest
 import torch
 import trimesh
 
-from pipeline.evaluate_expressions import evaluate_on_expressions
-from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionWriter
 from sheap.evaluation.expression_error import evaluate_expressions
 from sheap.evaluation.face_regions import REGIONS, face_regions
-from sheap.evaluation.now_prediction import expressive_meshes, neutral_meshes
-from sheap.evaluation.now_submission import write_prediction
+from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
+from sheap.evaluation.measures.base import Inputs, Method
+from sheap.evaluation.measures.expressions import ExpressionMeasure, ExpressionSettings
+from sheap.evaluation.now.submission import SubmissionFolder, write_prediction
+from sheap.evaluation.predictions import mean_head
 from sheap.evaluation.rendered_expressions import scan_expression
 from sheap.evaluation.similarity import rodrigues
 from sheap.head import HeadModel, HeadParams
@@ -56,10 +57,10 @@ def dataset(head: HeadModel, truth: HeadParams, tmp_path: Path) -> ExpressionDat
     return ExpressionDataset.open(tmp_path / "expressions")
 
 
-def write_all(folder: Path, meshes, landmarks) -> Path:
+def write_all(folder: Path, meshes, landmarks) -> SubmissionFolder:
     for image, mesh, points in zip(IMAGES, meshes, landmarks, strict=True):
         write_prediction(folder, image, mesh, points)
-    return folder
+    return SubmissionFolder(folder)
 
 
 def test_regions_share_out_the_face(head: HeadModel) -> None:
@@ -85,8 +86,12 @@ def test_an_open_mouth_stays_in_its_region(head: HeadModel, truth: HeadParams) -
 
 
 def test_the_right_expression_leaves_noise_and_a_missing_one_the_mouth(head, truth, dataset, tmp_path) -> None:
-    exact, missing = evaluate_expressions(dataset, write_all(tmp_path / "exact", *expressive_meshes(head, truth)))
-    neutral, _ = evaluate_expressions(dataset, write_all(tmp_path / "neutral", *neutral_meshes(head, truth.shape)))
+    methods = {
+        "exact": write_all(tmp_path / "exact", *expressive_meshes(head, truth)),
+        "neutral": write_all(tmp_path / "neutral", *neutral_meshes(head, truth.shape)),
+    }
+    figures, missing = evaluate_expressions(dataset, methods)
+    exact, neutral = figures["exact"], figures["neutral"]
     # The mean distance of Gaussian noise along the normal; the alignment takes a little of it.
     assert exact["overall"]["mean_mm"] == pytest.approx(NOISE_MM * np.sqrt(2 / np.pi), rel=0.15)
     assert neutral["mouth"]["mean_mm"] > 20 * exact["mouth"]["mean_mm"]
@@ -108,10 +113,10 @@ def test_meshes_of_predictions_have_an_expression_and_no_pose(head: HeadModel, t
 def test_a_missing_prediction_is_named_and_none_is_an_error(head, truth, dataset, tmp_path) -> None:
     meshes, landmarks = expressive_meshes(head, truth)
     write_prediction(tmp_path / "one", IMAGES[0], meshes[0], landmarks[0])
-    figures, missing = evaluate_expressions(dataset, tmp_path / "one")
-    assert missing == (IMAGES[1],) and figures["overall"]["images"] == 1
-    with pytest.raises(ValueError, match="no prediction for any image"):
-        evaluate_expressions(dataset, tmp_path / "none")
+    figures, missing = evaluate_expressions(dataset, {"one": SubmissionFolder(tmp_path / "one")})
+    assert missing == (IMAGES[1],) and figures["one"]["overall"]["images"] == 1
+    with pytest.raises(ValueError, match="none: no prediction for any image"):
+        evaluate_expressions(dataset, {"none": SubmissionFolder(tmp_path / "none")})
 
 
 def test_point_clouds_and_meshes_are_read_from_ply(dataset: ExpressionDataset, head: HeadModel, truth) -> None:
@@ -178,11 +183,18 @@ class Finder:
         return [FaceLandmarks(face, 0.9) for face in self.faces]
 
 
-def test_the_stage_tells_what_the_expression_is_worth(head, truth, dataset) -> None:
+def test_the_measure_tells_what_the_expression_is_worth(head, truth, dataset, tmp_path) -> None:
     face = (800.0 * head.landmarks(head.template).numpy() * [1, -1, -1] + [150, 120, 0]).astype(np.float32)
-    section = evaluate_on_expressions(dataset.root, KnowsTheTruth(head, truth), Finder([face]), batch_size=16)
-    mouth = {name: figures["mouth"]["median_mm"] for name, figures in section["methods"].items()}
+    settings = ExpressionSettings(expressions_dir=dataset.root)
+    knowing = KnowsTheTruth(head, truth)
+    methods = [Method("model", knowing), Method("mean_head", knowing, mean_head)]
+    figures = ExpressionMeasure().figures(settings, Inputs(methods, Finder([face]), tmp_path))
+    section = figures["expressions"]
+    mouth = {name: errors["mouth"]["median_mm"] for name, errors in section["methods"].items()}
+    assert list(mouth) == ["model", "identity_alone", "mean_head"]
     assert mouth["model"] < 0.1 < mouth["identity_alone"] < mouth["mean_head"]
     assert section["num_images"] == 2 and section["without_face"] == []
-    with pytest.raises(StageError, match="no face found in any of 2"):
-        evaluate_on_expressions(dataset.root, KnowsTheTruth(head, truth), Finder([]), batch_size=16)
+    [table] = ExpressionMeasure().tables(figures)
+    assert [row.cells[0] for row in table.rows] == ["overall", *REGIONS]
+    with pytest.raises(ValueError, match="no face found in any of 2"):
+        ExpressionMeasure().figures(settings, Inputs(methods, Finder([]), tmp_path))

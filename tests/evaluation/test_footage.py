@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.files.carphone import find_carphone
-from pipeline.run.settings import StageError
 from sheap.evaluation.footage import footage_files, measure_footage, measure_picture, measure_video, project_landmarks
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadModel, HeadParams
+from sheap.video.carphone import find_carphone
 from sheap.video.crops import CropBox, landmarks_to_crop
 from sheap.video.decoding import VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
@@ -53,12 +52,12 @@ def landmarker() -> FaceLandmarker:
 def carphone() -> Path:
     try:
         return find_carphone()
-    except StageError as error:
+    except FileNotFoundError as error:
         pytest.skip(str(error))
 
 
 def test_a_frozen_head_is_steady_and_still_disagrees(head, landmarker, carphone) -> None:
-    figures = measure_video(carphone, Predictor(head), landmarker, fps=30, max_frames=FRAMES)
+    figures = measure_video(carphone, {"ours": Predictor(head)}, landmarker, fps=30, max_frames=FRAMES)["ours"]
     assert figures["frames"] == FRAMES
     assert figures["identity_spread_mm"] < 1e-5 and figures["expression_jitter_mm"] < 1e-5
     assert figures["detected_jitter"] > 0 and figures["landmark_jitter"] > 0
@@ -67,7 +66,10 @@ def test_a_frozen_head_is_steady_and_still_disagrees(head, landmarker, carphone)
 
 
 def test_noise_of_the_identity_is_told(head, landmarker, carphone) -> None:
-    figures = measure_video(carphone, Predictor(head, NOISE), landmarker, fps=30, max_frames=40)
+    methods = {"steady": Predictor(head), "noisy": Predictor(head, NOISE)}
+    found = measure_video(carphone, methods, landmarker, fps=30, max_frames=40)
+    assert found["steady"]["identity_spread_mm"] < 1e-5
+    figures = found["noisy"]
     basis = 1000 * head.shape_basis[head.region_masks["face"]][..., :20]
     expected = NOISE * float((basis**2).sum((1, 2)).mean().sqrt())
     assert figures["identity_spread_mm"] == pytest.approx(expected, rel=0.2)
@@ -91,9 +93,9 @@ def test_pictures_and_broken_files(head, landmarker, carphone, tmp_path: Path) -
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((90, 120, 3), np.uint8))
     (tmp_path / "c.mp4").write_bytes(b"no video")
     (tmp_path / "notes.txt").write_text("not looked at")
-    figures = measure_footage(footage_files(tmp_path), Predictor(head), landmarker, max_frames=FRAMES)
+    figures = measure_footage(footage_files(tmp_path), {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
     assert list(figures["pictures"]["files"]) == ["a.png"] and figures["videos"] == {"mean": {}, "files": {}}
-    alone = measure_picture(tmp_path / "a.png", Predictor(head), landmarker)
+    alone = measure_picture(tmp_path / "a.png", {"ours": Predictor(head)}, landmarker)["ours"]
     assert figures["pictures"]["mean"] == alone
     assert "no face found" in figures["unusable"]["b.png"] and "unreadable" in figures["unusable"]["c.mp4"]
 
@@ -108,7 +110,7 @@ def test_folders_without_footage_are_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is absent")
 def test_real_people_are_followed_and_a_video_without_a_face_is_named(head, landmarker) -> None:
     paths = [SHARED / "videos/driving_d20.mp4", SHARED / "videos/source_s13.mp4", SHARED / "images/source_s1.jpg"]
-    figures = measure_footage(paths, Predictor(head), landmarker, max_frames=FRAMES)
+    figures = measure_footage(paths, {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
     followed = figures["videos"]["files"]["driving_d20.mp4"]
     assert followed["frames"] == FRAMES and 0 < followed["detected_jitter"] < 0.05
     assert 0.02 < figures["pictures"]["files"]["source_s1.jpg"]["reprojection"] < 0.3

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from sheap.evaluation import now
-from sheap.evaluation.closest_point import ClosestPoints, TriangleTree
-from sheap.evaluation.now import NowResult, NowWarning, evaluate_pair
-from sheap.evaluation.now_crop import face_crop
-from sheap.evaluation.now_refinement import Evaluation, Refinement, ScanToSurface, refine
+from sheap.evaluation.now import metric as now
+from sheap.evaluation.now.closest_point import ClosestPoints, TriangleTree
+from sheap.evaluation.now.crop import face_crop
+from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
+from sheap.evaluation.now.refinement import Evaluation, Refinement, ScanToSurface, refine
 from sheap.evaluation.similarity import Similarity, procrustes, rodrigues
 
 OFFICIAL_DIR = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "now"
@@ -94,13 +94,13 @@ def mutate(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif name == "nearest vertex":
         monkeypatch.setattr(now, "refine", nearest_vertex)
     elif name == "least absolute":
-        monkeypatch.setattr("sheap.evaluation.now_refinement.ScanToSurface", LeastAbsolute)
+        monkeypatch.setattr("sheap.evaluation.now.refinement.ScanToSurface", LeastAbsolute)
     elif name == "crop factor 1.2":
         monkeypatch.setattr(now, "RADIUS_FACTOR", 1.2)
     elif name == "no scale":
         monkeypatch.setattr(now, "refine", lambda points, tree, threads, with_scale: refine(points, tree, 1, False))
     elif name == "converged":
-        monkeypatch.setattr("sheap.evaluation.now_refinement.LEAST_IMPROVEMENT", 1e-12)
+        monkeypatch.setattr("sheap.evaluation.now.refinement.LEAST_IMPROVEMENT", 1e-12)
 
 
 MUTANTS = ["procrustes only", "nearest vertex", "least absolute", "crop factor 1.2", "no scale"]

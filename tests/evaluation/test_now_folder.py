@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
-from sheap.evaluation import now_worker
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
-from sheap.evaluation.now import evaluate_pair
-from sheap.evaluation.now_dataset import NowDataset, NowImage
-from sheap.evaluation.now_folder import evaluate_now_folder, evaluate_submission
-from sheap.evaluation.now_results import CURVE_MM, DistanceStatistics, cumulative_percent
-from sheap.evaluation.now_submission import check_submission, read_prediction
+from sheap.evaluation.now import evaluation as now_evaluation
+from sheap.evaluation.now import subject
+from sheap.evaluation.now.dataset import NowDataset, NowImage
+from sheap.evaluation.now.evaluation import evaluate_methods, evaluate_now_folder
+from sheap.evaluation.now.metric import evaluate_pair
+from sheap.evaluation.now.results import CURVE_MM, DistanceStatistics, NowEvaluation, cumulative_percent
+from sheap.evaluation.now.submission import HeldMeshes, SubmissionFolder, check_submission, read_prediction
+
+
+def evaluate(dataset: NowDataset, predictions: Path, **options) -> NowEvaluation:
+    return evaluate_methods(dataset, {"ours": SubmissionFolder(predictions)}, **options)["ours"]
 
 
 def expected_distances(benchmark: Path, predictions: Path, image: NowImage) -> np.ndarray:
@@ -29,7 +36,7 @@ def expected_distances(benchmark: Path, predictions: Path, image: NowImage) -> n
 
 def test_every_image_is_measured_against_its_own_subject(benchmark: Path, predictions: Path) -> None:
     dataset = NowDataset.open(benchmark)
-    evaluation = evaluate_submission(dataset, predictions)
+    evaluation = evaluate(dataset, predictions)
     assert [item.image for item in evaluation.evaluated] == list(dataset.images)
     for item in evaluation.evaluated:
         np.testing.assert_array_equal(item.distances, expected_distances(benchmark, predictions, item.image))
@@ -38,24 +45,73 @@ def test_every_image_is_measured_against_its_own_subject(benchmark: Path, predic
 def test_workers_change_nothing(benchmark: Path, predictions: Path) -> None:
     dataset = NowDataset.open(benchmark)
     seen: list[tuple[int, int]] = []
-    one = evaluate_submission(dataset, predictions)
-    two = evaluate_submission(dataset, predictions, num_workers=2, progress=lambda *count: seen.append(count))
-    for left, right in zip(one.evaluated, two.evaluated, strict=True):
+    meshes = {row: read_prediction(predictions, image) for row, image in enumerate(dataset.images)}
+    held = InMemory(HeldMeshes(meshes, {image: row for row, image in enumerate(dataset.images)}))
+    sources = {"folder": SubmissionFolder(predictions), "memory": held}
+    one = evaluate(dataset, predictions)
+    both = evaluate_methods(dataset, sources, num_workers=2, progress=lambda *count: seen.append(count))
+    for two in both.values():
+        for left, right in zip(one.evaluated, two.evaluated, strict=True):
+            assert left.image == right.image
+            np.testing.assert_array_equal(left.distances, right.distances)
+    assert seen[-1] == (6, 6)
+
+
+def test_a_prediction_that_pictures_share_is_evaluated_once_a_subject(benchmark, predictions, monkeypatch) -> None:
+    calls = []
+    honest = subject.evaluate_prediction
+    monkeypatch.setattr(subject, "evaluate_prediction", lambda *a: calls.append(a) or honest(*a))
+    dataset = NowDataset.open(benchmark)
+    shared = InMemory(HeldMeshes({0: read_prediction(predictions, dataset.images[0])}, dict.fromkeys(dataset.images, 0)))
+    together = evaluate_methods(dataset, {"folder": SubmissionFolder(predictions), "memory": shared})
+    assert len(calls) == 3 + 2
+    for left, right in zip(together["folder"].evaluated, together["memory"].evaluated, strict=True):
         assert left.image == right.image
         np.testing.assert_array_equal(left.distances, right.distances)
-    assert seen[-1] == (3, 3)
 
 
-def test_equal_predictions_of_a_subject_are_evaluated_once(benchmark, predictions, monkeypatch) -> None:
-    calls = []
-    honest = now_worker.evaluate_prediction
-    monkeypatch.setattr(now_worker, "evaluate_prediction", lambda *a: calls.append(a) or honest(*a))
-    evaluate_submission(NowDataset.open(benchmark), predictions)
-    assert len(calls) == 2
+def test_meshes_are_made_for_a_few_subjects_at_a_time(benchmark, predictions, monkeypatch) -> None:
+    """Made ahead of the workers without bound, a full benchmark's meshes would fill the memory."""
+    dataset = NowDataset.open(benchmark)
+    many = NowDataset(dataset.root, tuple(NowImage(f"person {n}", "selfie", "a.jpg") for n in range(9)))
+    made: list[int] = []
+    lead: list[int] = []
+
+    class Source:
+        def of_images(self, images):
+            made.append(len(images))
+            return SubmissionFolder(predictions)
+
+    class Pool:
+        def __init__(self, *_, **__) -> None: ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None: ...
+
+        def submit(self, work, task):
+            future: Future = Future()
+            future.set_result(subject.SubjectOutcome((), {}, {}))
+            return future
+
+    monkeypatch.setattr(now_evaluation, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(now_evaluation, "_together", lambda found, _: found)
+    evaluate_methods(many, {"ours": Source()}, num_workers=2, progress=lambda *_: lead.append(len(made)))
+    assert len(made) == len(lead) == 9
+    assert max(ahead - done for done, ahead in enumerate(lead)) <= 4
+
+
+@dataclass(frozen=True)
+class InMemory:
+    meshes: HeldMeshes
+
+    def of_images(self, images) -> HeldMeshes:
+        return self.meshes
 
 
 def test_statistics_are_over_all_vertices_together(benchmark: Path, predictions: Path) -> None:
-    evaluation = evaluate_submission(NowDataset.open(benchmark), predictions)
+    evaluation = evaluate(NowDataset.open(benchmark), predictions)
     together = np.concatenate([item.distances for item in evaluation.evaluated])
     overall = evaluation.statistics()["overall"]
     assert overall == DistanceStatistics(
@@ -122,14 +178,14 @@ def test_nothing_usable_is_an_error(benchmark: Path, tmp_path: Path) -> None:
 
 
 def test_ply_scans_ply_predictions_and_txt_landmarks(benchmark: Path, predictions: Path) -> None:
-    before = evaluate_submission(NowDataset.open(benchmark), predictions)
+    before = evaluate(NowDataset.open(benchmark), predictions)
     for mesh_path in [*(benchmark / "scans").rglob("*.obj"), *predictions.rglob("*.obj")]:
         trimesh.load(mesh_path, process=False, maintain_order=True).export(mesh_path.with_suffix(".ply"))
         mesh_path.unlink()
     for path in predictions.rglob("*.npy"):
         np.savetxt(path.with_suffix(".txt"), np.load(path))
         path.unlink()
-    after = evaluate_submission(NowDataset.open(benchmark), predictions)
+    after = evaluate(NowDataset.open(benchmark), predictions)
     for left, right in zip(before.evaluated, after.evaluated, strict=True):
         np.testing.assert_allclose(left.distances, right.distances, atol=1e-3)  # PLY holds float32
 
@@ -139,14 +195,14 @@ def test_a_broken_scan_is_the_benchmarks_fault(benchmark: Path, predictions: Pat
     honest = path.read_text()
     path.write_text("v 0 0 0\nf 1 1 1\n")
     with pytest.raises(ValueError, match="scans/bob: scan vertices: none within"):
-        evaluate_submission(NowDataset.open(benchmark), predictions)
+        evaluate(NowDataset.open(benchmark), predictions)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no \.obj or \.ply file"):
-        evaluate_submission(NowDataset.open(benchmark), predictions)
+        evaluate(NowDataset.open(benchmark), predictions)
     path.write_text(honest)
     (benchmark / "scans_lmks_onlypp/bob/bob_picked_points.pp").write_text("")
     with pytest.raises(ValueError, match=r"bob_picked_points\.pp: expected 7"):
-        evaluate_submission(NowDataset.open(benchmark), predictions, num_workers=2)
+        evaluate(NowDataset.open(benchmark), predictions, num_workers=2)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +271,7 @@ def test_a_sound_submission_passes(benchmark: Path, predictions: Path) -> None:
 )
 def test_problems_of_a_submission_are_named(benchmark: Path, predictions: Path, change, message: str) -> None:
     from sheap.evaluation.mesh_files import TriangleMesh
-    from sheap.evaluation.now_submission import write_prediction
+    from sheap.evaluation.now.submission import write_prediction
 
     dataset = NowDataset.open(benchmark)
     good = read_prediction(predictions, dataset.images[1])

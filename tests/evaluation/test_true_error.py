@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from sheap.evaluation.now_dataset import NowImage
-from sheap.evaluation.now_prediction import neutral_meshes, write_mean_head
-from sheap.evaluation.now_submission import write_prediction
+from sheap.evaluation.head_meshes import neutral
+from sheap.evaluation.now.dataset import NowImage
+from sheap.evaluation.predictions import Predictions, mean_heads
 from sheap.evaluation.rendered_truth import read_true_shapes, true_errors
 from sheap.evaluation.similarity import rodrigues
 from sheap.evaluation.true_error import true_vertex_errors
-from sheap.head import HeadModel
+from sheap.head import HeadModel, HeadParams
 
 
 def test_scale_and_place_do_not_count_shape_does(scan) -> None:
@@ -63,18 +63,16 @@ def test_rendered_truth(tmp_path: Path) -> None:
     (tmp_path / "benchmark.json").write_text(json.dumps(record))
     shapes = read_true_shapes(tmp_path)
     images = [NowImage("ann", "selfie", "a.jpg"), NowImage("ann", "multiview_neutral", "b.jpg")]
-    meshes, landmarks = neutral_meshes(head, torch.from_numpy(shape)[None])
-    for image in images:
-        write_prediction(tmp_path / "exact", image, meshes[0], landmarks[0])
-    write_mean_head(images, head, tmp_path / "mean")
-    exact = true_errors(head, shapes, tmp_path / "exact", images)
-    mean = true_errors(head, shapes, tmp_path / "mean", images)
+    exactly = Predictions(head, HeadParams.zeros(head, 1).replace(shape=torch.from_numpy(shape)[None]), dict.fromkeys(images, 0))
+    methods = {"exact": neutral(exactly), "mean": neutral(mean_heads(head, images))}
+    errors = true_errors(head, shapes, methods, images)
+    exact, mean = errors["exact"], errors["mean"]
     assert list(exact) == ["overall", "multiview_neutral", "selfie"]
     assert exact["overall"]["images"] == 2
     assert exact["overall"]["mean_mm"] < 1e-5
     assert mean["overall"]["mean_mm"] > 0.5
     with pytest.raises(ValueError, match="no truth for subject 'bob'"):
-        true_errors(head, shapes, tmp_path / "mean", [NowImage("bob", "selfie", "a.jpg")])
+        true_errors(head, shapes, methods, [NowImage("bob", "selfie", "a.jpg")])
     (tmp_path / "benchmark.json").write_text("{}")
     with pytest.raises(ValueError, match=r"benchmark\.json: not a rendered"):
         read_true_shapes(tmp_path)

@@ -19,9 +19,9 @@ from experiments.training_runs import ExperimentSettings, fingerprint, train_par
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.reader import ShardReader
 from sheap.data.shard_writer import write_split
+from sheap.evaluation.head_meshes import neutral_meshes
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
-from sheap.evaluation.now_prediction import neutral_meshes
 from sheap.head import HeadModel, HeadParams
 from tests.data.made_clips import SIZE, make_clip
 

@@ -122,15 +122,27 @@ def test_a_bad_flow_section_is_named(project: Path, run, old: str, new: str, mes
     assert times_run(project, "corpus") == 0
 
 
-def test_checked_corpus_refuses_files_and_folders_without_videos(tmp_path: Path) -> None:
+def test_checked_corpus_refuses_what_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(StageError, match="holds no video"):
-        checked_corpus(tmp_path)
     with pytest.raises(StageError, match="not a folder"):
         checked_corpus(tmp_path / "notes.txt")
-    (tmp_path / "deep/er").mkdir(parents=True)
-    (tmp_path / "deep/er/talk.MKV").write_bytes(b"x")
-    assert checked_corpus(f"{tmp_path}/deep/../deep") == tmp_path / "deep", "found in subfolders; no .. in the settings"
+    (tmp_path / "deep").mkdir()
+    assert checked_corpus(f"{tmp_path}/deep/../deep") == tmp_path / "deep", "no .. in the settings"
+
+
+def test_a_corpus_without_videos_ends_the_flow_before_any_stage(
+    project: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    other = tmp_path / "notes"
+    other.mkdir()
+    (other / "notes.txt").write_text("x")
+    state = run(str(other))
+    assert state.is_failed() and state.message.startswith(f"videos: error: {other}: holds no video (looked for .avi")
+    assert times_run(project, "corpus") == 0
+    (other / "deep").mkdir()
+    (other / "deep/talk.MKV").write_bytes(b"x")
+    assert run(str(other)).is_completed(), "found in subfolders"
 
 
 def test_one_line_error_when_dvc_itself_refuses() -> None:

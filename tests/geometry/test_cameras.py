@@ -19,6 +19,51 @@ def test_published_camera_sees_up_as_up_and_the_persons_left_on_the_right() -> N
     assert nearer.tolist() == pytest.approx([112, 112])
 
 
+def test_published_camera_is_a_rigid_pose_and_a_pinhole_of_the_crop() -> None:
+    camera = published_camera(64, dtype=torch.float64)
+    expected = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
+    expected[2, 3] = 1
+    assert torch.equal(camera.world_to_cam[0], expected) and (camera.height, camera.width) == (64, 64)
+    focal = 32 / math.tan(math.radians(PUBLISHED_FOV_DEG / 2))
+    assert camera.K[0].flatten().tolist() == pytest.approx([focal, 0, 32, 0, focal, 32, 0, 0, 1])
+
+
+def test_cameras_are_made_where_and_move_as_they_are_told() -> None:
+    made = published_camera(64, dtype=torch.float64, device="meta")
+    assert made.world_to_cam.device.type == made.K.device.type == "meta"
+    camera = Cameras(torch.eye(4)[None], 2 * torch.eye(3)[None], 5, 7)
+    moved = camera.to("meta", dtype=torch.float64)
+    assert moved.world_to_cam.device.type == moved.K.device.type == "meta"
+    assert moved.world_to_cam.dtype == moved.K.dtype == torch.float64
+    assert moved.world_to_cam.shape == (1, 4, 4) and moved.K.shape == (1, 3, 3)
+    assert (moved.height, moved.width) == (5, 7)
+
+
+def test_projection_follows_the_equations_for_any_pose_and_skewed_pixels() -> None:
+    """Point by point, with a K whose two axes differ and whose pixels are skewed."""
+    generator = torch.Generator().manual_seed(2)
+    points = torch.randn(6, 3, dtype=torch.float64, generator=generator)
+    pose = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    pose[:, :3, :3] = torch.linalg.qr(torch.randn(2, 3, 3, dtype=torch.float64, generator=generator))[0]
+    pose[:, :3, 3] = torch.tensor([[0.1, -0.2, 9.0], [0.3, 0.4, 8.0]], dtype=torch.float64)
+    K = torch.tensor([[[90.0, 3, 31], [0, 80, 33], [0, 0, 1]], [[70.0, -2, 30], [0, 60, 29], [0, 0, 1]]], dtype=torch.float64)
+    pixels, depth = project(points, Cameras(pose, K, 64, 64))
+    for view in range(2):
+        for k, point in enumerate(points):
+            x, y, z = pose[view, :3, :3] @ point + pose[view, :3, 3]
+            homogeneous = K[view] @ torch.stack([x / z, y / z, torch.ones_like(z)])
+            torch.testing.assert_close(pixels[view, k], homogeneous[:2])
+            torch.testing.assert_close(depth[view, k], z)
+
+
+def test_points_at_or_behind_the_camera_are_divided_by_a_micrometre() -> None:
+    camera = Cameras(torch.eye(4, dtype=torch.float64)[None], torch.eye(3, dtype=torch.float64)[None], 1, 1)
+    points = torch.tensor([[1.0, 2, 0], [1, 2, -3], [1, 2, 0.5]], dtype=torch.float64)
+    pixels, depth = project(points, camera)
+    assert pixels[0].tolist() == [pytest.approx([1e6, 2e6]), pytest.approx([1e6, 2e6]), pytest.approx([2, 4])]
+    assert depth[0].tolist() == [0, -3, 0.5]
+
+
 @pytest.mark.parametrize("size", [112, 224])
 def test_published_field_of_view_spans_the_image(size: int) -> None:
     half_height = math.tan(math.radians(PUBLISHED_FOV_DEG) / 2)

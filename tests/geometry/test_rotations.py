@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,20 @@ def test_half_turns_come_back() -> None:
     for axis in torch.eye(3, dtype=torch.float64):
         matrix = rotvec_to_matrix(axis * torch.pi)
         np.testing.assert_allclose(quat_wxyz_to_matrix(matrix_to_quat_wxyz(matrix)).numpy(), matrix.numpy(), atol=1e-12)
+
+
+def test_matrices_stay_on_the_device_and_in_the_type_of_their_vectors() -> None:
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        assert rotvec_to_matrix(torch.zeros(2, 3, dtype=dtype)).dtype == dtype
+    assert rotvec_to_matrix(torch.zeros(2, 3, device="meta")).device.type == "meta"
+
+
+def test_quaternions_have_a_real_part_that_is_not_negative() -> None:
+    """Of q and -q, the same rotation, the one with w >= 0; the others keep their signs."""
+    halves = [math.radians(degrees) / 2 for degrees in (10, 90, 170, 190, 350)]
+    quat = torch.tensor([[math.cos(h), 0.6 * math.sin(h), 0, -0.8 * math.sin(h)] for h in halves], dtype=torch.float64)
+    expected = torch.where(quat[:, :1] > 0, quat, -quat)
+    torch.testing.assert_close(matrix_to_quat_wxyz(quat_wxyz_to_matrix(quat)), expected, atol=1e-12, rtol=0)
 
 
 def test_zero_quaternion_is_the_identity() -> None:

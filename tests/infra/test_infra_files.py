@@ -150,7 +150,9 @@ def test_prefect_accepts_the_automation() -> None:
 
 
 def test_shell_files_parse_and_the_script_can_be_started() -> None:
-    for path in (INFRA / "prefect").glob("*.sh"):
+    scripts = sorted(INFRA.rglob("*.sh"))
+    assert len(scripts) == 3
+    for path in scripts:
         subprocess.run(["bash", "-n", str(path)], check=True)
     assert os.access(INFRA / "prefect/deploy.sh", os.X_OK)
 

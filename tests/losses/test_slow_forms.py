@@ -106,6 +106,7 @@ def test_landmark_loss() -> None:
         for w, a, b in zip(numbers(weights), rows(predicted), rows(detected), strict=True)
     )
     assert_is(landmark_loss(predicted, detected, weights, 64), total / sum(numbers(weights)))
+    assert_is(landmark_loss(predicted, detected, 1e-6 * weights, 64), total / sum(numbers(weights)))
     assert_is(landmark_loss(predicted, detected, torch.zeros_like(weights), 64), 0.0)
 
 
@@ -136,6 +137,7 @@ def test_normal_consistency() -> None:
     costs = [1 - sum(p * q for p, q in zip(a, b, strict=True)) for a, b in zip(rows(ours), rows(theirs), strict=True)]
     expected = sum(w * c for w, c in zip(numbers(weights), costs, strict=True)) / sum(numbers(weights))
     assert_is(normal_consistency(ours, theirs, weights), expected)
+    assert_is(normal_consistency(ours, theirs, 1e-6 * weights), expected)
     assert_is(normal_consistency(ours, theirs, torch.zeros_like(weights)), 0.0)
 
 
@@ -145,6 +147,7 @@ def test_depth_consistency() -> None:
         w * abs(a - b) for w, a, b in zip(numbers(weights), numbers(ours), numbers(theirs), strict=True)
     )
     assert_is(depth_consistency(ours, theirs, weights), total / sum(numbers(weights)))
+    assert_is(depth_consistency(ours, theirs, 1e-6 * weights), total / sum(numbers(weights)))
     assert_is(depth_consistency(ours, theirs, torch.zeros_like(weights)), 0.0)
 
 

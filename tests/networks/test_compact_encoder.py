@@ -69,7 +69,7 @@ def test_both_looks_learn_where_points_are(encoder):
     optimizer = torch.optim.Adam(encoder.parameters(), lr=2e-3)
     at = (torch.arange(64) + 0.5) / 64
     errors = []
-    for step in range(60):
+    for _ in range(60):
         shift = 0.06 * torch.randn(16, 2, generator=generator)
         places = encoder._mean_places() + torch.cat([shift, torch.zeros(16, 1)], 1)[:, None]
         middle = places[..., :2].mean(1)

@@ -81,7 +81,7 @@ def clip() -> CLIPVisionModel:
             image_size=32,
             patch_size=8,
             hidden_act="quick_gelu",
-        )  # fmt: skip
+        )
     ).eval()
     with torch.no_grad():
         for parameter in model.parameters():

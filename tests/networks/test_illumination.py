@@ -61,7 +61,7 @@ def test_another_prior_replaces_ours(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"mine.safetensors: has 27 components, lighting_components asks for 28"):
         IlluminationPrior(28, path)
     save_file({"mean": torch.zeros(9, 3)}, tmp_path / "half.safetensors")
-    with pytest.raises(ValueError, match="half.safetensors: expected tensors mean"):
+    with pytest.raises(ValueError, match=r"half\.safetensors: expected tensors mean"):
         IlluminationPrior(4, tmp_path / "half.safetensors")
 
 

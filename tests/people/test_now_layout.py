@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.people.now_layout import NowWriter, write_picked_points
+from sheap.evaluation.landmark_files import write_picked_points
+from sheap.evaluation.now.dataset import NowDataset
+from sheap.people.now_layout import NowWriter
 
 
 @pytest.fixture

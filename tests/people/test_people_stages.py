@@ -14,7 +14,7 @@ from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
 from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
-from sheap.evaluation.now_dataset import NowDataset
+from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
 from tests.stage_settings import stage_params
@@ -37,7 +37,7 @@ def people(tmp_path_factory):
 
 def test_people_writes_ordinary_videos_with_truth_and_a_list(people):
     document = json.loads((people / "people.json").read_text())
-    assert document["licence"] == "CC0-1.0" and document["fps"] == 25
+    assert document["licence"] == "CC0-1.0" and document["fps"] == SMALL.fps
     entries = document["people"]
     assert [entry["split"] for entry in entries] == ["train", "validation"]
     assert len({entry["identity"] for entry in entries}) == 2

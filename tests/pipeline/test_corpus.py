@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.corpus import CorpusParams, run
-from pipeline.files.carphone import find_carphone
 from pipeline.files.corpus_file import Corpus
 from pipeline.run.settings import StageError
+from sheap.video.carphone import find_carphone
 from tests.stage_settings import stage_params
 
 

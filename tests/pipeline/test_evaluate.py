@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from pipeline import evaluate
-from pipeline.evaluate import EvaluateParams, improvement, load_predictor, run
+from pipeline.commands import evaluate as commands
+from pipeline.evaluate import EvaluateParams, PredictionParams, methods_of, params_type, run
+from pipeline.files.trained_model import load_trained
 from pipeline.metrics import read_metrics
-from pipeline.run.settings import StageError
+from pipeline.report import page_environment
+from pipeline.reporting.measured import show_measures
+from pipeline.run.settings import StageError, load_params
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.evaluation.face_boxes import FaceBox, write_face_box
+from sheap.evaluation.head_meshes import neutral, neutral_meshes
 from sheap.evaluation.landmark_files import write_picked_points
+from sheap.evaluation.measures import MEASURES
+from sheap.evaluation.measures.base import MODEL, Column, Inputs, Line, Measure, MeasureSettings, Method, Plot, Row, Table
+from sheap.evaluation.measures.now import improvement
 from sheap.evaluation.mesh_files import write_obj
-from sheap.evaluation.now_dataset import NowDataset
-from sheap.evaluation.now_prediction import neutral_meshes
-from sheap.evaluation.now_results import DistanceStatistics
-from sheap.evaluation.now_submission import check_submission, read_prediction
-from sheap.head import HeadModel
+from sheap.evaluation.now.results import DistanceStatistics
+from sheap.evaluation.predictions import Predictions, mean_heads
+from sheap.head import HeadModel, HeadParams
 from sheap.head.data import OPEN_HEAD_PATH, read_head, write_head
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
+from sheap.video.face_models import find_bundle
 from tests.stage_settings import stage_params
 
 CHALLENGES = ("multiview_neutral", "selfie")
+PROJECT = Path(__file__).parents[2]
 
 
-def plain(**changes: Any) -> EvaluateParams:
-    """The stage's settings without the further measures."""
-    return stage_params(EvaluateParams, **({"expressions_dir": None, "carphone": False} | changes))
+def settings(**changes: object) -> PredictionParams:
+    """The project's own settings with NoW alone, changed as named."""
+    return stage_params(EvaluateParams, **({"expressions_dir": None, "carphone": False, "num_workers": 1} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +95,15 @@ def evaluated(project: Path) -> Path:
     """data/evaluation after the stage has run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        run(plain(num_workers=1))
+        run(settings())
     return project / "data/evaluation"
 
 
-def predict(params: EvaluateParams, folder: Path) -> tuple[dict, dict | None]:
-    """The stage's predictions in the current project."""
-    return evaluate.predict(params, load_predictor(params), NowDataset.open(params.now_dir), folder)
+def measured(name: str, params: PredictionParams, folder: Path) -> dict:
+    """One measure's figures in the current project."""
+    [measure] = [measure for measure in MEASURES if measure.name == name]
+    predictor = load_trained(Path("data/model"), landmark_model=params.landmark_model)
+    return measure.figures(params, Inputs(methods_of(predictor), predictor.face_finder, folder))
 
 
 def test_metrics_are_what_the_readers_expect(evaluated: Path) -> None:
@@ -131,24 +143,21 @@ def test_pictures_without_a_found_face_are_counted(evaluated: Path) -> None:
     assert counts["cropped_by_landmarks"] == counts["missing"] == 0
 
 
-def test_both_submissions_are_complete(project: Path, evaluated: Path) -> None:
-    dataset = NowDataset.open(project / "data/benchmark")
-    assert check_submission(evaluated / "mean_head", dataset).is_good
-    for image in dataset.images:
-        # The guessing network's faces need not pass the check, but they are all there.
-        assert read_prediction(evaluated / "predictions", image).mesh.vertices.shape == HeadModel.load().template.shape
+def test_nothing_but_figures_is_written(evaluated: Path) -> None:
+    """Meshes are an export: `sheap predict now`."""
+    assert {path.name for path in evaluated.iterdir()} == {"metrics.json", "errors.npz", "cumulative.json"}
 
 
 def test_missing_inputs_are_named(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StageError, match="run the 'train' stage first"):
-        run(plain())
+        run(settings())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/model").symlink_to(project / "data/model")
-    with pytest.raises(StageError, match="run the 'benchmark' stage first"):
-        run(plain())
-    with pytest.raises(FileNotFoundError, match="elsewhere: no such folder"):
-        run(plain(now_dir=Path("elsewhere")))
+    with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* a NoW benchmark in evaluate\.now_dir"):
+        run(settings())
+    with pytest.raises(StageError, match="elsewhere: missing"):
+        run(settings(now_dir=Path("elsewhere")))
     assert not (tmp_path / "data/evaluation").exists()
 
 
@@ -156,10 +165,9 @@ def test_real_people_have_no_true_error(project: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(project)
     (project / "data/benchmark/benchmark.json").rename(tmp_path / "kept.json")
     try:
-        _, true_errors = predict(plain(), tmp_path)
+        assert measured("true_error", settings(), tmp_path) == {}
     finally:
         (tmp_path / "kept.json").rename(project / "data/benchmark/benchmark.json")
-    assert true_errors is None
 
 
 @pytest.fixture
@@ -185,63 +193,181 @@ def other_head(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_further_measures_are_what_the_settings_name(
-    project: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(project)
-    predictor, dataset = load_predictor(plain()), NowDataset.open(Path("data/benchmark"))
-    evaluations = evaluate.measure(dataset, evaluated, num_workers=1)
-
-    def further(**settings: object) -> dict:
-        return evaluate.measure_further(plain(**settings), predictor, dataset, evaluations, evaluated)
-
-    assert further() == {}
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert not {"nonrigid", "expressions", "footage", "emotions"} & metrics.keys()
     with pytest.raises(StageError, match=r"run the 'benchmark' stage first .* set evaluate\.expressions_dir to null"):
-        run(plain(expressions_dir=Path("data/none")))
+        run(settings(expressions_dir=Path("data/none")))
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.files.carphone.CARPHONE_PACKAGE", "no_such_package")
+        patch.setattr("sheap.video.carphone.CARPHONE_PACKAGE", "no_such_package")
         with pytest.raises(StageError, match=r"evaluate\.carphone: .* or set evaluate\.carphone to false"):
-            run(plain(carphone=True))
+            run(settings(carphone=True))
     with pytest.raises(StageError, match=r"data/none: missing; set evaluate\.emotions_dir to null"):
-        run(plain(emotions_dir=Path("data/none")))
+        run(settings(emotions_dir=Path("data/none")))
     Path("footage").mkdir()
     cv2.imwrite("footage/flat.png", np.zeros((60, 80, 3), np.uint8))
-    sections = further(footage_dir=Path("footage"), nonrigid=True)
-    assert "no face found" in sections["footage"]["unusable"]["flat.png"]
-    metrics = json.loads((evaluated / "metrics.json").read_text())
+    wanted = settings(footage_dir=Path("footage"), nonrigid=True)
+    assert "no face found" in measured("footage", wanted, tmp_path)["footage"]["unusable"]["flat.png"]
+    estimated = measured("nonrigid", wanted, tmp_path)["nonrigid"]
     for name in ("model", "mean_head"):
         # It sees more of the true error than nearest points do, and not all of it.
         now, true = metrics[name]["overall"]["mean_mm"], metrics["true_error"][name]["overall"]["mean_mm"]
-        assert now < sections["nonrigid"][name]["mean_mm"] < true
+        assert now < estimated[name]["mean_mm"] < true
+
+
+def test_several_predictors_and_what_is_made_of_them_stand_side_by_side(
+    project: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A second predictor, and identities fused over a person's pictures, are two more rows and nothing else."""
+    monkeypatch.chdir(project)
+    predictor, other = load_trained(Path("data/model")), load_trained(Path("data/model"))
+
+    def fused(predictions: Predictions) -> Predictions:
+        """The mean identity of each subject's pictures."""
+        subjects = sorted({image.subject for image in predictions.rows})
+        rows = {image: subjects.index(image.subject) for image in predictions.rows}
+        own = [[row for image, row in predictions.rows.items() if image.subject == subject] for subject in subjects]
+        shape = torch.stack([predictions.params.shape[picked].mean(0) for picked in own])
+        params = HeadParams.zeros(predictions.head, len(subjects)).replace(shape=shape)
+        return Predictions(predictions.head, params, rows)
+
+    methods = [*methods_of(predictor), Method("again", other), Method("model_fused", predictor, fused)]
+    figures = evaluate.measure_all(settings(), Inputs(methods, predictor.face_finder, tmp_path), MEASURES)
+    before = json.loads((evaluated / "metrics.json").read_text())
+    assert {key: figures[key] for key in ("model", "mean_head")} == {key: before[key] for key in ("model", "mean_head")}
+    assert figures["others"]["again"] == figures["model"]
+    assert figures["others"]["model_fused"]["overall"] != figures["model"]["overall"]
+    assert set(figures["true_error"]) == {"model", "mean_head", "again", "model_fused"}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    assert set(read_metrics(tmp_path / "metrics.json").others) == {"again", "model_fused"}
+    now, true = show_measures(MEASURES, figures, tmp_path)
+    assert {column.method for column in now.tables.content[0].columns} >= {"again", "model_fused"}
+    [(plot, drawing)] = now.plots.content
+    assert [line.method for line in plot.lines] == ["model", "mean_head", "again", "model_fused"]
+    assert "model fused" in drawing and len(true.tables.content[0].rows) == 3
+
+
+class BrightnessSettings(MeasureSettings):
+    """Of the test measure below."""
+
+    brightness_dir: Path | None
+    """A folder with pictures."""
+
+
+class BrightnessMeasure(Measure[BrightnessSettings]):
+    """A measure that nothing outside of this test knows: how bright a folder's pictures are."""
+
+    name = "brightness"
+    summary = "How bright pictures are."
+    settings = BrightnessSettings
+
+    def is_wanted(self, settings: BrightnessSettings) -> bool:
+        return settings.brightness_dir is not None
+
+    def figures(self, settings: BrightnessSettings, inputs: Inputs) -> dict:
+        paths = sorted(settings.brightness_dir.glob("*.png"))
+        means = {path.name: float(cv2.imread(str(path)).mean()) for path in paths}
+        (inputs.folder / "brightness.txt").write_text("kept")
+        return {self.name: {method.name: means for method in inputs.methods}}
+
+    def tables(self, metrics: dict) -> list[Table]:
+        if self.name not in metrics:
+            return []
+        columns = (Column("picture"), Column("brightness", MODEL))
+        rows = tuple(Row((file, f"{value:.1f}"), {MODEL: value}) for file, value in metrics[self.name][MODEL].items())
+        return [Table("Brightness", "Of nothing but a test.", columns, rows, ("A note.",))]
+
+    def plots(self, metrics: dict, folder: Path) -> list[Plot]:
+        assert (folder / "brightness.txt").read_text() == "kept"
+        values = list(metrics[self.name][MODEL].values())
+        return [Plot("Brightness by picture", "", "picture", "brightness", (Line(MODEL, range(len(values)), values),))]
+
+
+def test_a_new_measure_reaches_stage_metrics_command_and_report_by_being_registered(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """docs/extending.md: its own file, a line in the registry, its settings in params.yaml."""
+    monkeypatch.chdir(project)
+    (tmp_path / "bright").mkdir()
+    cv2.imwrite(str(tmp_path / "bright/grey.png"), np.full((4, 4, 3), 77, np.uint8))
+    measures = [*MEASURES, BrightnessMeasure()]
+    # Stage: its settings stand in the section `evaluate`, an unknown key is still an error.
+    section = {**settings().model_dump(mode="json"), "brightness_dir": str(tmp_path / "bright")}
+    (tmp_path / "params.yaml").write_text(json.dumps({"evaluate": section}))
+    params = load_params("evaluate", params_type(measures), tmp_path / "params.yaml")
+    with pytest.raises(StageError, match=r"unknown key 'evaluate\.brightness_dir'"):
+        load_params("evaluate", EvaluateParams, tmp_path / "params.yaml")
+    # metrics.json.
+    predictor = load_trained(Path("data/model"))
+    figures = evaluate.measure_all(params, Inputs(methods_of(predictor), predictor.face_finder, tmp_path), measures)
+    assert figures["brightness"] == {name: {"grey.png": 77.0} for name in ("model", "mean_head")}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    assert read_metrics(tmp_path / "metrics.json").challenges[0] == "overall"
+    # Report.
+    shown = show_measures(measures, figures, tmp_path)[-1]
+    page = page_environment().from_string("{% include 'measured.html.j2' %}").render(measured=[shown])
+    for words in ("<h3>Brightness</h3>", "grey.png", "77.0", "A note.", "<h3>Brightness by picture</h3>", "<svg"):
+        assert words in page, words
+    # Command line.
+    monkeypatch.setattr(commands, "app", typer.Typer())
+    commands.add_commands(measures)
+    called = CliRunner().invoke(
+        commands.app, ["brightness", "--brightness-dir", str(tmp_path / "bright"), "--out", str(tmp_path / "out.json")]
+    )
+    assert called.exit_code == 0, called.output
+    assert "grey.png" in called.stdout and "77.0" in called.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["model"] == {"grey.png": 77.0}
+
+
+def test_a_command_without_its_settings_says_which(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StageError, match=r"true_error: --dataset, --image-set not given, and there is no params\.yaml"):
+        CliRunner().invoke(commands.app, ["true-error"], catch_exceptions=False)
 
 
 def test_a_model_of_another_head_is_evaluated_with_it(other_head: Path) -> None:
-    dataset = NowDataset.open(Path("data/benchmark"))
-    _, true_errors = predict(plain(), Path("out"))
-    # The truth is of the open head, so it says nothing about a mesh of another head.
-    assert true_errors is None
-    template = HeadModel.load(other_head).template.double().numpy()
-    mean_head = read_prediction(Path("out/mean_head"), dataset.images[0]).mesh.vertices
-    np.testing.assert_allclose(mean_head, 1000 * template, atol=1e-3)
+    assert measured("true_error", settings(), Path(".")) == {}, "the truth is of the open head"
+    figures = measured("now", settings(), Path("."))
+    assert figures["mean_head"]["overall"]["images"] == 4
+    predictor = load_trained(Path("data/model"))
+    template = HeadModel.load(other_head).template
+    assert torch.equal(predictor.head.template, template)
+    meshes = neutral(mean_heads(predictor.head, ["a"])).of_images(["a"])
+    np.testing.assert_allclose(meshes.read("a").mesh.vertices, 1000 * template.double().numpy(), atol=1e-3)
+
+
+def test_faces_are_found_as_in_training(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The landmark model that training was given is used again, unless another one is named."""
+    shutil.copytree(project / "data/model", tmp_path / "data/model")
+    monkeypatch.chdir(tmp_path)
+    summary = Path("data/model/train.json")
+    summary.write_text(json.dumps({"params": {"weight_files": {"face_landmarks": "gone.task"}}}))
+    with pytest.raises(ValueError, match=r"train\.json: the face landmarks .*gone\.task.* not there"):
+        load_trained(Path("data/model"))
+    shutil.copyfile(find_bundle(None), "gone.task")
+    predictor = load_trained(Path("data/model"))
+    assert predictor._landmark_model == Path("gone.task")
+    assert predictor.face_finder.process(np.zeros((64, 64, 3), np.uint8)) == []
 
 
 def test_a_head_model_that_is_gone_or_altered_is_named(other_head: Path) -> None:
     write_head(read_head(OPEN_HEAD_PATH), other_head)
     with pytest.raises(ValueError, match="trained with another head model"):
-        load_predictor(plain())
+        load_trained(Path("data/model"))
     other_head.unlink()
     with pytest.raises(ValueError, match=r"train\.json: the head model .*other\.safetensors.* not there"):
-        load_predictor(plain())
+        load_trained(Path("data/model"))
     Path("data/model/train.json").unlink()
     with pytest.raises(ValueError, match=r"train\.json: missing"):
-        load_predictor(plain())
+        load_trained(Path("data/model"))
 
 
-def test_a_landmark_model_that_is_not_there_is_named(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_landmark_model_that_is_not_there_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(FileNotFoundError, match=r"none\.task"):
-        predict(plain(landmark_model=Path("none.task")), tmp_path)
+        run(settings(landmark_model=Path("none.task")))
 
 
 def test_improvement_is_negative_when_the_model_is_worse() -> None:

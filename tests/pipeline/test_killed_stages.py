@@ -15,19 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.corpus import CorpusParams
+from pipeline.ingest import IngestParams
+from pipeline.shards import ShardsParams
 from sheap.data.manifest import verify_shards
+from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
 REPOSITORY = Path(__file__).parents[2]
 NUM_KILLS = 20
 
 PARAMS = {
-    "corpus": {"folder": "videos", "carphone": False},
-    "ingest": {
-        "image_size": 48, "min_frames": 3, "max_frames": 4, "num_workers": 1, "filter": {"min_head_px": 40},
-    },
-    "shards": {"min_identities": 2, "val_fraction": 0.3, "target_mb": 0.05},
-}  # fmt: skip
+    "corpus": stage_params(CorpusParams, folder="videos", carphone=False),
+    "ingest": stage_params(
+        IngestParams, image_size=48, min_frames=3, max_frames=4, num_workers=1, filter={"min_head_px": 40}
+    ),
+    "shards": stage_params(ShardsParams, min_identities=2, val_fraction=0.3, target_mb=0.05),
+}
 
 # the three stages as their own programs would run them, without starting Python three times
 ALL_STAGES = """
@@ -48,7 +52,7 @@ def make_project(folder: Path) -> Path:
         write_video(folder / f"videos/talk {number}.mp4", frames)
     write_video(folder / "videos/nobody.mp4", noise_frames(4))
     (folder / "videos/letter.mp4").write_text("Dear all,\n")
-    (folder / "params.yaml").write_text(json.dumps(PARAMS))
+    (folder / "params.yaml").write_text(json.dumps({name: params.model_dump(mode="json") for name, params in PARAMS.items()}))
     (folder / "all_stages.py").write_text(ALL_STAGES)
     return folder
 

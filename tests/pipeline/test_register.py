@@ -22,7 +22,7 @@ def project(tmp_path_factory: pytest.TempPathFactory):
     torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
     patch.chdir(tmp_path_factory.mktemp("project"))
-    Path("params.yaml").write_text("register: {title: A model}\ntrain: {preset: tiny}\n")
+    Path("params.yaml").write_text("register: {title: A model, licence: Apache-2.0, notes: ''}\ntrain: {preset: tiny}\n")
     write_model()
     yield Path.cwd()
     patch.undo()
@@ -47,8 +47,24 @@ def test_the_bundle_is_complete_and_predicts(inputs: Path) -> None:
     assert provenance["params"]["train"] == {"preset": "tiny"}
     assert provenance["training"]["seed"] == 0
     assert provenance["data"]["shards_data_hash"] == "cd" * 32
-    assert provenance["packages"]["torch"] == torch.__version__
+    assert public_version(provenance["packages"]["torch"]) == public_version(torch.__version__)
+    assert provenance["registered_on"]["torch"] == torch.__version__, "with its build, `+cpu` or `+cu130`"
     assert provenance["data"]["weights_sha256"] and provenance["registered_on"]["cores"] >= 1
+
+
+def public_version(version: str) -> str:
+    """Without the build that PyPI's torch for Linux adds to `torch.__version__` and not to the version of its package."""
+    return version.partition("+")[0]
+
+
+@pytest.mark.parametrize("build", ["", "+cpu", "+cu130"])
+def test_every_build_of_torch_is_recorded(inputs: Path, monkeypatch: pytest.MonkeyPatch, build: str) -> None:
+    """The package and the module may call themselves by names that differ in the build."""
+    monkeypatch.setattr(torch, "__version__", public_version(torch.__version__) + build)
+    run(RegisterParams())
+    provenance = json.loads((BUNDLE_DIR / "provenance.json").read_text())
+    assert provenance["registered_on"]["torch"] == torch.__version__
+    assert public_version(provenance["packages"]["torch"]) == public_version(torch.__version__)
 
 
 def test_the_card_states_the_figures_against_the_mean_head_and_escapes_names(inputs: Path) -> None:

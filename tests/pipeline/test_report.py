@@ -14,10 +14,11 @@ import torch
 import pipeline.shards
 from pipeline.register import BUNDLE_DIR, RegisterParams
 from pipeline.register import run as register
-from pipeline.report import Part, ReportParams, page_environment, run
-from pipeline.report_charts import MODEL, Line, cumulative_chart
-from pipeline.report_history import history_charts, read_history
-from pipeline.report_panels import PanelPainter, choose_pairs
+from pipeline.report import ReportParams, page_environment, run
+from pipeline.reporting.charts import MODEL, Line, line_chart
+from pipeline.reporting.history import history_charts, read_history
+from pipeline.reporting.panels import PanelPainter, choose_pairs
+from pipeline.reporting.part import Part
 from pipeline.run.settings import StageError
 from sheap.data.clip_file import write_clip_file
 from sheap.data.reader import ShardReader
@@ -233,7 +234,7 @@ def test_pairs_come_from_held_out_clips_first_and_from_far_apart_frames(project:
 def test_panels_show_a_head_where_the_camera_sees_it(project: Path) -> None:
     readers = [ShardReader(Path("data/shards/train"))]
     [row] = PanelPainter(Path("data/model"), 96).paint(choose_pairs(readers, {f"{0:064x}"}, 1))
-    source, target, render, overlay, rest = row.pictures
+    _source, target, render, overlay, rest = row.pictures
     assert all(picture.shape == (96, 96, 3) and picture.dtype == np.uint8 for picture in row.pictures)
     paper = rest[0, 0].astype(int)
     for picture in (render, rest):
@@ -245,7 +246,7 @@ def test_panels_show_a_head_where_the_camera_sees_it(project: Path) -> None:
 
 
 def test_charts_take_their_colours_from_the_page() -> None:
-    svg = cumulative_chart([Line("a $ & <b>", [0, 1], [0, 100], MODEL)], {"m": (0.5, MODEL)})
+    svg = line_chart("curves", [Line("a $ & <b>", [0, 1], [0, 100], MODEL, marker=0.5)], "x", "y", 100)
     assert svg.startswith("<svg") and "var(--model)" in svg and "#0102" not in svg
     assert "a $ &amp; &lt;b&gt;" in svg
     assert ' width="' not in svg.split(">", 1)[0]

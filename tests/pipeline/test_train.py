@@ -90,7 +90,7 @@ def test_missing_shards_and_weight_files_are_named(
         run(changed(settings))
     (tmp_path / "data/shards").mkdir(parents=True)
     (tmp_path / "data/shards/manifest.json").write_bytes(manifest().to_json())
-    with pytest.raises(StageError, match="train.weight_files.encoder: FaRL.pth does not exist"):
+    with pytest.raises(StageError, match=r"train\.weight_files\.encoder: FaRL\.pth does not exist"):
         run(changed(settings, weight_files__encoder="FaRL.pth"))
 
 

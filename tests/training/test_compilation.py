@@ -42,6 +42,8 @@ def test_compiling_changes_no_name_and_no_copy(head: HeadModel, tmp_path: Path) 
 
 
 @pytest.mark.slow
+# the compiler's own processes take minutes on cores that other workers hold
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none on the PATH")
 @pytest.mark.skipif(not HEADERS.is_file(), reason="torch.compile needs Python's header files")
 def test_a_compiled_run_ends_where_a_plain_one_does(head: HeadModel) -> None:

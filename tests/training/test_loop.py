@@ -248,7 +248,7 @@ def test_a_term_of_weight_zero_is_not_computed_and_changes_nothing_else(
 
 def test_a_step_whose_every_weight_is_zero_is_refused(head: HeadModel) -> None:
     config = made_config(weights=dict.fromkeys(WEIGHTS, 0.0) | {"depth": 1.0})
-    with pytest.raises(ValueError, match="training.weights: every term of this phase has weight 0"):
+    with pytest.raises(ValueError, match=r"training\.weights: every term of this phase has weight 0"):
         training_step(made_models(head), made_pairs(1), torch.zeros(1, 3), config, rendered_pairs=0)
     result = training_step(made_models(head), made_pairs(1), torch.zeros(1, 3), config, rendered_pairs=1)
     assert list(result.terms) == ["depth"]

@@ -202,6 +202,8 @@ def test_a_run_trains_from_a_stream_as_well_and_resumes_exactly(shards: Path, tm
         assert torch.equal(value, again.state.network.state_dict()[name]), name
 
 
-def test_a_stream_cannot_pair_across_clips() -> None:
+def test_readings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.shards: a command's output can only be streamed"):
+        made_run_config(**{"data.shards": "pipe:cat data/shards"})
     with pytest.raises(ValueError, match=r"pairs\.across_clips: a stream shows one clip at a time"):
         made_run_config(**{"data.reading": "streaming", "pairs.across_clips": 0.5})

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.files.carphone import find_carphone
+from sheap.video.carphone import find_carphone
 
 
 def write_video(

@@ -103,6 +103,8 @@ def test_two_people_are_two_clips(tmp_path, models, talking):
 
 def test_two_people_who_cross_never_share_a_clip(tmp_path, models):
     """One is reddish and one bluish: every clip is of one colour, before and after they meet."""
+    if models[1].name != "selfie":
+        pytest.skip("needs the segmenter's model: colours alone do not part two people who cross")
     report, clips = ingest(write_video(tmp_path / "v.mp4", crossing_people(26, step=7)), models)
     check_books(report, clips)
     colours = []

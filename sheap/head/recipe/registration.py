@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.closest_point import TriangleTree
+from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.head.recipe.axes import rigid_fit, without_small_motions
 from sheap.head.recipe.fields import SmoothFields
 from sheap.head.recipe.ict import IctSkin
@@ -21,8 +21,9 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MEDIAPIPE_OF_68 = {
-    17: 70, 18: 63, 19: 105, 20: 66, 21: 107, 22: 336, 23: 296, 24: 334, 25: 293, 26: 300, 27: 168, 28: 197, 29: 5, 30: 4, 33: 2, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269, 54: 291, 55: 405, 56: 314,
-    57: 17, 58: 84, 59: 181, 60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87,
+    17: 70, 18: 63, 19: 105, 20: 66, 21: 107, 22: 336, 23: 296, 24: 334, 25: 293, 26: 300, 27: 168,
+    28: 197, 29: 5, 30: 4, 33: 2, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269,
+    54: 291, 55: 405, 56: 314, 57: 17, 58: 84, 59: 181, 60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87,
 }  # fmt: skip
 """The Multi-PIE markup's inner landmarks and MediaPipe's of the same places."""
 

@@ -1,6 +1,6 @@
 """What was measured on real people, as the recipe keeps it: mean and covariance in the coefficients of our own fields.
 
-`python -m pipeline.head_model measure ICT` makes the file that lies beside this module; `build` reads it.
+`python -m pipeline.commands.head_model measure ICT` makes the file that lies beside this module; `build` reads it.
 """
 
 from __future__ import annotations

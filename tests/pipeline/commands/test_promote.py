@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
+from flows.own_corpus import use_corpus
+from pipeline.commands import own_corpus
 from pipeline.commands.promote import Decision, PromoteParams, promote
 from pipeline.run.settings import StageError
 from tests.stage_settings import stage_params
@@ -123,6 +125,15 @@ def test_the_same_commit_is_not_promoted_over_itself(repo: Path) -> None:
     assert promote(stage_params(PromoteParams)).is_promoted
     again = promote(stage_params(PromoteParams))
     assert not again.is_promoted and tags(repo) == ["sheap#champion#1", "sheap@v0.0.1"]
+
+
+def test_an_own_corpus_is_no_uncommitted_change(repo: Path, tmp_path: Path) -> None:
+    commit(repo)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/talk.mp4").write_bytes(b"x")
+    use_corpus(tmp_path / "videos", repo)
+    assert own_corpus.main([str(tmp_path / "videos")]) == 0
+    assert promote(stage_params(PromoteParams)).is_promoted
 
 
 def test_without_a_commit_or_with_changes_it_says_what_to_do(repo: Path) -> None:

@@ -13,20 +13,24 @@ from pipeline.run.code_dependencies import code_files, code_hash, modules_behind
 
 FILES = {
     "toy/__init__.py": "VERSION = 1\n",
-    "toy/program.py": "from toy.run import start\nfrom toy.tools import plain\ndef late():\n    import toy.late\n",
+    "toy/program.py": (
+        "from toy.run import start\nfrom toy.tools import plain\ndef late():\n    import toy.late, toy.late_tools.table\n"
+    ),
     "toy/late.py": "TABLE = 'table.csv'\n",
     "toy/table.csv": "1,2\n",
     "toy/unused.csv": "3\n",
     "toy/stranger.py": "",
     "toy/run/__init__.py": "",
+    "toy/late_tools/__init__.py": "",
+    "toy/late_tools/table.py": "ROWS = 2\n",
     "toy/run/start.py": "import toy.tools.through_run\n",
     "toy/tools/__init__.py": "from toy.tools import on_the_way\n",
     "toy/tools/plain.py": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import toy.stranger\n"
         "SHEETS = Path(__file__).with_name('sheets')\n"
     ),
-    "toy/tools/on_the_way.py": "",
-    "toy/tools/through_run.py": "",
+    "toy/tools/on_the_way.py": "X = 1\n",
+    "toy/tools/through_run.py": "Y = 1\n",
     "toy/tools/sheets/page.html": "<p>",
 }
 
@@ -49,6 +53,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_late_imports_packages_on_the_way_and_named_data_count(toy: Path) -> None:
     assert [path.as_posix() for path in code_files("toy.program")] == [
         "toy/late.py",
+        "toy/late_tools/table.py",
         "toy/program.py",
         "toy/table.csv",
         "toy/tools/__init__.py",
@@ -63,8 +68,8 @@ def test_a_folder_stands_for_its_files_where_all_are_needed(toy: Path) -> None:
     (toy / "toy/tools/__pycache__").mkdir()
     (toy / "toy/tools/__pycache__/plain.pyc").write_bytes(b"")
     short = [path.as_posix() for path in whole_folders(code_files("toy.program"))]
-    assert short == ["toy/late.py", "toy/program.py", "toy/table.csv", "toy/tools"]
-    (toy / "toy/tools/new.py").write_text("")
+    assert short == ["toy/late.py", "toy/late_tools", "toy/program.py", "toy/table.csv", "toy/tools"]
+    (toy / "toy/tools/new.py").write_text("Z = 1\n")
     assert "toy/tools" not in [path.as_posix() for path in whole_folders(code_files("toy.program"))]
 
 

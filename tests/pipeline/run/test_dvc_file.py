@@ -19,7 +19,8 @@ def listed_files(stage: str) -> set[str]:
     """The code files that dvc.yaml lists for a stage, folders taken apart."""
     lines = [ROOT / line for line in STAGES[stage]["deps"] if dvc_file.is_code(line)]
     files = [file for line in lines for file in (line.rglob("*") if line.is_dir() else [line])]
-    return {file.relative_to(ROOT).as_posix() for file in files if file.is_file() and "__pycache__" not in file.parts}
+    real = [file for file in files if file.is_file() and file.stat().st_size and "__pycache__" not in file.parts]
+    return {file.relative_to(ROOT).as_posix() for file in real}
 
 
 @pytest.mark.parametrize("stage", STAGES)

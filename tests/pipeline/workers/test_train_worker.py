@@ -87,6 +87,7 @@ def test_other_workers_only_take_part_in_checkpoints(reported: Reported) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # Ray starts three times as slowly on a machine that does other things
 def test_a_stage_whose_worker_dies_goes_on_from_rays_checkpoint_and_ends_as_one_process_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

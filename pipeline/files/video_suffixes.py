@@ -1,7 +1,0 @@
-"""What a video file is named like: known to the corpus, and to the flow, which loads no library."""
-
-from __future__ import annotations
-
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)

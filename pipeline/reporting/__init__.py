@@ -1,0 +1,1 @@
+"""What the report's pages are made of: charts, curves, panels, the contact sheet, templates."""

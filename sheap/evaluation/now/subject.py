@@ -1,0 +1,74 @@
+"""NoW for one subject: the unit of work of a worker process (no torch, no plots: quick to import)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from sheap.evaluation.now.dataset import NowDataset, NowScan
+from sheap.evaluation.now.metric import NowResult, NowWarning, Unit, check_scan, evaluate_pair
+from sheap.evaluation.now.results import ImageDistances
+from sheap.evaluation.now.submission import MeshesOfImages, MissingPrediction, NowPrediction
+
+
+@dataclass(frozen=True)
+class SubjectTask:
+    """Evaluate a method's predictions for one subject of a benchmark."""
+
+    dataset: NowDataset
+    subject: str
+    predictions: MeshesOfImages
+    metrical_unit: Unit | None = None
+
+
+@dataclass(frozen=True)
+class SubjectOutcome:
+    """Evaluated images, and those that could not be: image -> why."""
+
+    evaluated: tuple[ImageDistances, ...]
+    missing: dict[str, str]
+    malformed: dict[str, str]
+
+    @property
+    def num_images(self) -> int:
+        return len(self.evaluated) + len(self.missing) + len(self.malformed)
+
+
+def evaluate_subject(task: SubjectTask) -> SubjectOutcome:
+    """Every image of the subject. A prediction that several of them share (a mean head) is evaluated once.
+
+    Raises OSError or ValueError naming the file when the scan is missing or unusable.
+    """
+    scan = task.dataset.scan(task.subject)
+    try:
+        check_scan(scan.mesh.vertices, scan.mesh.faces, scan.landmarks)
+    except ValueError as error:
+        raise ValueError(f"{task.dataset.root / 'scans' / task.subject}: {error}") from None
+    evaluated: list[ImageDistances] = []
+    missing: dict[str, str] = {}
+    malformed: dict[str, str] = {}
+    known: dict[Hashable, NowResult] = {}
+    for image in task.dataset.of_subject(task.subject):
+        try:
+            key = task.predictions.key(image)
+            if key not in known:
+                known[key] = evaluate_prediction(scan, task.predictions.read(image), task.metrical_unit)
+        except MissingPrediction as error:
+            missing[str(image)] = str(error)
+        except ValueError as error:
+            malformed[str(image)] = str(error)
+        else:
+            evaluated.append(ImageDistances(image, known[key].distances, known[key].warnings))
+    return SubjectOutcome(tuple(evaluated), missing, malformed)
+
+
+def evaluate_prediction(scan: NowScan, prediction: NowPrediction, metrical_unit: Unit | None = None) -> NowResult:
+    """One prediction against one scan; what looks wrong is in the result's warnings only."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NowWarning)
+        return evaluate_pair(
+            *(scan.mesh.vertices, scan.mesh.faces, scan.landmarks),
+            *(prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks),
+            metrical_unit=metrical_unit,
+        )
