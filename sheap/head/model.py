@@ -64,6 +64,23 @@ class HeadModel(nn.Module):
     eyelid_bulge_basis: Tensor | None
     gaze_axes: Tensor | None
     trait_directions: Tensor | None
+    # Each group below is None as a whole where the file lacks it; its first buffer is asked.
+    landmark_faces: Tensor
+    landmark_barycentrics: Tensor
+    landmark_weights: Tensor
+    now_faces: Tensor
+    now_barycentrics: Tensor
+    now_weights: Tensor
+    attachment_template: Tensor
+    attachment_shape_basis: Tensor
+    attachment_expression_basis: Tensor
+    attachment_eyelid_basis: Tensor
+    attachment_eyelid_bulge_basis: Tensor
+    attachment_skinning_weights: Tensor
+    _joint_template: Tensor
+    _joint_shape: Tensor
+    _joint_expression: Tensor
+    _region_table: Tensor
 
     joint_names = JOINT_NAMES
 

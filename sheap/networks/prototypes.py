@@ -28,6 +28,12 @@ class Prototypes(nn.Module):
     visits: what densification decides by, gathered since it last did.
     """
 
+    parents: Tensor
+    barycentrics: Tensor
+    opacity_sum: Tensor
+    gradient_sum: Tensor
+    visits: Tensor
+
     def __init__(self, num_faces: int, per_face: int, embedding_size: int) -> None:
         super().__init__()
         count = num_faces * per_face
