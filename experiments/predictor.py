@@ -110,7 +110,7 @@ def main() -> None:
         folder = arguments.state / "annealed"
         run = train(folder, config, arguments.minutes, arguments.state / STATE_NAME)
         (folder / "model").mkdir(exist_ok=True)
-        run.save_model(folder / "model")
+        run.save_model(folder / "model", half=True)
     else:
         if arguments.model is not None:
             network = SheapPredictor.load(arguments.model).network

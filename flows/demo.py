@@ -34,16 +34,17 @@ def use_embedded_server(project: Path) -> None:
 
 
 def metrics_table(metrics: Metrics) -> Table:
-    """Errors in millimetres, the trained model's beside the mean head's."""
+    """Errors in millimetres: the trained model's, the mean head's, and those of what training began from."""
+    methods = {"model": metrics.model, "mean head": metrics.mean_head, **metrics.others}
     table = Table(title=f"NoW error on {metrics.benchmark.folder} (mm, lower is better)", title_justify="left")
     table.add_column("challenge")
     table.add_column("images", justify="right")
-    for method in ("model", "mean head"):
+    for method in methods:
         for figure in ("median", "mean", "std"):
             table.add_column(f"{method}\n{figure}", justify="right")
     for name in metrics.challenges:
         row = [name.replace("_", " "), str(metrics.model[name].images)]
-        for errors in (metrics.model[name], metrics.mean_head[name]):
+        for errors in (errors_of[name] for errors_of in methods.values()):
             row += [f"{value:.3f}" for value in (errors.median_mm, errors.mean_mm, errors.std_mm)]
         table.add_row(*row, end_section=name == OVERALL)
     return table
@@ -52,9 +53,13 @@ def metrics_table(metrics: Metrics) -> Table:
 def verdict(metrics: Metrics) -> str:
     """The one sentence that the demo is about."""
     ours, baseline = metrics.model[OVERALL].median_mm, metrics.mean_head[OVERALL].median_mm
-    if ours < baseline:
-        return f"The model's median error is {100 * (1 - ours / baseline):.1f} % below the mean head's."
-    return "The model does not beat the mean head on this benchmark."
+    if ours >= baseline:
+        return "The model does not beat the mean head on this benchmark."
+    said = f"The model's median error is {100 * (1 - ours / baseline):.1f} % below the mean head's."
+    for name, errors in metrics.others.items():
+        change = errors[OVERALL].median_mm - ours
+        said += f" That is {abs(change):.3f} mm {'better' if change > 0 else 'worse'} than {name}, which it began from."
+    return said
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     metrics = read_metrics(METRICS_FILE)
     # A log file has no width of its own, and the table needs this much.
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = Console() if sys.stdout.isatty() else Console(width=130)
     console.print(metrics_table(metrics))
     console.print(verdict(metrics))
     # Not through rich, which would wrap the path.

@@ -57,14 +57,14 @@ EvaluateParams = params_type(MEASURES)
 def run(params: PredictionParams) -> None:
     """Reads data/model and the benchmarks, writes data/evaluation."""
     # Measures that compute import torch; the worker processes that measuring starts import this module and need none.
-    from pipeline.files.trained_model import load_trained
+    from pipeline.files.trained_model import load_start, load_trained
 
     require_input(MODEL_DIR / "config.json", "train")
     check_inputs(params, MEASURES)
     predictor = load_trained(MODEL_DIR, landmark_model=params.landmark_model)
     with atomic_directory(OUTPUT_DIR) as folder:
         inputs = Inputs(
-            methods_of(predictor),
+            methods_of(predictor, load_start(MODEL_DIR)),
             predictor.face_finder,
             folder,
             batch_size=params.batch_size,
@@ -74,11 +74,12 @@ def run(params: PredictionParams) -> None:
         (folder / METRICS_NAME).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def methods_of(predictor: SheapPredictor) -> list[Method]:
-    """What is measured: the columns of every table."""
+def methods_of(predictor: SheapPredictor, start: tuple[str, SheapPredictor] | None = None) -> list[Method]:
+    """What is measured, the columns of every table: the model, the mean head, and what the model began from."""
     from sheap.evaluation.predictions import mean_head
 
-    return [Method(MODEL, predictor), Method(MEAN_HEAD, predictor, mean_head)]
+    methods = [Method(MODEL, predictor), Method(MEAN_HEAD, predictor, mean_head)]
+    return methods if start is None else [*methods, Method(*start)]
 
 
 def check_inputs(params: PredictionParams, measures: Sequence[Measure[Any]]) -> None:

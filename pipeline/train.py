@@ -34,7 +34,7 @@ from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.precision import resolve_precision
 from sheap.training.config import RunConfig
-from sheap.training.run import TrainingRun
+from sheap.training.run import TrainingRun, start_folder
 from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, PANELS_NAME
 from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
@@ -147,6 +147,9 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
         "weight_files": {name: fingerprint_files(path) for name, path in params.weight_files.named().items()},
         "head_model": HeadReference.of(params.weight_files.head_model).sha256,
     }
+    start = start_folder(params)
+    if start is not None:
+        identity["start"] = fingerprint_files(start)
     canonical = json.dumps(identity, sort_keys=True).encode("utf-8")
     return hashlib.sha256(canonical).hexdigest()[:16], identity
 

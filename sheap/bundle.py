@@ -16,6 +16,8 @@ from sheap.networks.sheap_network import SheapNetwork
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+SHIPPED_MODEL = Path(__file__).with_name("shipped_model")
+"""The predictor that comes with the package: a bundle like any other (docs/results/predictor.md)."""
 
 
 class HeadReference(BaseModel):
@@ -57,9 +59,11 @@ class BundleConfig(BaseModel):
     preprocessing: Preprocessing
 
 
-def save_bundle(folder: Path, network: SheapNetwork, config: BundleConfig) -> None:
-    """Writes both files into an existing folder."""
+def save_bundle(folder: Path, network: SheapNetwork, config: BundleConfig, *, half: bool = False) -> None:
+    """Writes both files into an existing folder. half: floats in half precision, as they are shipped."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": config.format})
     (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

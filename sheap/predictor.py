@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sheap.bundle import BundleConfig, load_bundle
+from sheap.bundle import SHIPPED_MODEL, BundleConfig, load_bundle
 from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
 from sheap.networks.sheap_network import SheapNetwork
@@ -40,18 +40,18 @@ class SheapPredictor:
     @classmethod
     def load(
         cls,
-        folder: Path | str,
+        folder: Path | str | None = None,
         *,
         head_model: Path | None = None,
         landmark_model: Path | None = None,
         device: torch.device | str = "cpu",
     ) -> SheapPredictor:
-        """From a registered bundle or a `data/model` folder.
+        """From a registered bundle or a `data/model` folder; None: the predictor that comes with the package.
 
         head_model: needed where it was trained with another than the shipped one. landmark_model: MediaPipe's bundle, where
         it is not the installed one. Raises ValueError naming the file when something does not belong together.
         """
-        network, config = load_bundle(Path(folder), head_model)
+        network, config = load_bundle(SHIPPED_MODEL if folder is None else Path(folder), head_model)
         return cls(network.to(device), config, landmark_model)
 
     @property
@@ -77,6 +77,10 @@ class SheapPredictor:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
         """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range."""
+        return self.network.encode(self._prepared(images)).params
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Checked crops on the network's device and at its size."""
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise ValueError(f"images: expected square crops [B, 3, S, S], got {list(images.shape)}")
         if not images.is_floating_point() or (images.numel() and not (images.amin() >= 0 and images.amax() <= 1)):
@@ -85,7 +89,17 @@ class SheapPredictor:
         if images.shape[-1] != self.image_size:
             size = (self.image_size, self.image_size)
             images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
-        return self.network.encode(images).params
+        return images
+
+    @torch.inference_mode()
+    def predict_person(self, images: Tensor) -> HeadParams:
+        """Head crops [V, 3, S, S] in [0, 1] of one person -> parameters of V heads, which all have the one shape that the pictures
+        say together, each by what it shows. Raises ValueError as `predict` does, and for no picture."""
+        if len(images) == 0:
+            raise ValueError("images: expected at least one picture of the person")
+        codes = self.network.encode(self._prepared(images))
+        shape = self.network.fused_shape([codes.index(slice(k, k + 1)) for k in range(len(images))])
+        return codes.params.replace(shape=shape.expand(len(images), -1))
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.

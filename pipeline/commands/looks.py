@@ -1,6 +1,7 @@
 """Makes the package's files of skins, brows and hair. Not a stage of the graph.
 
-`python -m pipeline.commands.looks build --assets FOLDER` rebuilds them from a folder of MakeHuman's CC0 assets (skins/*.jpg, eyebrows/ and
+`python -m pipeline.commands.looks build --assets FOLDER` rebuilds them from a folder of MakeHuman's CC0 assets (skins/*.jpg,
+eyebrows/ and
 hair/, as sheap.people.makehuman reads them). Run it after a change of the recipe or of the open head's mean.
 """
 

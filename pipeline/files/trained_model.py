@@ -44,6 +44,22 @@ def trained_head_model(folder: Path) -> Path | None:
     return path
 
 
+def load_start(folder: Path) -> tuple[str, SheapPredictor] | None:
+    """What the model in `folder` began its training from, with a name for it; None where that was random values.
+
+    Raises ValueError as load_trained does.
+    """
+    from sheap.predictor import SheapPredictor
+
+    summary = folder / SUMMARY_NAME
+    start = json.loads(summary.read_text(encoding="utf-8"))["params"].get("start_from") if summary.is_file() else None
+    if start is None:
+        return None
+    if start == "shipped":
+        return start, SheapPredictor.load(head_model=trained_head_model(folder))
+    return "start", load_trained(Path(start))
+
+
 def trained_file(folder: Path, name: str) -> Path | None:
     """The file that training was given as `weight_files.NAME`; None where it was given none, or `folder` is a bundle.
 

@@ -178,6 +178,9 @@ class RunConfig(_Config):
     """A whole run: its network, its pairs, its weight files and its training."""
 
     preset: Literal["published", "compact", "small", "tiny"]
+    start_from: Literal["shipped"] | Path | None
+    """Weights to begin with: the shipped predictor's, or those of a model folder (a bundle or data/model) of the same preset;
+    null begins from random values. The Gaussians' regressor always does."""
     supervision: Literal["truth", "none"]
     """truth: rendered frames teach by what is known of them (the truth_* terms), beside the self-supervised terms, which count
     for every frame. none: the paper's setting; truth is not even read."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
+from sheap.bundle import SHIPPED_MODEL, BundleConfig, HeadReference, Preprocessing, load_bundle, save_bundle
 from sheap.data.addresses import read_manifest
 from sheap.data.augment import AugmentParams
 from sheap.data.batches import BatchPlan, MakeBatches, indexed_batches
@@ -109,9 +109,12 @@ class TrainingRun:
     def start(
         cls, config: RunConfig, worker: Worker | None = None, *, weights: Mapping[str, Tensor] | None = None
     ) -> TrainingRun:
-        """Before the first step. weights: of a network to begin with, see `load_start`."""
+        """Before the first step. weights: of a network to begin with (see `load_start`), in place of the configuration's
+        `start_from`. Raises ValueError naming what a start that does not fit is."""
         worker = worker or Worker()
         models = build_models(config, worker.device)
+        if weights is None and config.start_from is not None:
+            weights = start_weights(config)
         if weights is not None:
             load_start(models.network, weights)
         if config.training.compile:
@@ -129,8 +132,8 @@ class TrainingRun:
         """The models with the averaged network."""
         return replace(self.models, network=self.state.average.network)
 
-    def save_model(self, folder: Path) -> None:
-        """Writes the averaged network as a bundle (sheap.bundle) into an existing folder."""
+    def save_model(self, folder: Path, *, half: bool = False) -> None:
+        """Writes the averaged network as a bundle (sheap.bundle) into an existing folder; half: in half precision."""
         files, network = self.config.weight_files, self.config.network()
         bundle = BundleConfig(
             network=network,
@@ -140,7 +143,7 @@ class TrainingRun:
                 image_size=network.encoder.image_size, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM
             ),
         )
-        save_bundle(folder, self.state.average.network, bundle)
+        save_bundle(folder, self.state.average.network, bundle, half=half)
 
 
 def build_models(config: RunConfig, device: torch.device) -> Models:
@@ -174,6 +177,21 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         None if lpips is None else lpips.to(device),
         ShapeMetric(head).to(device) if config.supervision == "truth" else None,
     )
+
+
+def start_weights(config: RunConfig) -> Mapping[str, Tensor]:
+    """The weights that `start_from` names. Raises ValueError naming the folder and what does not fit."""
+    folder = start_folder(config)
+    assert folder is not None
+    network, bundle = load_bundle(folder, config.weight_files.head_model)
+    if bundle.network.encoder != config.network().encoder:
+        raise ValueError(f"train.start_from: {folder}: its encoder is not that of preset '{config.preset}'")
+    return network.state_dict()
+
+
+def start_folder(config: RunConfig) -> Path | None:
+    """The model folder that a run begins with, if any."""
+    return SHIPPED_MODEL if config.start_from == "shipped" else config.start_from
 
 
 def load_start(network: SheapNetwork, weights: Mapping[str, Tensor]) -> None:
