@@ -2,7 +2,8 @@
 
 train: goes on from STATE/state.pt (or starts) with the photos of `experiments.rendered_photos`, saving its state every few
 minutes; stopped or killed, it loses no more than that. anneal: a copy of the state is trained on while its rate falls, and is
-written as a model folder (STATE/annealed). measure: how well a model knows people that it never saw. Settings:
+written as a model folder (STATE/annealed/model). measure: how well a model knows people that it never saw. ship: that model
+becomes the package's own (sheap/shipped_model) if it knows them better than the one there by LEAST_GAIN. Settings:
 experiments/configs/predictor.yaml.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 from experiments.rendered_photos import CAMPAIGN_DIR, assemble
 from experiments.training_runs import CONFIGS, ExperimentSettings, train_params
 from experiments.unseen_people import measure_people
+from sheap.bundle import CONFIG_NAME, SHIPPED_MODEL, WEIGHTS_NAME
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.config import RunConfig
@@ -29,6 +32,8 @@ from sheap.training.run import RunData, TrainingRun
 from sheap.training.state import TrainingState
 
 STATE_NAME = "state.pt"
+LEAST_GAIN = 0.02
+"""Share by which the error from one photo must fall for a new model to be shipped: each is 12 MB more in every clone."""
 
 
 class TimeIsUp(Exception):
@@ -84,16 +89,33 @@ def shards_of(state: Path) -> Path:
     return (state if (state / "photos").is_dir() else state.parent) / "shards"
 
 
+def ship(model: Path, people: Path, most: int) -> None:
+    """Replaces the package's predictor. Raises SystemExit with both errors where the gain is too small."""
+    found = measure_people(SheapPredictor.load(model).network, people, most)
+    if (SHIPPED_MODEL / CONFIG_NAME).exists():
+        try:
+            before = measure_people(SheapPredictor.load().network, people, most)["identity_one"]
+        except ValueError as error:  # it was trained with an earlier open head
+            print(f"the shipped model cannot be measured ({error})")
+        else:
+            if found["identity_one"] > (1 - LEAST_GAIN) * before:
+                sys.exit(f"{model}: {found['identity_one']:.3f} where the shipped one has {before:.3f}: too small a gain to ship")
+    SHIPPED_MODEL.mkdir(exist_ok=True)
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        shutil.copyfile(model / name, SHIPPED_MODEL / name)
+    print(json.dumps({name: round(value, 4) for name, value in found.items()}, indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("train", "anneal", "measure"))
+    parser.add_argument("command", choices=("train", "anneal", "measure", "ship"))
     parser.add_argument("--state", type=Path, default=CAMPAIGN_DIR)
     parser.add_argument("--config", type=Path, default=CONFIGS / "predictor.yaml")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="train for about so long")
     parser.add_argument("--steps", type=int, default=1500, help="of anneal")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--people", type=int, default=600, help="measure: held-out people at most")
-    parser.add_argument("--model", type=Path, help="measure: a model folder (default: the campaign's running average)")
+    parser.add_argument("--model", type=Path, help="measure: a model folder (default: the running average); ship: default STATE/annealed/model")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.command == "train":
@@ -111,6 +133,8 @@ def main() -> None:
         run = train(folder, config, arguments.minutes, arguments.state / STATE_NAME)
         (folder / "model").mkdir(exist_ok=True)
         run.save_model(folder / "model", half=True)
+    elif arguments.command == "ship":
+        ship(arguments.model or arguments.state / "annealed" / "model", arguments.state / "shards" / "val", arguments.people)
     else:
         if arguments.model is not None:
             network = SheapPredictor.load(arguments.model).network
