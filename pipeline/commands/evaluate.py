@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table as Printed
 
-from pipeline.commands.options import DEFAULT_MODEL, HeadFile, LandmarkFile, Model
+from pipeline.commands.options import HeadFile, LandmarkFile, Model
 from pipeline.run.settings import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
@@ -70,7 +70,7 @@ def command_of(measure: Measure[Any]) -> Callable[..., None]:
                 raise StageError(f"{measure.name}: cannot be measured with these settings (see docs/evaluation)")
             report(measure, figures, out)
 
-    fixed = {"model": (Model, DEFAULT_MODEL), "head_model": (HeadFile, None), "landmark_model": (LandmarkFile, None)}
+    fixed = {"model": (Model, None), "head_model": (HeadFile, None), "landmark_model": (LandmarkFile, None)}
     options: dict[str, tuple[Any, Any]] = {**fixed, "out": (FiguresFile, None)}
     for name, setting in measure.settings.model_fields.items():
         if name != measure.name:
@@ -157,7 +157,7 @@ def expressions(
 
 def footage(
     files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     frames: Annotated[int | None, typer.Option(min=8, help="At most so many frames of each video, if others.")] = None,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Option(help="A registered bundle or a data/model folder.")]
+Model = Annotated[
+    Path | None, typer.Option(help="A registered bundle or a data/model folder; the shipped predictor where none is named.")
+]
 HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
 LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
-DEFAULT_MODEL = Path("data/model")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import DEFAULT_MODEL, HeadFile, LandmarkFile, Model
+from pipeline.commands.options import HeadFile, LandmarkFile, Model
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Predict heads.")
 @app.command("images")
 def predict_images(
     images: Annotated[list[Path], typer.Argument(help="Pictures, each with a face.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
@@ -47,7 +47,7 @@ def predict_images(
 @app.command("now")
 def predict_now(
     dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
@@ -75,7 +75,7 @@ def predict_now(
 @app.command("expressions")
 def predict_expressions(
     dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),

@@ -15,14 +15,16 @@ SUMMARY_NAME = "train.json"
 
 
 def load_trained(
-    folder: Path, *, head_model: Path | None = None, landmark_model: Path | None = None
+    folder: Path | None, *, head_model: Path | None = None, landmark_model: Path | None = None
 ) -> SheapPredictor:
-    """The predictor, with the head and landmark models of its training where none is given.
+    """The predictor, with the head and landmark models of its training where none is given; None: the shipped one.
 
     Raises ValueError as trained_file does, and as the predictor does when files do not belong together.
     """
     from sheap.predictor import SheapPredictor
 
+    if folder is None:
+        return SheapPredictor.load(head_model=head_model, landmark_model=landmark_model)
     return SheapPredictor.load(
         folder,
         head_model=head_model or trained_head_model(folder),
