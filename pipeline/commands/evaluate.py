@@ -45,7 +45,7 @@ def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) 
         out.write_text(json.dumps(figures.get(measure.name, figures), indent=1) + "\n", encoding="utf-8")
 
 
-def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
+def load_inputs(model: Path | None, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
     """The stage's methods for one model. folder: for files that measures leave."""
     from pipeline.evaluate import methods_of
     from pipeline.files.trained_model import load_trained
@@ -57,7 +57,7 @@ def load_inputs(model: Path, head_model: Path | None, landmark_model: Path | Non
 def command_of(measure: Measure[Any]) -> Callable[..., None]:
     """The command of a measure: an option for each of its settings. What is not given is read from params.yaml."""
 
-    def command(model: Path, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
+    def command(model: Path | None, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
         settings = complete_settings(measure, {name: value for name, value in given.items() if value is not None})
         try:
             measure.check(settings)
