@@ -17,7 +17,6 @@ PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {repository!r})
-from tests.stage_settings import stage_params
 
 def start():
     return do
