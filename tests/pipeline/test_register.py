@@ -61,7 +61,7 @@ def public_version(version: str) -> str:
 def test_every_build_of_torch_is_recorded(inputs: Path, monkeypatch: pytest.MonkeyPatch, build: str) -> None:
     """The package and the module may call themselves by names that differ in the build."""
     monkeypatch.setattr(torch, "__version__", public_version(torch.__version__) + build)
-    run(RegisterParams())
+    run(stage_params(RegisterParams))
     provenance = json.loads((BUNDLE_DIR / "provenance.json").read_text())
     assert provenance["registered_on"]["torch"] == torch.__version__
     assert public_version(provenance["packages"]["torch"]) == public_version(torch.__version__)
