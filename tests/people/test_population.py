@@ -10,7 +10,7 @@ import torch
 
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH, TRAIT_NAMES, read_head
-from sheap.people.demographics import ANCESTRIES, AGE_RANGE, sample_demographics, trait_covariance, trait_values
+from sheap.people.demographics import AGE_RANGE, ANCESTRIES, sample_demographics, trait_covariance, trait_values
 from sheap.people.population import Population
 
 PEOPLE = 3000
@@ -114,5 +114,5 @@ def test_a_head_without_directions_has_standard_normal_people(people):
 def test_traits_that_explain_too_much_are_refused():
     data = read_head(OPEN_HEAD_PATH)
     data = dataclasses.replace(data, trait_directions=2 * data.trait_directions)
-    with pytest.raises(ValueError, match="explain .* of a coefficient's variance"):
+    with pytest.raises(ValueError, match=r"explain .* of a coefficient's variance"):
         Population(HeadModel(data))
