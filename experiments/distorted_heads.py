@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.nonrigid_error import graph_laplacian
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.head import HeadModel
 
 Floats = NDArray[np.float64]

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from experiments.benchmark_score import NetworkPredictor
 from experiments.distorted_heads import PREDICTORS, Subject, head_model, neutral_mm
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.nonrigid_error import nonrigid_errors
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.now.crop import face_crop
 from sheap.evaluation.now.dataset import NowDataset, NowScan
 from sheap.evaluation.now.metric import NowResult

@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of anneal")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--people", type=int, default=600, help="measure: held-out people at most")
-    parser.add_argument("--model", type=Path, help="measure: a model folder (default: the running average); ship: default STATE/annealed/model")
+    parser.add_argument("--model", type=Path, help="a folder (default of measure: the running average; of ship: annealed/model)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.command == "train":

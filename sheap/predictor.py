@@ -93,8 +93,8 @@ class SheapPredictor:
 
     @torch.inference_mode()
     def predict_person(self, images: Tensor) -> HeadParams:
-        """Head crops [V, 3, S, S] in [0, 1] of one person -> parameters of V heads, which all have the one shape that the pictures
-        say together, each by what it shows. Raises ValueError as `predict` does, and for no picture."""
+        """Head crops [V, 3, S, S] in [0, 1] of one person -> parameters of V heads, all with the one shape that the pictures say
+        together, each by what it shows. Raises ValueError as `predict` does, and for no picture."""
         if len(images) == 0:
             raise ValueError("images: expected at least one picture of the person")
         codes = self.network.encode(self._prepared(images))

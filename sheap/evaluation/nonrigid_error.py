@@ -23,8 +23,8 @@ from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_checks import check_mesh
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.now.crop import face_crop
 from sheap.evaluation.now.dataset import NowDataset, NowImage, NowScan
 from sheap.evaluation.now.results import DistanceStatistics

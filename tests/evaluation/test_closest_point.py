@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from sheap.evaluation.now.closest_point import CHUNK_POINTS, TriangleTree, closest_points_reference
+from sheap.evaluation.closest_point import CHUNK_POINTS, TriangleTree, closest_points_reference
 
 # Measured: 3e-13 mm, at distances of metres.
 TOLERANCE_MM = 1e-11

@@ -13,10 +13,10 @@ import torch
 from experiments import estimator_ranking
 from experiments.distorted_heads import PREDICTORS, Subject, head_model, neutral_mm, noisy, scaled, slid, strayed
 from experiments.estimator_ranking import agreement, as_markdown, mean_errors, measure_subject, predictors, rank
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.head_meshes import neutral_meshes
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
 

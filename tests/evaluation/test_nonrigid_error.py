@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.nonrigid_error import bend_by_landmarks, bend_onto, graph_laplacian, nonrigid_errors
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.now.metric import evaluate_pair
 from sheap.evaluation.similarity import procrustes, rodrigues
 

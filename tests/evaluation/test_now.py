@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from sheap.evaluation.closest_point import ClosestPoints, TriangleTree
 from sheap.evaluation.now import metric as now
-from sheap.evaluation.now.closest_point import ClosestPoints, TriangleTree
 from sheap.evaluation.now.crop import face_crop
 from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
 from sheap.evaluation.now.refinement import Evaluation, Refinement, ScanToSurface, refine

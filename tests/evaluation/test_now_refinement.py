@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import cg
 
-from sheap.evaluation.now.closest_point import TriangleTree, closest_points_reference
+from sheap.evaluation.closest_point import TriangleTree, closest_points_reference
 from sheap.evaluation.now.crop import face_crop
 from sheap.evaluation.now.refinement import ScanToSurface, refine
 from sheap.evaluation.similarity import procrustes, rodrigues

@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.people.scans import ScanSettings, make_scan, subdivide
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_checks import check_mesh, check_points
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.now.crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
 from sheap.evaluation.now.refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import cg
 
-from sheap.evaluation.now.closest_point import CHUNK_POINTS, TriangleTree, for_each_chunk
-from sheap.evaluation.now.closest_point_kernels import accumulate_normal_equations
+from sheap.evaluation.closest_point import CHUNK_POINTS, TriangleTree, for_each_chunk
+from sheap.evaluation.closest_point_kernels import accumulate_normal_equations
 from sheap.evaluation.similarity import Similarity, rodrigues, rodrigues_left_jacobian
 
 Floats = NDArray[np.float64]

@@ -13,9 +13,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.landmark_files import read_landmarks
 from sheap.evaluation.mesh_files import TriangleMesh, read_mesh, write_obj
-from sheap.evaluation.now.closest_point import TriangleTree
 from sheap.evaluation.now.crop import CANONICAL_LANDMARKS_MM, face_crop
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.metric import WARN_LANDMARK_RMS

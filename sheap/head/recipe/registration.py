@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.evaluation.closest_point import TriangleTree
 from sheap.geometry.triangles import barycentrics
 from sheap.head.ict import IctSkin
 from sheap.head.recipe.axes import rigid_fit, without_small_motions

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.closest_point_kernels import build_tree, query_tree
 from sheap.evaluation.mesh_checks import check_mesh
-from sheap.evaluation.now.closest_point_kernels import build_tree, query_tree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
