@@ -19,6 +19,7 @@ from pydantic import Field
 
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import atomic_directory, cpu_count, stage_main
+from sheap.data.manifest import file_sha256
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets
@@ -95,16 +96,18 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     person = Person(stage, member.shape, member.traits, member.looks_seed, worn, looks)
     clip = plan_clip(stage, member, number, settings)
     name = f"{member.name}-{number:02d}"
-    labels = []
+    labels, seen = [], []
 
     def frames():
-        for picture, label in film(person, clip):
-            labels.append(label)
-            yield picture
+        for frame in film(person, clip):
+            labels.append(frame.labels)
+            seen.append(frame.seen)
+            yield frame.picture
 
     crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
     write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
-    np.savez_compressed(folder / "truth" / f"{name}.npz", **clip_truth(stage, clip, np.stack(labels)))
+    truth = folder / "truth" / f"{name}.npz"
+    np.savez_compressed(truth, **clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
     return {
         "name": name,
         "identity": member.name,
@@ -113,6 +116,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
         "licence": LICENCE,
         "file": f"clips/{name}.mp4",
         "truth": f"truth/{name}.npz",
+        "truth_sha256": file_sha256(truth),
         "height": clip.shot.height,
         "width": clip.shot.width,
         "frames": params.frames,
