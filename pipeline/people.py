@@ -1,10 +1,12 @@
 """Stage `people`: renders moving heads with known truth as ordinary videos.
 
-Writes data/people/: clips/NAME.mp4, truth/NAME.npz (see sheap.people.clips.clip_truth), people.json.
+Writes data/people/: clips/NAME.mp4, truth/NAME.npz (see sheap.people.clips.clip_truth), people.json. That holds the hash of each
+truth file, so that whoever depends on the list depends on the truth too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -19,7 +21,6 @@ from pydantic import Field
 
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import atomic_directory, cpu_count, stage_main
-from sheap.data.manifest import file_sha256
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets
@@ -116,7 +117,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
         "licence": LICENCE,
         "file": f"clips/{name}.mp4",
         "truth": f"truth/{name}.npz",
-        "truth_sha256": file_sha256(truth),
+        "truth_sha256": hashlib.sha256(truth.read_bytes()).hexdigest(),
         "height": clip.shot.height,
         "width": clip.shot.width,
         "frames": params.frames,

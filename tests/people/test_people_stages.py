@@ -37,7 +37,7 @@ def people(tmp_path_factory):
 
 def test_people_writes_ordinary_videos_with_truth_and_a_list(people):
     document = json.loads((people / "people.json").read_text())
-    assert document["licence"] == "CC0-1.0" and document["fps"] == 25
+    assert document["licence"] == "CC0-1.0" and document["fps"] == SMALL.fps
     entries = document["people"]
     assert [entry["split"] for entry in entries] == ["train", "validation"]
     assert len({entry["identity"] for entry in entries}) == 2
