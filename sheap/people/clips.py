@@ -108,9 +108,7 @@ def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
     return kinds[rendered.piece_ids]
 
 
-def clip_truth(
-    stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDArray[np.bool_]
-) -> dict[str, NDArray]:
+def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDArray[np.bool_]) -> dict[str, NDArray]:
     """What is known about a clip, as arrays for an .npz.
 
     head_sha256: the file of the head model that the coefficients are of; fps; picture_size [2]: height and width, px.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,7 +121,9 @@ def test_what_is_seen_is_what_the_picture_shows(stage, member, person):
         seen[yaw] = frame.seen
         pixels = clip_truth(stage, turned, frame.labels[None], frame.seen[None])["landmarks_px"][0]
         columns, rows = pixels[frame.seen].astype(int).T
-        assert (frame.labels[rows, columns] != LABELS["background"]).mean() > 0.95
+        # A profile's line passes within a pixel of many.
+        shown = cv2.dilate((frame.labels != LABELS["background"]).astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert shown[rows, columns].mean() > 0.98
     # Turned to their left, the camera sees the right side.
     assert [list(seen[yaw][[RIGHT_EYE_CORNER, LEFT_EYE_CORNER]]) for yaw in (-1.2, 1.2)] == [[False, True], [True, False]]
     assert seen[0.0].mean() > max(seen[-1.2].mean(), seen[1.2].mean()) > 0.2

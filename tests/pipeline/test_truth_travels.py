@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline import corpus, ingest, people, shards
 from pipeline.corpus import CorpusParams
@@ -54,9 +53,7 @@ def head() -> HeadModel:
 @pytest.fixture(scope="module")
 def pairs(project, head) -> list[Pairs]:
     """A few samples of the training split, which holds a rendered and a real person."""
-    layout = TruthLayout(
-        head_sha256=head_file_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression
-    )
+    layout = TruthLayout(head_sha256=head_file_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
     dataset = PairDataset(ShardReader(project / "data/shards/train"), num_samples=8, truth=WantedTruth(layout, None))
     return [dataset[number] for number in range(len(dataset))]
 
@@ -100,7 +97,9 @@ def test_true_landmarks_lie_on_the_found_ones_and_the_parameters_draw_the_pictur
         camera = fitted_projection(head.landmarks(vertices).double().numpy(), truth.landmarks[:, :2].double().numpy())
         again = projected(camera, head.landmarks(vertices).double().numpy())
         assert np.abs(again - truth.landmarks[:, :2].numpy()).max() < 0.1
-        columns, rows = np.clip(projected(camera, vertices[head.region_masks["face"]].double().numpy()).astype(int), 0, SIZE - 1).T
+        columns, rows = np.clip(
+            projected(camera, vertices[head.region_masks["face"]].double().numpy()).astype(int), 0, SIZE - 1
+        ).T
         assert (frame.masks.numpy()[rows, columns] > 127).mean() > 0.95
 
 
