@@ -63,7 +63,7 @@ def make_shards(folder: Path, count: int, image_size: int) -> Path:
     params = load_params("ingest", IngestParams).model_copy(update={"image_size": image_size, "max_frames": 24})
     source = VideoSource(find_carphone(), "carphone", "0" * 64, "carphone", None, "not stated", "not stated")
 
-    def store(record, clip) -> None:
+    def store(record, clip, truth) -> None:
         clips.append(write_clip_file(folder, record, clip.images, clip.masks, clip.landmarks_array()))
 
     ingest_video(source, params.settings(), FaceLandmarker(), load_mask_backend("auto"), store)

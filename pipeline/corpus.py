@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, write_corpus
+from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, TruthFile, write_corpus
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
@@ -57,6 +57,7 @@ class VideoFacts(BaseModel):
     split: Literal["train", "val"] | None = None
     licence: str | None = None
     origin: str | None = None
+    truth: TruthFile | None = None
 
 
 class CorpusBuilder:
@@ -97,6 +98,7 @@ class CorpusBuilder:
                 split=own.split or default.split,
                 licence=own.licence or default.licence or "not stated",
                 origin=own.origin or default.origin or "not stated",
+                truth=own.truth,
             )
         )
 
@@ -201,6 +203,7 @@ def _people_facts(params: CorpusParams) -> dict[str, VideoFacts]:
                 split=_SPLIT_OF_ROLE[clip["split"]],
                 licence=clip["licence"],
                 origin=document["origin"],
+                truth=TruthFile(path=_portable(params.people.parent / clip["truth"]), sha256=clip["truth_sha256"]),
             )
             for clip in document["people"]
         }

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
@@ -30,6 +32,7 @@ from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_i
 from pipeline.workers.worker_pool import Outcome, run_tasks
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
 from sheap.data.codecs import encode_jpeg
+from sheap.data.manifest import file_sha256
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
 from sheap.data.shard_writer import link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
@@ -150,6 +153,8 @@ def ingest_corpus(params: IngestParams, corpus: Corpus, ingest_dir: Path, work_d
             split=video.split,
             licence=video.licence,
             origin=video.origin,
+            truth=None if video.truth is None else Path(video.truth.path),
+            truth_sha256=None if video.truth is None else video.truth.sha256,
         )
         tasks.append(VideoTask(source, work_dir / settings_key / _video_key(source)))
     pending = [task for task in tasks if not task.work.exists()]
@@ -199,7 +204,7 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
 
     # an actor's working directory is its own
     placed = [
-        VideoTask(dataclasses.replace(task.source, path=task.source.path.absolute()), task.work.absolute())
+        VideoTask(_absolute(task.source), task.work.absolute())
         for task in pending
     ]
     named = dict(zip(placed, pending, strict=True))
@@ -223,9 +228,9 @@ def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
         shutil.rmtree(temporary, ignore_errors=True)
         (temporary / "clips").mkdir(parents=True)
 
-        def store(record: ClipRecord, clip: Clip) -> None:
+        def store(record: ClipRecord, clip: Clip, truth: NDArray[np.float32] | None) -> None:
             write_clip_file(
-                temporary / "clips", record, clip.images, clip.masks, clip.landmarks_array(), params.jpeg_quality
+                temporary / "clips", record, clip.images, clip.masks, clip.landmarks_array(), params.jpeg_quality, truth
             )
 
         dropped = DropLog()
@@ -250,13 +255,20 @@ def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
     return do
 
 
+def _absolute(source: VideoSource) -> VideoSource:
+    truth = None if source.truth is None else source.truth.absolute()
+    return dataclasses.replace(source, path=source.path.absolute(), truth=truth)
+
+
 def _changed_since_listing(source: VideoSource) -> VideoReport | None:
-    """A report that drops the video when its bytes are no longer those that the corpus lists."""
+    """A report that drops the video when its bytes, or its truth's, are no longer those that the corpus lists."""
     try:
-        with source.path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:
-                return None
-        reason, detail = "changed", "its bytes are not those that the corpus stage listed; run it again"
+        if file_sha256(source.path) != source.sha256:
+            reason, detail = "changed", "its bytes are not those that the corpus stage listed; run it again"
+        elif source.truth is not None and file_sha256(source.truth) != source.truth_sha256:
+            reason, detail = "changed_truth", f"{source.truth}: not what the people stage wrote; run it again"
+        else:
+            return None
     except OSError as error:
         reason, detail = "unreadable", error.strerror or str(error)
     return VideoReport(source.name, source.sha256, source.identity, reason=reason, detail=detail)
@@ -311,6 +323,8 @@ def summarize(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "dropped_videos": dict(sorted(Counter(r["reason"] for r in reports if r["status"] != "kept").items())),
         "damaged_videos": sum(report["damage"] is not None for report in reports),
         "clips": sum(len(report["clips"]) for report in reports),
+        "clips_with_truth": sum(report["clips_with_truth"] for report in kept),
+        "truth_refused": sum(report["truth_refused"] for report in kept),
         "identities": len({report["identity"] for report in kept}),
         **totals,
         "dropped_frames": dict(sorted(dropped_frames.items())),
@@ -330,6 +344,7 @@ def without_copies(reports: list[VideoReport], max_distance: float) -> list[Vide
         changed[places[copy]] = dataclasses.replace(
             report, status="dropped", reason="near_duplicate", detail=f"shows what {original.video} shows",
             dropped_frames=dict(sorted(dropped.items())), frames_kept=0, clips=[], people=[],
+            clips_with_truth=0, truth_refused=0,
         )  # fmt: skip
     return changed
 
@@ -369,8 +384,8 @@ def _settings_key(params: IngestParams, mask_backend: str, model_files: list[Pat
 
 
 def _video_key(source: VideoSource) -> str:
-    """Names a video's bytes and what the corpus says of it (both are in its clips); where the file lies is neither."""
-    facts: dict[str, Any] = {k: v for k, v in dataclasses.asdict(source).items() if k != "path"}
+    """Names a video's bytes and what the corpus says of it (both are in its clips); where its files lie is neither."""
+    facts: dict[str, Any] = {k: v for k, v in dataclasses.asdict(source).items() if k not in ("path", "truth")}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return f"{source.sha256[:16]}-{digest[:16]}"
 

@@ -1,10 +1,12 @@
 """Stage `people`: renders moving heads with known truth as ordinary videos.
 
-Writes data/people/: clips/NAME.mp4, truth/NAME.npz (see sheap.people.clips.clip_truth), people.json.
+Writes data/people/: clips/NAME.mp4, truth/NAME.npz (see sheap.people.clips.clip_truth), people.json. That holds the hash of each
+truth file, so that whoever depends on the list depends on the truth too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -95,16 +97,18 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     person = Person(stage, member.shape, member.traits, member.looks_seed, worn, looks)
     clip = plan_clip(stage, member, number, settings)
     name = f"{member.name}-{number:02d}"
-    labels = []
+    labels, seen = [], []
 
     def frames():
-        for picture, label in film(person, clip):
-            labels.append(label)
-            yield picture
+        for frame in film(person, clip):
+            labels.append(frame.labels)
+            seen.append(frame.seen)
+            yield frame.picture
 
     crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
     write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
-    np.savez_compressed(folder / "truth" / f"{name}.npz", **clip_truth(stage, clip, np.stack(labels)))
+    truth = folder / "truth" / f"{name}.npz"
+    np.savez_compressed(truth, **clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
     return {
         "name": name,
         "identity": member.name,
@@ -113,6 +117,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
         "licence": LICENCE,
         "file": f"clips/{name}.mp4",
         "truth": f"truth/{name}.npz",
+        "truth_sha256": hashlib.sha256(truth.read_bytes()).hexdigest(),
         "height": clip.shot.height,
         "width": clip.shot.width,
         "frames": params.frames,

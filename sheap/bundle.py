@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
 from sheap.head import HeadModel
-from sheap.head.data import OPEN_HEAD_PATH
+from sheap.head.data import OPEN_HEAD_PATH, head_file_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 
@@ -33,8 +32,7 @@ class HeadReference(BaseModel):
     def of(cls, path: Path | None) -> HeadReference:
         """The reference to a head model file (None: the shipped one)."""
         file = OPEN_HEAD_PATH if path is None else path
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        return cls(name=file.name, sha256=digest, shipped=file.resolve() == OPEN_HEAD_PATH.resolve())
+        return cls(name=file.name, sha256=head_file_sha256(path), shipped=file.resolve() == OPEN_HEAD_PATH.resolve())
 
 
 class Preprocessing(BaseModel):

@@ -17,6 +17,15 @@ CORPUS_NAME = "corpus.json"
 log = logging.getLogger("corpus")
 
 
+class TruthFile(BaseModel):
+    """Where the truth of a rendered video is (see sheap.people.clips.clip_truth); its path is written as a video's is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: str
+
+
 class CorpusVideo(BaseModel):
     """One video of corpus.json."""
 
@@ -32,6 +41,8 @@ class CorpusVideo(BaseModel):
     split: Literal["train", "val"] | None
     licence: str
     origin: str
+    truth: TruthFile | None = None
+    """Of rendered videos only."""
 
 
 class Corpus(BaseModel):

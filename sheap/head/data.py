@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -104,6 +105,11 @@ _OPTIONAL = (
 )  # fmt: skip
 _ATTACHED = tuple(item.name for item in fields(Attachments))
 _POINTS = ("now_points", "landmark_points")
+
+
+def head_file_sha256(path: Path | None) -> str:
+    """Names a head model by its file's bytes (None: the shipped one)."""
+    return hashlib.sha256((OPEN_HEAD_PATH if path is None else path).read_bytes()).hexdigest()
 
 
 def write_head(data: HeadData, path: Path) -> None:

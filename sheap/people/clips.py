@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sheap.geometry.cameras import Cameras, project
+from sheap.head.data import head_file_sha256
 from sheap.head.params import HeadParams
 from sheap.people.backgrounds import sample_background
 from sheap.people.cast import CastMember
 from sheap.people.filming import Shot, sample_shot
+from sheap.people.landmark_sight import VISIBLE, landmark_state
 from sheap.people.lens import Lens, photograph, sample_lens
 from sheap.people.lighting import Lighting, sample_lighting
 from sheap.people.motion import sample_motion
@@ -48,6 +50,7 @@ class Clip:
 
     member: CastMember
     params: HeadParams
+    fps: float
     shot: Shot
     lighting: Lighting
     lens: Lens
@@ -72,20 +75,31 @@ def plan_clip(stage: StageSet, member: CastMember, number: int, settings: ClipSe
         rng, stage.head, member.shape, settings.frames, settings.fps, yaw_range_deg=settings.yaw_range_deg,
         liveliness=settings.liveliness,
     )  # fmt: skip
-    return Clip(member, params, shot, lighting, lens, background, margin, int(rng.integers(2**31)))
+    return Clip(member, params, settings.fps, shot, lighting, lens, background, margin, int(rng.integers(2**31)))
 
 
-def film(person: Person, clip: Clip) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Frames in order: (picture [H, W, 3] uint8 sRGB, labels [H, W] uint8 as in LABELS)."""
+@dataclass(frozen=True)
+class FilmedFrame:
+    """picture [H, W, 3] uint8 sRGB; labels [H, W] uint8 as in LABELS; seen [478]: the landmarks that nothing hides."""
+
+    picture: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    seen: NDArray[np.bool_]
+
+
+def film(person: Person, clip: Clip) -> Iterator[FilmedFrame]:
+    """Frames in order."""
     shot = clip.shot
     rng = np.random.default_rng(clip.noise_seed)
-    for frame in range(len(shot.world_to_cam)):
-        rendered = person.render(
-            clip.params.index(frame), shot.world_to_cam[frame], shot.K, shot.height, shot.width, clip.lighting
-        )
+    for frame, world_to_cam in enumerate(shot.world_to_cam):
+        vertices, attachments = person.pose(clip.params.index(frame))
+        posed = person.pose_blocks(vertices, attachments, clip.lighting)
+        rendered = person.scene.render(posed, world_to_cam, shot.K, shot.height, shot.width, clip.lighting)
         behind = _moved(clip.background, shot.shake_px[frame], clip.margin, shot.height, shot.width)
         light = rendered.color + behind * (1 - rendered.alpha[..., None])
-        yield photograph(light, clip.lens, rng), label_map(person, rendered)
+        points = person.stage.head.landmarks(torch.from_numpy(vertices)).numpy()
+        state = landmark_state(person, rendered, posed["head"], points, world_to_cam, shot.K)
+        yield FilmedFrame(photograph(light, clip.lens, rng), label_map(person, rendered), state == VISIBLE)
 
 
 def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
@@ -94,11 +108,12 @@ def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
     return kinds[rendered.piece_ids]
 
 
-def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[str, NDArray]:
+def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDArray[np.bool_]) -> dict[str, NDArray]:
     """What is known about a clip, as arrays for an .npz.
 
-    HeadParams by field [T, ...] (shape once, [S]); K [3, 3]; world_to_cam [T, 4, 4]; landmarks_px [T, 478, 2] and
-    landmark_depths [T, 478] (m); light_sh [9, 3]; labels [T, H, W].
+    head_sha256: the file of the head model that the coefficients are of; fps; picture_size [2]: height and width, px.
+    HeadParams by field [T, ...] (shape once, [S]); K [3, 3]; world_to_cam [T, 4, 4]; landmarks_px [T, 478, 2],
+    landmark_depths [T, 478] (m) and seen [T, 478]; light_sh [9, 3]; labels [T, H, W].
     """
     params, shot = clip.params, clip.shot
     with torch.inference_mode():
@@ -113,10 +128,14 @@ def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8]) -> dict[s
     truth = {field.name: getattr(params, field.name).numpy() for field in fields(HeadParams)}
     truth["shape"] = truth["shape"][0]
     return truth | {
+        "head_sha256": np.array(head_file_sha256(None)),
+        "fps": np.array(clip.fps, np.float64),
+        "picture_size": np.array([shot.height, shot.width]),
         "K": shot.K,
         "world_to_cam": shot.world_to_cam,
         "landmarks_px": pixels[:, 0].numpy(),
         "landmark_depths": depths[:, 0].numpy(),
+        "seen": seen,
         "light_sh": clip.lighting.sh_coefficients(),
         "labels": labels,
     }

@@ -16,7 +16,9 @@ from sheap.data.truth import truth_rows
 from sheap.head import HeadParams
 from sheap.people.cast import CastMember
 from sheap.people.clips import LABELS
-from sheap.people.photos import VISIBLE, TrainingPhoto
+from sheap.people.landmark_sight import VISIBLE
+from sheap.people.photos import TrainingPhoto
+from sheap.video.crops import with_depth
 from sheap.video.head_pose import fit_head_pose
 
 LICENCE = "CC0-1.0"
@@ -28,7 +30,7 @@ def photo_clip(
 ) -> ClipMembers:
     """One clip of a person's photos, each a frame with its mask, landmarks (the true ones) and truth."""
     size = photos[0].picture.shape[0]
-    landmarks = np.stack([landmarks_px(photo) for photo in photos])
+    landmarks = np.stack([with_depth(photo.landmarks_px, photo.landmark_depths, photo.K[0, 0]) for photo in photos])
     masks = [np.where(photo.labels != LABELS["background"], 255, 0).astype(np.uint8) for photo in photos]
     # Coefficients as the head model knows them: whoever draws photos keeps the shape out of the pose.
     params = HeadParams.stack([photo.params for photo in photos]).replace(
@@ -46,10 +48,3 @@ def photo_clip(
     pictures = [photo.picture for photo in photos]
     members = clip_members(record, pictures, masks, landmarks, quality, truth_rows(params, landmarks, seen))
     return ClipMembers(record, members)
-
-
-def landmarks_px(photo: TrainingPhoto) -> np.ndarray:
-    """Landmarks [478, 3] px as a detector would give them: depth on the scale of x and y, 0 at their mean."""
-    depths = photo.landmark_depths
-    scaled = (depths - depths.mean()) * (photo.K[0, 0] / depths.mean())
-    return np.concatenate([photo.landmarks_px, scaled[:, None]], 1).astype(np.float32)

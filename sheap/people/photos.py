@@ -20,25 +20,19 @@ from sheap.people.cast import CastMember
 from sheap.people.clips import LABELS as CLIP_LABELS
 from sheap.people.clips import label_map
 from sheap.people.filming import look_at
+from sheap.people.landmark_sight import landmark_state
 from sheap.people.lens import photograph, sample_lens
 from sheap.people.lighting import sample_lighting
 from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import eyelid_follow, feeling_actions, params_from_actions, speech_actions
 from sheap.people.person import Person
-from sheap.people.rasterizer import Rendered
 from sheap.people.stage_set import StageSet
-from sheap.video.crops import crop_box
+from sheap.video.crops import crop_box, with_depth
 
 Array = NDArray[np.float32]
 
 LABELS = CLIP_LABELS | {"things": 4}
 """What a pixel of a label map shows; things are worn or held."""
-
-VISIBLE, BEHIND_FACE, BEHIND_HAIR, BEHIND_THINGS, OUTSIDE = range(5)
-"""What stands between the camera and a landmark. OUTSIDE: it lies beyond the picture."""
-
-_FIRST_IRIS = 468
-_DEPTH_TOLERANCE_M = 0.004
 
 
 @dataclass(frozen=True)
@@ -64,8 +58,8 @@ class TrainingPhoto:
 
     picture [S, S, 3] uint8 sRGB. params: HeadParams without leading dims. K [3, 3]: of this picture, px, pixel centres
     at +0.5; world_to_cam [4, 4] (OpenCV axes, m). landmarks_px [478, 2], landmark_depths [478] (m along the view) and
-    landmark_state [478] uint8 (VISIBLE, BEHIND_FACE, BEHIND_HAIR, BEHIND_THINGS or OUTSIDE). labels [S, S] uint8 as in
-    LABELS. light_sh [9, 3]: the light's coefficients (sheap.render.shading). accessories: what is worn or held.
+    landmark_state [478] uint8 (see sheap.people.landmark_sight). labels [S, S] uint8 as in LABELS. light_sh [9, 3]: the
+    light's coefficients (sheap.render.shading). accessories: what is worn or held.
     """
 
     picture: NDArray[np.uint8]
@@ -129,9 +123,6 @@ def _photo(
     # A lens is as soft as its picture is large: that of a whole frame around this crop, or a crop enlarged from less.
     lens = sample_lens(rng, settings.crop_side_px * float(rng.uniform(1.2, 3.0)), person.skin, photo=True)
     pixels = in_cam[:, :2] / in_cam[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
-    towards = -world_to_cam[:3, :3].T @ world_to_cam[:3, 3] - points
-    normals = (posed["head"].normals[stage.landmark_corners] * stage.landmark_weights).sum(1)
-    cosine = (normals * towards).sum(1) / np.linalg.norm(normals, axis=1) / np.linalg.norm(towards, axis=1)
     labels = label_map(person, rendered)
     things = np.array([piece.block in {thing.name for thing in person.accessories} for piece in person.scene.pieces])
     labels[(rendered.piece_ids >= 0) & things[rendered.piece_ids]] = LABELS["things"]
@@ -142,7 +133,7 @@ def _photo(
         world_to_cam=world_to_cam,
         landmarks_px=pixels.astype(np.float32),
         landmark_depths=in_cam[:, 2].astype(np.float32),
-        landmark_state=_landmark_state(person, rendered, pixels, in_cam[:, 2], cosine),
+        landmark_state=landmark_state(person, rendered, posed["head"], points, world_to_cam, K),
         labels=labels,
         light_sh=lighting.sh_coefficients(),
         accessories=worn,
@@ -151,11 +142,7 @@ def _photo(
 
 def crop_camera(in_cam: Array, settings: PhotoSettings) -> Array:
     """K [3, 3] of the picture whose middle is the rule's crop of a face with landmarks in_cam [478, 3] (m)."""
-    depth = in_cam[:, 2:]
-    middle = depth.mean()
-    # As MediaPipe gives them: depth on the scale of x and y.
-    flat = np.concatenate([in_cam[:, :2] / depth, (depth - middle) / middle], 1)
-    box = crop_box(flat)
+    box = crop_box(with_depth(in_cam[:, :2] / in_cam[:, 2:], in_cam[:, 2], 1.0))
     focal = settings.crop_side_px / box.side
     return np.array(
         [
@@ -219,32 +206,3 @@ def _sample_camera(metres: float, rng: np.random.Generator) -> Array:
     aside = metres * np.tan(np.radians(np.clip(rng.normal(0, 7, 2), -18, 18)))
     target = np.array([aside[0], aside[1], 0.0], np.float32)
     return look_at(eye, target, float(np.radians(rng.normal(0, 4))))
-
-
-def _landmark_state(
-    person: Person, rendered: Rendered, pixels: Array, depths: Array, cosine: Array
-) -> NDArray[np.uint8]:
-    size = rendered.piece_ids.shape[0]
-    inside = ((pixels >= 0) & (pixels < size)).all(1)
-    columns, rows = np.clip(pixels.astype(int), 0, size - 1).T
-    things = {thing.name for thing in person.accessories}
-    blocking = np.array([_blocking(piece.name, piece.block, things) for piece in person.scene.pieces] + [VISIBLE])
-    piece = rendered.piece_ids[rows, columns]
-    hidden = rendered.depths[rows, columns] < depths - _DEPTH_TOLERANCE_M
-    state = np.where(hidden, blocking[piece], VISIBLE)
-    # Within the tolerance of an edge, the surface's turn decides; rims of lids and lips turn away a little and show.
-    state = np.where((state == VISIBLE) & (cosine < -0.25), BEHIND_FACE, state)
-    # Lids are thinner than the tolerance: an iris is seen where the picture shows an eye.
-    shown = np.array([piece.name.startswith("eye ") for piece in person.scene.pieces] + [False])
-    iris = np.arange(len(state)) >= _FIRST_IRIS
-    state = np.where(iris & (state == VISIBLE) & ~shown[piece] & (blocking[piece] == BEHIND_FACE), BEHIND_FACE, state)
-    return np.where(inside, state, OUTSIDE).astype(np.uint8)
-
-
-def _blocking(piece: str, block: str, things: set[str]) -> int:
-    """What a landmark is behind when this piece hides it. Lashes and brows are too thin to hide one."""
-    if block in things or piece == "torso" or piece.startswith("collar"):
-        return BEHIND_THINGS
-    if piece in ("hair", "bun", "beard"):
-        return BEHIND_HAIR
-    return VISIBLE if piece in ("lashes", "brows") else BEHIND_FACE

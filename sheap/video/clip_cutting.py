@@ -53,6 +53,8 @@ class Clip:
     landmarks: list[NDArray[np.float32]] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
     boxes: list[CropBox] = field(default_factory=list)
+    picture_widths: list[int] = field(default_factory=list)
+    """Of the whole pictures that the boxes lie in, px."""
     sharpness: list[float] = field(default_factory=list)
     presence: list[float] = field(default_factory=list)
     pose_deg: list[tuple[float, float, float]] = field(default_factory=list)
@@ -151,6 +153,7 @@ class ClipCutter:
         clip.landmarks.append(landmarks)
         clip.times_s.append(round(seen.frame.time_s, 6))
         clip.boxes.append(box)
+        clip.picture_widths.append(width)
         clip.sharpness.append(round(crispness, 6))
         clip.presence.append(round(seen.face.presence, 6))
         clip.pose_deg.append((round(pose_deg[0], 3), round(pose_deg[1], 3), round(pose_deg[2], 3)))

