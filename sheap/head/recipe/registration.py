@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point import TriangleTree
-from sheap.head.ict import IctSkin
 from sheap.geometry.triangles import barycentrics
+from sheap.head.ict import IctSkin
 from sheap.head.recipe.axes import rigid_fit, without_small_motions
 from sheap.head.recipe.fields import SmoothFields
 
