@@ -33,7 +33,8 @@ def test_truth_lies_where_the_picture_shows_it(filmed):
     for frame in range(4):
         for landmark in (NOSE_TIP, CHIN):
             x, y = np.floor(pixels[frame, landmark]).astype(int)
-            assert labels[frame, y, x] in (LABELS["skin"], LABELS["hair"])
+            # The chin of a face seen from the side lies on its outline, half of whose pixels show what is behind.
+            assert np.isin(labels[frame, y - 1 : y + 2, x - 1 : x + 2], (LABELS["skin"], LABELS["hair"])).any()
         inside = (pixels[frame] > 0).all(-1) & (pixels[frame] < (288, 240)).all(-1)
         assert inside.mean() > 0.95
         # The face really is where the landmarks span: mostly skin between brows and chin.
