@@ -38,7 +38,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     people = torch.randn(24, model.num_shape, generator=torch.Generator().manual_seed(seed))
     save(out / "random.png", model, [_rest(model, shape) for shape in people], size)
-    units = torch.eye(model.num_shape)[: COLUMNS]
+    units = torch.eye(model.num_shape)[:COLUMNS]
     ends = [sign * 3.0 * unit for unit in units for sign in (-1, 1)]
     save(out / "components.png", model, [_rest(model, shape) for shape in ends], size)
     if model.trait_names:

@@ -24,9 +24,9 @@ import typer
 from pipeline.run.stage import STATE_DIR
 from sheap.head.data import OPEN_HEAD_PATH, HeadData, read_head, write_head
 from sheap.head.flame import read_flame
+from sheap.head.ict import read_ict
 from sheap.head.model import HeadModel
 from sheap.head.recipe.build import RecipeSettings, build_head, start_head
-from sheap.head.recipe.ict import read_ict
 from sheap.head.recipe.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
 from sheap.head.recipe.measure import measure_start
 from sheap.head.recipe.package import to_head_data

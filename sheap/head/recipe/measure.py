@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.head.data import OPEN_HEAD_PATH, read_head
+from sheap.head.ict import NOW_IN_68, IctSkin
 from sheap.head.recipe.build import NOW_BASE_VERTICES, Start
-from sheap.head.recipe.ict import NOW_IN_68, IctSkin
 from sheap.head.recipe.population import by_region
 from sheap.head.recipe.registration import MEDIAPIPE_OF_68, Measured, RegistrationSettings, measure_people
 from sheap.head.recipe.topology import smooth_over_mesh

@@ -13,19 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.now.closest_point import TriangleTree
+from sheap.geometry.triangles import barycentrics
+from sheap.head.ict import IctSkin
 from sheap.head.recipe.axes import rigid_fit, without_small_motions
 from sheap.head.recipe.fields import SmoothFields
-from sheap.head.recipe.ict import IctSkin
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MEDIAPIPE_OF_68 = {
-    17: 70, 18: 63, 19: 105, 20: 66, 21: 107, 22: 336, 23: 296, 24: 334, 25: 293, 26: 300, 27: 168,
-    28: 197, 29: 5, 30: 4, 33: 2, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269,
-    54: 291, 55: 405, 56: 314, 57: 17, 58: 84, 59: 181, 60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87,
+    17: 70, 18: 63, 19: 105, 20: 66, 21: 107, 22: 336, 23: 296, 24: 334, 25: 293, 26: 300, 27: 168, 28: 197, 29: 5,
+    30: 4, 33: 2, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269, 54: 291,
+    55: 405, 56: 314, 57: 17, 58: 84, 59: 181, 60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87,
 }  # fmt: skip
-"""The Multi-PIE markup's inner landmarks and MediaPipe's of the same places."""
+"""The Multi-PIE markup's inner landmarks and MediaPipe's of the same places; lids are found by their surface alone."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _correspond(
     distance = nearest.distances
     weights = (cosine > settings.min_cosine) / (1 + (distance / settings.reach_mm) ** 2)
     points = nearest.points / 1e3
-    return _Found(points, normals, nearest.faces, _barycentrics(corners, points), weights)
+    return _Found(points, normals, nearest.faces, barycentrics(corners, points), weights)
 
 
 def _bend(
@@ -177,13 +178,3 @@ def _normals(vertices: Array, faces: IntArray) -> Array:
     for corner in range(3):
         np.add.at(normals, faces[:, corner], cross)
     return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-15)
-
-
-def _barycentrics(corners: Array, points: Array) -> Array:
-    """Weights [P, 3] of points that lie in the triangles `corners` [P, 3, 3]."""
-    u, v, w = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], points - corners[:, 0]
-    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
-    wu, wv = (w * u).sum(1), (w * v).sum(1)
-    area = uu * vv - uv * uv + 1e-30
-    second, third = (vv * wu - uv * wv) / area, (uu * wv - uv * wu) / area
-    return np.stack([1 - second - third, second, third], axis=1)
