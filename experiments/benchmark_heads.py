@@ -1,9 +1,9 @@
 """What the benchmark's scans leave to shape: `python -m experiments.benchmark_heads`.
 
 NoW's error of neutral meshes that need no picture, against the scans that the benchmark stage makes: the mean head, and the
-person's own coefficients, for people of the open head's population and, where ICT Face Model Light is named, for people with ICT's
-shapes, whose coefficients are the best fit within the basis. What the true mesh leaves is the scan's noise and the clicks that
-mark landmarks.
+person's own coefficients, for people of the open head's population and, where ICT Face Model Light is named, for people with
+ICT's shapes, whose coefficients are the best fit within the basis. What the true mesh leaves is the scan's noise and the clicks
+that mark landmarks.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     page = Page("The benchmark's scans and heads", "python -m experiments.benchmark_heads --out docs/results")
-    page.line("NoW's error of neutral meshes against the scans of the benchmark's people (mm: median / mean / standard deviation).")
+    page.line("NoW's error of neutral meshes against the scans of the benchmark's people (mm: median / mean / deviation).")
     record = {}
     for kind, members in kinds.items():
         record[kind] = {name: asdict(DistanceStatistics.of(found)) for name, found in measure(params, members).items()}

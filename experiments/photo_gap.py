@@ -2,7 +2,7 @@
 
 `render` writes photographs of rendered people, a subfolder a person. `measure` cuts head crops of one size from real pictures
 and videos and from such folders, describes them by what the frozen landmark network computes inside, and teaches a logistic
-regression to tell real from rendered, tried on people it has not seen. Half right is chance: the nearer to it, the smaller the gap.
+regression to tell real from rendered, tried on people it has not seen. Half right is chance: the nearer, the smaller the gap.
 Beside it stand the distance between the mean descriptors of a face recogniser (with the extra `recogniser`), and what the
 classifier goes by: simple measures of the crops' regions, how far they lie apart between real and rendered, and how its score
 follows them among the real and among the rendered crops alone.
@@ -260,7 +260,7 @@ def write_page(record: dict[str, dict[str, Any]], folder: Path | None) -> None:
     """record: what `compare` found, by the name of a folder of renders."""
     page = Page("Rendered people beside photographs", "python -m experiments.photo_gap measure --out docs/results")
     first = next(iter(record.values()))
-    page.line(f"Share of crops told rightly by a classifier that saw none of their people (chance: 50 %); {FOLDS} folds by person.")
+    page.line(f"Share of crops told rightly by a classifier that saw none of their people; chance is 50 %; {FOLDS} folds by person.")
     page.table(
         ("renders", "crops (people), real", "rendered", *first["accuracy"], "descriptors' means apart"),
         [
@@ -275,8 +275,8 @@ def write_page(record: dict[str, dict[str, Any]], folder: Path | None) -> None:
     )
     for name, found in record.items():
         page.line(
-            f"What `{name}` is told by. Apart: real less rendered, in spreads. Follows: correlation of the score with it among crops "
-            "of one kind. The score is that of the looks, and high means real."
+            f"What `{name}` is told by. Apart: real less rendered, in spreads. Follows: correlation of the score (looks; high "
+            "means real) with it among crops of one kind."
         )
         ordered = sorted(found["cues"].items(), key=lambda item: -explains(item[1]))[:CUES_SHOWN]
         page.table(
