@@ -260,7 +260,7 @@ def write_page(record: dict[str, dict[str, Any]], folder: Path | None) -> None:
     """record: what `compare` found, by the name of a folder of renders."""
     page = Page("Rendered people beside photographs", "python -m experiments.photo_gap measure --out docs/results")
     first = next(iter(record.values()))
-    page.line(f"Share of crops told rightly by a classifier that saw none of their people; chance is 50 %; {FOLDS} folds by person.")
+    page.line(f"Crops told rightly by a classifier that saw none of their people (chance: 50 %); {FOLDS} folds by person.")
     page.table(
         ("renders", "crops (people), real", "rendered", *first["accuracy"], "descriptors' means apart"),
         [
