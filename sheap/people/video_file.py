@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: int) -> int:
     """Encodes frames [H, W, 3] uint8 RGB (even height and width) and returns how many there were.
 
-    crf: x264's quality, 18 fine to 30 coarse. One thread: x264's output depends on how work is split.
+    crf: x264's quality, 18 fine to 30 coarse. One thread: x264's output depends on how work is split. No macroblock tree: x264
+    decides by memory that it has not written there, so bytes would follow what the process did before.
     Raises ValueError when there is no frame.
     """
     count = 0
@@ -27,7 +28,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: in
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.thread_count = 1
-                stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+                stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         if stream is None:
             raise ValueError(f"{path}: no frames to write")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sheap.evaluation.closest_point import TriangleTree
-from sheap.evaluation.now import evaluate_pair
+from sheap.evaluation.now.metric import evaluate_pair
 from sheap.head.ict import IctSkin, read_ict
 from sheap.people.ict_people import IctPeople
 

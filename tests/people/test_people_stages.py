@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
-from pipeline.benchmark import BenchmarkParams, render_subject
+from pipeline.benchmark import BenchmarkParams, ict_member, render_subject
 from pipeline.benchmark import run as run_benchmark
 from pipeline.people import PeopleParams, render_clip
 from pipeline.people import run as run_people
 from pipeline.run.settings import StageError
 from sheap.evaluation.expression_dataset import ExpressionDataset
 from sheap.evaluation.now.dataset import NowDataset
+from sheap.evaluation.now.metric import evaluate_pair
+from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
+from sheap.people.stage_set import shared_stage
 from tests.stage_settings import stage_params
 
 SMALL = stage_params(PeopleParams, train_people=1, validation_people=1, frames=2, sizes=[(96, 128)])
@@ -24,6 +29,7 @@ TINY_BENCHMARK = stage_params(
     BenchmarkParams, subjects=1, multiview_neutral=1, multiview_expressions=1, multiview_occlusions=1, selfie=1,
     image_size=(120, 90), scan_subdivisions=1,
 )  # fmt: skip
+ICT_FILE = Path(__file__).parents[3] / "shared/reference/ict/ict_light.npz"
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +120,38 @@ def test_benchmark_repeats_and_meets_no_training_person(benchmark, people, tmp_p
         distance = np.linalg.norm(np.load(people / entry["truth"])["shape"] - shape)
         # Strangers' 300 unit normal coefficients lie about sqrt(600) = 24.5 apart.
         assert distance > 18
+
+
+def test_people_with_shapes_of_ict_stand_beside_the_benchmark_in_its_layout(tmp_path, monkeypatch):
+    if not ICT_FILE.is_file():
+        pytest.skip(f"{ICT_FILE} is not there")
+    monkeypatch.chdir(tmp_path)
+    run_benchmark(TINY_BENCHMARK.model_copy(update={"ict": ICT_FILE}))
+    root = tmp_path / "data/benchmark/ict"
+    dataset = NowDataset.open(root)
+    assert dataset.subjects == ("ict-0000",) and [image.challenge for image in dataset.images] == list(CHALLENGES)
+    [entry] = json.loads((root / "ict_people.json").read_text())["subjects"]
+    assert [photo["image"].split("/")[1] for photo in entry["photos"]] == list(CHALLENGES)
+    # Their true faces are no coefficients of ours: nothing may be scored as if they were.
+    assert "shape" not in entry and read_true_shapes(root) is None
+    assert read_true_shapes(root.parent).keys() == {"benchmark-0000"}
+    # The scan is of the person, beyond what the basis can say of them.
+    member, residual = ict_member(TINY_BENCHMARK.model_copy(update={"ict": ICT_FILE}), 0)
+    head, scan = shared_stage().head, dataset.scan("ict-0000")
+    fitted = head.neutral(torch.from_numpy(member.shape))
+    errors = []
+    for mesh in (fitted + torch.from_numpy(residual), fitted, head.template):
+        landmarks = 1e3 * head.now_landmarks(mesh).double().numpy()
+        vertices, faces = 1e3 * mesh.double().numpy(), head.faces.numpy()
+        errors.append(evaluate_pair(scan.mesh.vertices, scan.mesh.faces, scan.landmarks, vertices, faces, landmarks).median)
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_a_wrong_file_of_ict_is_told_before_anything_is_rendered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "other.npz", faces=np.zeros((1, 3)))
+    with pytest.raises(StageError, match=r"benchmark.ict: .*other.npz: lacks"):
+        run_benchmark(TINY_BENCHMARK.model_copy(update={"ict": tmp_path / "other.npz"}))
+    with pytest.raises(StageError, match=r"benchmark.ict: .*nowhere"):
+        run_benchmark(TINY_BENCHMARK.model_copy(update={"ict": tmp_path / "nowhere"}))
+    assert not (tmp_path / "data").exists()
