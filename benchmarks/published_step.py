@@ -120,7 +120,8 @@ def measure(preset: str, device: torch.device, pairs: int, steps: int, precision
 
 def made_params(preset: str, pairs: int, steps: int, precision: str, folder: Path) -> TrainParams:
     """The settings of params.yaml with this preset, one rendered batch size, and weight files made in `folder`."""
-    document = load_params("train", TrainParams, PARAMS_FILE).model_dump(mode="json") | {"preset": preset}
+    document = load_params("train", TrainParams, PARAMS_FILE).model_dump(mode="json")
+    document |= {"preset": preset, "supervision": "none", "start_from": None}
     training = document["training"]
     training |= {"landmark_phase": {"steps": 0, "batch_size": pairs, "rendered_pairs": 0}, "precision": precision}
     training |= {"rendered_phase": {"steps": steps, "batch_size": pairs, "rendered_pairs": pairs}, "compile": False}

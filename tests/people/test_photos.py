@@ -65,7 +65,7 @@ def test_the_rule_finds_the_crop_in_the_middle(shots):
             detected.append([box.center_x - 80, box.center_y - 80, box.side - SETTINGS.crop_side_px])
     detected = np.abs(detected) / SETTINGS.crop_side_px
     assert len(detected) > 0.5 * len(shots)
-    assert np.median(detected, 0).max() < 0.07  # measured 0.064: the detector pulls every face to its own mean
+    assert np.median(detected, 0).max() < 0.075  # measured 0.067: the detector pulls every face to its own mean
 
 
 def test_the_margin_only_shows_more(stage, people):

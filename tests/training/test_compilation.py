@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch._dynamo.utils
 
+from sheap.data.batches import indexed_batches
 from sheap.head import HeadModel
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.compilation import compile_encoder
@@ -74,5 +75,5 @@ def _trained(head: HeadModel, config: TrainingConfig, *, compiled: bool) -> Trai
     if compiled:
         compile_encoder(network)
     state = TrainingState.start(network, config)
-    run_training(models, state, config, MadePairs, [], Worker(), Notes())
+    run_training(models, state, config, indexed_batches(MadePairs), [], Worker(), Notes())
     return state
