@@ -315,7 +315,8 @@ def test_a_new_measure_reaches_stage_metrics_command_and_report_by_being_registe
     commands.add_commands(measures)
     called = CliRunner().invoke(
         commands.app,
-        ["brightness", "--model", "data/model", "--brightness-dir", str(tmp_path / "bright"), "--out", str(tmp_path / "out.json")],
+        ["brightness", "--model", "data/model", "--brightness-dir", str(tmp_path / "bright")]
+        + ["--out", str(tmp_path / "out.json")],
     )
     assert called.exit_code == 0, called.output
     assert "grey.png" in called.stdout and "77.0" in called.stdout
