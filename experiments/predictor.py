@@ -28,6 +28,7 @@ from sheap.bundle import CONFIG_NAME, SHIPPED_MODEL, WEIGHTS_NAME
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.config import RunConfig
+from sheap.training.optimizer import build_scheduler
 from sheap.training.run import RunData, TrainingRun
 from sheap.training.state import TrainingState
 
@@ -75,9 +76,9 @@ def train(state: Path, config: RunConfig, minutes: float, start: Path | None = N
     if known.exists():
         run.state.restore(known)
     elif start is not None:
-        document = torch.load(start, map_location="cpu", weights_only=True)
-        run.state.network.load_state_dict(document["network"])
-        run.state.average.network.load_state_dict(document["average"])
+        run.state.restore(start)
+        run.state.step = run.state.cursor = 0
+        run.state.scheduler = build_scheduler(run.state.optimizer, config.training)
     data = RunData.open(config, shards_of(state))
     with contextlib.suppress(TimeIsUp):
         run.train(data, Keeper(state, minutes))
@@ -127,6 +128,8 @@ def main() -> None:
             "training.landmark_phase": {"steps": arguments.steps, "batch_size": 24, "rendered_pairs": 0},
             "training.optimizer.final_fraction": 0.01,
             "training.optimizer.warmup_steps": 1,
+            # Short enough to have forgotten the level rate's noise at the end.
+            "training.optimizer.ema_decay": 0.98,
         }
         config = campaign_config(arguments.config, changes)
         folder = arguments.state / "annealed"

@@ -4,7 +4,7 @@ hm08.
 Folder layout (as in MakeHuman's community packs): skins/*.jpg, hair/NAME/NAME.{mhclo,obj,_diffuse.png},
 eyebrows/ and eyelashes/NAME/NAME.{mhclo,obj,png}, eyes/materials/*_eye.png. A .mhclo binds each vertex to three
 vertices of the base mesh with weights and an offset, so hair fits every identity. Nothing here is needed: the
-package has looks of its own, made from such a folder (pipeline.looks).
+package has looks of its own, made from such a folder (pipeline.commands.looks).
 """
 
 from __future__ import annotations
