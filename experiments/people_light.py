@@ -100,7 +100,10 @@ def measure(folder: Path) -> list[dict[str, tuple[float, float]]]:
 
 
 def turn_skies(folder: Path) -> None:
-    """Half a turn about the vertical for the sky of every scene of a folder."""
+    """Half a turn about the vertical for the sky of every scene of a folder.
+
+    The path tracer's scenes are pickles, which run what is in them: only for a folder that its own export wrote.
+    """
     for path in sorted(folder.glob("scene_*.pkl")):
         scene = pickle.loads(path.read_bytes())
         scene["sky"] = np.ascontiguousarray(np.roll(scene["sky"], scene["sky"].shape[1] // 2, axis=1))
