@@ -1,9 +1,9 @@
 """A few worker processes that survive each other: a task that hangs is ended, one that kills its process is named.
 
-The standard pools give up on the first worker that dies; one poisoned video must not stop a corpus. (loky was not tried.) Pebble's does
-what is asked here but for one thing: its workers share one pipe, so that one which the kernel ends in the middle of its answer
-leaves all others waiting for the rest (tests/pipeline/workers, `half_an_answer`: Pebble 5.2.3 had not ended after 100 s). Here
-each worker has a pipe of its own.
+The standard pools give up on the first worker that dies; one poisoned video must not stop a corpus. (loky was not tried.)
+Pebble's does what is asked here but for one thing: its workers share one pipe, so that one which the kernel ends in the middle of
+its answer leaves all others waiting for the rest (tests/pipeline/workers, `half_an_answer`: Pebble 5.2.3 had not ended after
+100 s). Here each worker has a pipe of its own.
 """
 
 from __future__ import annotations
