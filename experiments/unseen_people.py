@@ -16,6 +16,7 @@ from sheap.head import HeadModel
 from sheap.losses.shape_metric import face_vertices
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.render.mesh import vertex_normals
 from sheap.training.supervision import face_motion
 
 
@@ -24,14 +25,16 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
     """Means over the people of a split (each a clip of photos), at most so many.
 
     identity_one, identity_fused: mean distance of the neutral face's vertices from the truth after a similarity, over the mean
-    head's, from one photo and from all of a person's. fine_px, coarse_px: of the landmarks that are seen. own_part: the share of
+    head's, from one photo and from all of a person's. surface_one, surface_fused: the same of the median distance across the skin,
+    which is about what NoW measures. initial_px: before the second reading. fine_px, coarse_px: of the landmarks that are seen. own_part: the share of
     what the mean person's points leave, the same in all photos of a person, that the fine points leave too. motion: error of the
     face's own movement over a still face's.
     """
     head, reader = network.head, ShardReader(shards, verify_hashes=False)
     face = face_vertices(head).numpy()
     one, fused, mean, own, own_mean = [], [], [], [], []
-    pixels: dict[str, list[float]] = {"coarse_px": [], "fine_px": []}
+    surface: dict[str, list[float]] = {"one": [], "fused": [], "mean": []}
+    pixels: dict[str, list[float]] = {"coarse_px": [], "initial_px": [], "fine_px": []}
     moved, still = [], []
     for clip in range(min(people, len(reader))):
         frames = range(reader.num_frames(clip))
@@ -44,6 +47,10 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
         one.append(np.mean([face_error(found, true_face) for found in found_faces]))
         fused.append(face_error(head.neutral(together)[0].numpy()[face], true_face))
         mean.append(face_error(head.template.numpy()[face], true_face))
+        normals = vertex_normals(head.neutral(truth.shape[0]), head.faces).numpy()[face]
+        surface["one"].append(float(np.mean([surface_error(found, true_face, normals) for found in found_faces])))
+        surface["fused"].append(surface_error(head.neutral(together)[0].numpy()[face], true_face, normals))
+        surface["mean"].append(surface_error(head.template.numpy()[face], true_face, normals))
         motion = head.landmarks(head(face_motion(truth.head_params())).vertices)
         rest = head.landmarks(head.template)
         moved.append(float((head.landmarks(head(face_motion(codes.params)).vertices) - motion).norm(dim=-1).mean()))
@@ -51,7 +58,8 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
         if codes.look is None:
             continue
         side = reader.image_size
-        for name, points in (("coarse_px", codes.look.coarse), ("fine_px", codes.look.fine)):
+        look = codes.look
+        for name, points in (("coarse_px", look.coarse), ("initial_px", look.initial), ("fine_px", look.fine)):
             errors = (points.places[..., :2] * side - truth.landmarks[..., :2]).norm(dim=-1)
             pixels[name].append(float((errors * truth.seen).sum() / truth.seen.sum()))
         left, left_mean = persons_own_part(head, codes, truth, side)
@@ -60,6 +68,8 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
     found = {
         "identity_one": float(np.mean(one) / np.mean(mean)),
         "identity_fused": float(np.mean(fused) / np.mean(mean)),
+        "surface_one": float(np.mean(surface["one"]) / np.mean(surface["mean"])),
+        "surface_fused": float(np.mean(surface["fused"]) / np.mean(surface["mean"])),
         "motion": float(np.mean(moved) / np.mean(still)),
         "mean_head_mm": 1e3 * float(np.mean(mean)),
         "people": float(len(mean)),
@@ -73,6 +83,12 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
 def face_error(found: NDArray, true: NDArray) -> float:
     """Mean distance (m) of points [N, 3] from true ones after the best similarity."""
     return float(np.linalg.norm(procrustes(true, found, allow_reflection=False).apply(found) - true, axis=1).mean())
+
+
+def surface_error(found: NDArray, true: NDArray, normals: NDArray) -> float:
+    """Median distance (m) along the true skin's normals [N, 3] of points [N, 3] from true ones, after the best similarity."""
+    apart = procrustes(true, found, allow_reflection=False).apply(found) - true
+    return float(np.median(np.abs((apart * normals).sum(1))))
 
 
 def persons_own_part(head: HeadModel, codes: HeadCodes, truth: FrameTruth, side: int) -> tuple[float, float]:

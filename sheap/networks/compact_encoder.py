@@ -40,6 +40,7 @@ class CompactLook(TensorRecord):
     tokens: Tensor
     confidence: Tensor
     coarse: DensePoints
+    initial: DensePoints
     fine: DensePoints
     windows: FaceWindows
 
@@ -60,6 +61,7 @@ class CompactEncoder(ComputesIn):
         self.fine = LookNetwork(config.fine_size, config.fine_channels, config.fine_blocks, config.fine_features)
         self.coarse_points = PointsHead(config.coarse_features, num_points, 3)
         self.fine_points = PointsHead(config.fine_features, num_points, 2)
+        self.evidence = LocalEvidence(config, mean_points) if config.evidence_points else None
         inputs = config.coarse_features + config.fine_features + FaceWindows.num_features
         self.tokens = nn.Linear(inputs, NUM_TOKENS * config.hidden_size)
         self.confidence = nn.Linear(inputs, 1)
@@ -85,13 +87,22 @@ class CompactEncoder(ComputesIn):
             windows = fit_windows(coarse_points.places.detach(), self.mean_points)
         close = windows.cut(images, self.config.fine_size, self.config.fine_side_m)
         with self.computing(images):
-            fine = self.fine(close).float()
+            fine, maps = self.fine.with_maps(close)
             deviations, log_scales = self.fine_points(fine)
-            features = torch.cat([coarse, fine, windows.features()], 1)
+        initial = fine_points = DensePoints(
+            windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float()
+        )
+        if self.evidence is not None:
+            places = windows.inside(initial.places.detach()[..., :2], self.config.fine_side_m)
+            with self.computing(images):
+                fine = fine + self.evidence(maps, places)
+                deviations, log_scales = self.fine_points(fine)
+            fine_points = DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
+        with self.computing(images):
+            features = torch.cat([coarse, fine.float(), windows.features()], 1)
             tokens, confidence = self.tokens(features).float(), self.confidence(features).float()
-        fine_points = DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
         return CompactLook(
-            tokens.unflatten(1, (NUM_TOKENS, -1)), confidence.squeeze(1), coarse_points, fine_points, windows
+            tokens.unflatten(1, (NUM_TOKENS, -1)), confidence.squeeze(1), coarse_points, initial, fine_points, windows
         )
 
     def _mean_places(self) -> Tensor:
@@ -133,9 +144,17 @@ class LookNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """[B, 3, size, size] in [0, 1] -> features [B, out_features]."""
-        centred = (4 * pictures - 2).contiguous(memory_format=torch.channels_last)
-        cells = nn.functional.relu(self.narrow(nn.functional.relu(self.layers(centred))))
-        return nn.functional.relu(self.out(cells.flatten(1)))
+        return self.with_maps(pictures)[0]
+
+    def with_maps(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features, and the map [B, C, h, w] of every level before the next halving."""
+        cells, maps = (4 * pictures - 2).contiguous(memory_format=torch.channels_last), []
+        for layer in self.layers:
+            if maps is not None and isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                maps.append(cells)
+            cells = layer(cells)
+        narrow = nn.functional.relu(self.narrow(nn.functional.relu(cells)))
+        return nn.functional.relu(self.out(narrow.flatten(1))), maps
 
 
 MAP_NUMBERS = 1024
@@ -157,6 +176,42 @@ class GainedBlock(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         branch = self.second(nn.functional.relu(self.first(nn.functional.relu(cells))))
         return cells + self.gain * branch
+
+
+class LocalEvidence(nn.Module):
+    """What the finer maps hold at the points that were found, each read with weights of its own: whether a point lies where
+    its feature does is seen there, and features read so are in the order of the face, wherever the face's parts are.
+
+    Starts at nothing.
+    """
+
+    def __init__(self, config: CompactConfig, mean_points: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("chosen", spread_points(mean_points, config.evidence_points), persistent=False)
+        channels = sum(config.fine_channels[:-1])
+        self.read = nn.Parameter(torch.randn(config.evidence_points, channels, config.evidence_channels) * channels**-0.5)
+        self.bias = nn.Parameter(torch.zeros(config.evidence_points, 1, config.evidence_channels))
+        self.out = nn.Linear(config.evidence_points * config.evidence_channels, config.fine_features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, maps: list[Tensor], places: Tensor) -> Tensor:
+        """Maps [B, C, h, w] and places [B, L, 2] of all points in them (-1 to 1) -> what it adds to the features [B, F]."""
+        grid = places[:, self.chosen, None]
+        seen = [nn.functional.grid_sample(cells, grid.to(cells), align_corners=False)[..., 0] for cells in maps]
+        local = nn.functional.relu(torch.cat(seen, 1)).permute(2, 0, 1)
+        read = nn.functional.relu(torch.baddbmm(self.bias.to(local), local, self.read.to(local)))
+        return self.out(read.transpose(0, 1).flatten(1))
+
+
+def spread_points(points: Tensor, count: int) -> Tensor:
+    """Indices [count] of points [L, 3] that lie far from each other, farthest first."""
+    chosen = [0]
+    nearest = torch.full((len(points),), torch.inf)
+    for _ in range(count - 1):
+        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).norm(dim=1))
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)
 
 
 class PointsHead(nn.Module):

@@ -48,6 +48,11 @@ class FaceWindows(TensorRecord):
         grid = torch.nn.functional.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
         return torch.nn.functional.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
 
+    def inside(self, places: Tensor, side_m: float) -> Tensor:
+        """Places [B, L, 2] in crop sides as places in the windows, -1 to 1 from edge to edge."""
+        centre, axes = self.frame()
+        return (places - centre[:, None]) @ axes / self.scale[:, None, None].square() * (2 / side_m)
+
     def place(self, mean_points: Tensor, deviations: Tensor) -> Tensor:
         """Landmarks [B, L, 3] in crop sides: the mean head's, posed, moved by deviations [B, L, 2] (crop sides of a head of
         ordinary size, along the upright face's axes)."""

@@ -59,10 +59,13 @@ def truth_terms(
         assert both.look is not None
         wanted = truth.landmarks / size / POINT_UNIT
         weights = known[:, None] * (HIDDEN_POINT + (1 - HIDDEN_POINT) * truth.seen)
-        coarse, fine = both.look.coarse, both.look.fine
-        return dense_points_loss(coarse.places / POINT_UNIT, wanted, coarse.log_scales, weights) + dense_points_loss(
-            fine.places[..., :2] / POINT_UNIT, wanted[..., :2], fine.log_scales, weights
-        )
+        look = both.look
+        loss = dense_points_loss(look.coarse.places / POINT_UNIT, wanted, look.coarse.log_scales, weights)
+        for closer in (look.initial, look.fine) if look.initial is not look.fine else (look.fine,):
+            loss = loss + dense_points_loss(
+                closer.places[..., :2] / POINT_UNIT, wanted[..., :2], closer.log_scales, weights
+            )
+        return loss
 
     def landmarks() -> Tensor:
         """Where the predicted head has them, in the picture."""
