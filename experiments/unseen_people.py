@@ -25,16 +25,16 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
     """Means over the people of a split (each a clip of photos), at most so many.
 
     identity_one, identity_fused: mean distance of the neutral face's vertices from the truth after a similarity, over the mean
-    head's, from one photo and from all of a person's. surface_one, surface_fused: the same of the median distance across the skin,
-    which is about what NoW measures. initial_px: before the second reading. fine_px, coarse_px: of the landmarks that are seen. own_part: the share of
-    what the mean person's points leave, the same in all photos of a person, that the fine points leave too. motion: error of the
-    face's own movement over a still face's.
+    head's, from one photo and from all of a person's. surface_one, surface_fused: the same of the median distance across the
+    skin, which is about what NoW measures. coarse_px, initial_px, fine_px: of the landmarks that are seen, from the coarse look,
+    from the fine one, and after its points were read again. own_part: the share of what the mean person's points leave, the same
+    in all photos of a person, that the fine points leave too. motion: error of the face's own movement over a still face's.
     """
     head, reader = network.head, ShardReader(shards, verify_hashes=False)
     face = face_vertices(head).numpy()
     one, fused, mean, own, own_mean = [], [], [], [], []
     surface: dict[str, list[float]] = {"one": [], "fused": [], "mean": []}
-    pixels: dict[str, list[float]] = {"coarse_px": [], "initial_px": [], "fine_px": []}
+    pixels: dict[str, list[float]] = {}
     moved, still = [], []
     for clip in range(min(people, len(reader))):
         frames = range(reader.num_frames(clip))
@@ -59,9 +59,12 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
             continue
         side = reader.image_size
         look = codes.look
-        for name, points in (("coarse_px", look.coarse), ("initial_px", look.initial), ("fine_px", look.fine)):
-            errors = (points.places[..., :2] * side - truth.landmarks[..., :2]).norm(dim=-1)
-            pixels[name].append(float((errors * truth.seen).sum() / truth.seen.sum()))
+        places = {"coarse_px": look.coarse.places, "fine_px": look.fine.places}
+        if look.earlier is not None:
+            places["initial_px"] = look.earlier.places[:, 0]
+        for name, points in places.items():
+            errors = (points[..., :2] * side - truth.landmarks[..., :2]).norm(dim=-1)
+            pixels.setdefault(name, []).append(float((errors * truth.seen).sum() / truth.seen.sum()))
         left, left_mean = persons_own_part(head, codes, truth, side)
         own.append(left)
         own_mean.append(left_mean)

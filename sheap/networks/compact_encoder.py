@@ -19,6 +19,8 @@ from sheap.precision import ComputesIn
 from sheap.records import TensorRecord
 
 NUM_TOKENS = 5
+GEOMETRY_TOKENS = 3
+"""The first three (shape, expression, pose); the others say how the head looks, which needs fewer numbers."""
 POINT_UNIT = 0.02
 """Crop sides per unit of a predicted point's departure."""
 
@@ -31,17 +33,22 @@ class DensePoints(TensorRecord):
     places: Tensor
     log_scales: Tensor
 
+    def transposed(self) -> DensePoints:
+        """With the first two dimensions exchanged."""
+        return self.map(lambda tensor: tensor.transpose(0, 1))
+
 
 @dataclass(frozen=True)
 class CompactLook(TensorRecord):
     """tokens [B, 5, H] float32; confidence [B]: the logarithm of what the shape token counts beside other pictures' of the same
-    person; coarse and fine points; windows: where the second look was taken."""
+    person; coarse and fine points; earlier: the fine points [B, R, L, ..] before each of R further readings; windows:
+    where the second look was taken."""
 
     tokens: Tensor
     confidence: Tensor
     coarse: DensePoints
-    initial: DensePoints
     fine: DensePoints
+    earlier: DensePoints | None
     windows: FaceWindows
 
 
@@ -59,11 +66,15 @@ class CompactEncoder(ComputesIn):
         num_points = len(mean_points)
         self.coarse = LookNetwork(config.coarse_size, config.coarse_channels, config.coarse_blocks, config.coarse_features)
         self.fine = LookNetwork(config.fine_size, config.fine_channels, config.fine_blocks, config.fine_features)
-        self.coarse_points = PointsHead(config.coarse_features, num_points, 3)
-        self.fine_points = PointsHead(config.fine_features, num_points, 2)
-        self.evidence = LocalEvidence(config, mean_points) if config.evidence_points else None
+        self.coarse_points = PointsHead(config.coarse_features, config.coarse_rank, num_points, 3)
+        self.fine_points = PointsHead(config.fine_features, config.fine_rank, num_points, 2)
+        self.evidence = LocalEvidence(config, mean_points) if config.readings else None
         inputs = config.coarse_features + config.fine_features + FaceWindows.num_features
-        self.tokens = nn.Linear(inputs, NUM_TOKENS * config.hidden_size)
+        self.geometry_tokens = nn.Linear(inputs, GEOMETRY_TOKENS * config.hidden_size)
+        self.appearance_tokens = nn.Sequential(
+            nn.Linear(inputs, config.appearance_rank),
+            nn.Linear(config.appearance_rank, (NUM_TOKENS - GEOMETRY_TOKENS) * config.hidden_size),
+        )
         self.confidence = nn.Linear(inputs, 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -88,22 +99,25 @@ class CompactEncoder(ComputesIn):
         close = windows.cut(images, self.config.fine_size, self.config.fine_side_m)
         with self.computing(images):
             fine, maps = self.fine.with_maps(close)
-            deviations, log_scales = self.fine_points(fine)
-        initial = fine_points = DensePoints(
-            windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float()
-        )
-        if self.evidence is not None:
-            places = windows.inside(initial.places.detach()[..., :2], self.config.fine_side_m)
+        guesses = [self._fine_points(fine, windows)]
+        for _ in range(self.config.readings):
+            places = windows.inside(guesses[-1].places[..., :2].detach(), self.config.fine_side_m)
             with self.computing(images):
                 fine = fine + self.evidence(maps, places)
-                deviations, log_scales = self.fine_points(fine)
-            fine_points = DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
+            guesses.append(self._fine_points(fine, windows))
         with self.computing(images):
             features = torch.cat([coarse, fine.float(), windows.features()], 1)
-            tokens, confidence = self.tokens(features).float(), self.confidence(features).float()
-        return CompactLook(
-            tokens.unflatten(1, (NUM_TOKENS, -1)), confidence.squeeze(1), coarse_points, initial, fine_points, windows
-        )
+            tokens = torch.cat([self.geometry_tokens(features), self.appearance_tokens(features)], 1).float()
+            confidence = self.confidence(features).float()
+        tokens = tokens.unflatten(1, (NUM_TOKENS, -1))
+        earlier = DensePoints.stack(guesses[:-1]).transposed() if len(guesses) > 1 else None
+        return CompactLook(tokens, confidence.squeeze(1), coarse_points, guesses[-1], earlier, windows)
+
+    def _fine_points(self, fine: Tensor, windows: FaceWindows) -> DensePoints:
+        """What features [B, F] of the second look say."""
+        with self.computing(fine):
+            deviations, log_scales = self.fine_points(fine)
+        return DensePoints(windows.place(self.mean_points, POINT_UNIT * deviations.float()), log_scales.float())
 
     def _mean_places(self) -> Tensor:
         """The mean head's landmarks [L, 3] in crop sides, as the crop rule shows it facing the camera."""
@@ -150,7 +164,7 @@ class LookNetwork(nn.Module):
         """Features, and the map [B, C, h, w] of every level before the next halving."""
         cells, maps = (4 * pictures - 2).contiguous(memory_format=torch.channels_last), []
         for layer in self.layers:
-            if maps is not None and isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
                 maps.append(cells)
             cells = layer(cells)
         narrow = nn.functional.relu(self.narrow(nn.functional.relu(cells)))
@@ -215,15 +229,17 @@ def spread_points(points: Tensor, count: int) -> Tensor:
 
 
 class PointsHead(nn.Module):
-    """Features [B, F] to departures [B, L, dims] in POINT_UNIT and log_scales [B, L]. Starts at no departure."""
+    """Features [B, F] to departures [B, L, dims] in POINT_UNIT and log_scales [B, L], through few numbers, as faces differ in
+    few ways. Starts near no departure."""
 
-    def __init__(self, feature_size: int, num_points: int, dims: int) -> None:
+    def __init__(self, feature_size: int, rank: int, num_points: int, dims: int) -> None:
         super().__init__()
         self.dims = dims
-        self.out = nn.Linear(feature_size, num_points * (dims + 1))
+        self.inner = nn.Linear(feature_size, rank, bias=False)
+        self.out = nn.Linear(rank, num_points * (dims + 1))
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.out(features).unflatten(1, (-1, self.dims + 1))
+        values = self.out(self.inner(features)).unflatten(1, (-1, self.dims + 1))
         return values[..., : self.dims], values[..., self.dims]

@@ -61,10 +61,16 @@ class CompactConfig(_Config):
     fine_blocks: tuple[int, ...] = Field(min_length=1)
     coarse_features: int = Field(gt=0)
     fine_features: int = Field(gt=0)
-    evidence_points: int = Field(ge=0)
-    """Landmarks at which the finer maps are read again; 0: none."""
+    readings: int = Field(ge=0)
+    """How often the finer maps are read again at the points that were found."""
+    evidence_points: int = Field(gt=0)
+    """Landmarks at which they are read."""
     evidence_channels: int = Field(gt=0)
     """Numbers read at each."""
+    coarse_rank: int = Field(gt=0)
+    """Numbers through which the coarse points leave; fine_rank: the fine ones; appearance_rank: lighting and looks."""
+    fine_rank: int = Field(gt=0)
+    appearance_rank: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
     head_size: int = Field(gt=0)
     """Hidden units of the MLP through which each of the five tokens leaves."""
@@ -136,7 +142,9 @@ PRESETS: dict[str, NetworkConfig] = {
         encoder=CompactConfig(
             image_size=192, coarse_size=96, coarse_channels=(32, 64, 112), coarse_blocks=(1, 2, 2),
             fine_size=128, fine_side_m=0.19, fine_channels=(48, 96, 192), fine_blocks=(1, 2, 2),
-            coarse_features=192, fine_features=384, evidence_points=160, evidence_channels=8, hidden_size=256, head_size=320,
+            coarse_features=192, fine_features=384, 
+            readings=2, evidence_points=160, evidence_channels=8, coarse_rank=64, fine_rank=128, appearance_rank=64,
+            hidden_size=256, head_size=320,
         ),
         regressor=RegressorConfig(
             feature_channels=16, feature_grid=4, uv_channels=(48, 32, 24, 16),

@@ -59,12 +59,14 @@ def truth_terms(
         assert both.look is not None
         wanted = truth.landmarks / size / POINT_UNIT
         weights = known[:, None] * (HIDDEN_POINT + (1 - HIDDEN_POINT) * truth.seen)
-        look = both.look
-        loss = dense_points_loss(look.coarse.places / POINT_UNIT, wanted, look.coarse.log_scales, weights)
-        for closer in (look.initial, look.fine) if look.initial is not look.fine else (look.fine,):
-            loss = loss + dense_points_loss(
-                closer.places[..., :2] / POINT_UNIT, wanted[..., :2], closer.log_scales, weights
-            )
+        coarse, fine, earlier = both.look.coarse, both.look.fine, both.look.earlier
+        loss = dense_points_loss(coarse.places / POINT_UNIT, wanted, coarse.log_scales, weights)
+        wanted = wanted[..., :2]
+        loss = loss + dense_points_loss(fine.places[..., :2] / POINT_UNIT, wanted, fine.log_scales, weights)
+        if earlier is not None:
+            found = earlier.places[..., :2] / POINT_UNIT
+            every = weights[:, None].expand(found.shape[:-1])
+            loss = loss + dense_points_loss(found, wanted[:, None], earlier.log_scales, every)
         return loss
 
     def landmarks() -> Tensor:

@@ -13,7 +13,8 @@ from sheap.networks.face_window import fit_windows
 
 CONFIG = CompactConfig(
     image_size=64, coarse_size=32, coarse_channels=(8, 16), coarse_blocks=(1, 1), fine_size=48, fine_side_m=0.19,
-    fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, hidden_size=24, head_size=24,
+    fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, readings=2, evidence_points=12,
+    evidence_channels=4, coarse_rank=16, fine_rank=16, appearance_rank=8, hidden_size=24, head_size=24,
 )  # fmt: skip
 
 
