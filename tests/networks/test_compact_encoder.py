@@ -7,7 +7,7 @@ import torch
 
 from sheap.head import HeadModel
 from sheap.losses.dense_points import dense_points_loss
-from sheap.networks.compact_encoder import NUM_TOKENS, POINT_UNIT, CompactEncoder
+from sheap.networks.compact_encoder import NUM_TOKENS, POINT_UNIT, CompactEncoder, LocalEvidence, spread_points
 from sheap.networks.config import CompactConfig
 from sheap.networks.face_window import fit_windows
 
@@ -87,6 +87,45 @@ def test_both_looks_learn_where_points_are(encoder):
         errors.append([float((p.places.detach() - places)[..., :2].norm(dim=-1).mean()) for p in (look.coarse, look.fine)])
     first, last = torch.tensor(errors[:5]).mean(0), torch.tensor(errors[-5:]).mean(0)
     assert (last < 0.6 * first).all(), (first, last)
+
+
+def test_evidence_is_read_where_points_are_found(mean_points):
+    """A bright cell in a map is seen by the point that lies in it, and by no other."""
+    torch.manual_seed(0)
+    evidence = LocalEvidence(CONFIG, mean_points)
+    torch.nn.init.normal_(evidence.out.weight)
+    dark, lit = torch.zeros(1, 8, 12, 12), torch.zeros(1, 8, 12, 12)
+    lit[..., 3, 8] = 1.0
+    cell = torch.tensor([(8 + 0.5) / 6 - 1, (3 + 0.5) / 6 - 1])
+    elsewhere = torch.full((1, len(mean_points), 2), -0.5)
+    at_cell = elsewhere.clone()
+    at_cell[:, evidence.chosen[4]] = cell
+    beside = elsewhere.clone()
+    beside[:, next(k for k in range(len(mean_points)) if k not in evidence.chosen)] = cell
+    with torch.no_grad():
+        assert torch.equal(evidence([lit], elsewhere), evidence([dark], elsewhere))
+        assert torch.equal(evidence([lit], beside), evidence([dark], elsewhere))
+        assert not torch.allclose(evidence([lit], at_cell), evidence([dark], at_cell))
+
+
+def test_evidence_says_nothing_before_it_is_taught(encoder):
+    with torch.no_grad():
+        look = encoder.look(torch.rand(2, 3, 64, 64))
+    assert look.earlier.places.shape == (2, CONFIG.readings, len(encoder.mean_points), 3)
+    for reading in range(CONFIG.readings):
+        torch.testing.assert_close(look.earlier.places[:, reading], look.fine.places)
+
+
+def test_without_readings_the_fine_points_are_the_first_guess(mean_points):
+    encoder = CompactEncoder(CONFIG.model_copy(update={"readings": 0}), mean_points)
+    assert encoder.look(torch.rand(1, 3, 64, 64)).earlier is None
+    assert not any("evidence" in name for name in encoder.state_dict())
+
+
+def test_spread_points_cover_a_line_from_its_ends_inwards():
+    line = torch.tensor([[0.0, 0, 0], [0.2, 0, 0], [1.0, 0, 0], [0.5, 0, 0], [0.9, 0, 0]])
+    assert spread_points(line, 3).tolist() == [0, 2, 3]
+    assert sorted(spread_points(line, 5).tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_half_precision_changes_little(encoder):

@@ -48,6 +48,20 @@ def test_points_are_placed_where_they_came_from(mean_points):
     assert torch.equal(moved[..., 2], rest[..., 2])
 
 
+def test_places_inside_a_window_are_where_its_picture_shows_them(mean_points):
+    """A ramp across the crop, cut by a rolled window: at a place inside it the ramp has the value of the place."""
+    windows, side_m, side = _windows(3), 0.10, 100
+    places = windows.place(mean_points, torch.zeros(3, len(mean_points), 2))[..., :2]
+    inside = windows.inside(places, side_m)
+    seen = (inside.abs() < 0.95).all(-1) & ((places - 0.5).abs() < 0.45).all(-1)
+    assert int(seen.sum()) > 300
+    across = ((torch.arange(side) + 0.5) / side).expand(3, 1, side, side)
+    ramps = torch.cat([across, across.mT], 1)
+    shown = windows.cut(torch.cat([ramps, ramps[:, :1]], 1), side, side_m)
+    read = torch.nn.functional.grid_sample(shown, inside[:, :, None], align_corners=False)[:, :2, :, 0].mT
+    torch.testing.assert_close(read[seen], places[seen], atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("roll_deg", [0.0, 30.0, -80.0])
 def test_what_the_window_shows_is_upright_and_in_the_middle(roll_deg):
     """A picture of a bright spot above the window's middle shows it above the middle, whatever the head's roll."""

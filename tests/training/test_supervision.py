@@ -20,7 +20,8 @@ SIZE = 48
 NETWORK = NetworkConfig(
     encoder=CompactConfig(
         image_size=SIZE, coarse_size=32, coarse_channels=(8, 16), coarse_blocks=(1, 1), fine_size=32, fine_side_m=0.19,
-        fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, hidden_size=16, head_size=16,
+        fine_channels=(8, 16), fine_blocks=(1, 1), coarse_features=32, fine_features=32, readings=1, evidence_points=12,
+        evidence_channels=4, coarse_rank=16, fine_rank=16, appearance_rank=8, hidden_size=16, head_size=16,
     ),
     regressor=PRESETS["tiny"].regressor.model_copy(
         update={
