@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from pipeline.commands.evaluate import app as evaluate_app
+from pipeline.commands.options import HeadFile, Model
 from pipeline.commands.predict import app as predict_app
 from pipeline.commands.shards import app as shards_app
 from pipeline.run.settings import PARAMS_FILE, StageError, load_params
@@ -28,6 +29,24 @@ def promote() -> None:
     from pipeline.commands.promote import main as promote_main
 
     raise typer.Exit(promote_main())
+
+
+@app.command("export")
+def export_model(
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    to: Annotated[Literal["onnx", "torchscript", "pt2"], typer.Option(help="Its format.")] = "onnx",
+    model: Model = None,
+    head_model: HeadFile = None,
+) -> None:
+    """Write the predictor as one file for other programs: head crops in, parameters and vertices out (docs/export.md)."""
+    from pipeline.files.trained_model import load_trained
+    from sheap.export import TOLERANCE_MM, export
+
+    try:
+        apart = export(load_trained(model, head_model=head_model), out, to)
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    print(f"{out}: vertices within {apart:.4f} mm of the network's ({TOLERANCE_MM} mm allowed)")
 
 
 @app.command("ingest")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sheap.geometry.rotations import nearest_rotation
 from sheap.records import TensorRecord
 from sheap.video.head_pose import RIGID_LANDMARKS
 
@@ -45,7 +46,7 @@ class FaceWindows(TensorRecord):
         centre, axes = self.frame()
         # Crop sides 0..1 become grid_sample's -1..1; a window reaches half its side to either direction.
         theta = torch.cat([axes * side_m, (2 * centre - 1)[:, :, None]], 2)
-        grid = torch.nn.functional.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+        grid = torch.nn.functional.affine_grid(theta, [images.shape[0], 3, size, size], align_corners=False)
         return torch.nn.functional.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
 
     def inside(self, places: Tensor, side_m: float) -> Tensor:
@@ -70,11 +71,9 @@ def fit_windows(places: Tensor, mean_points: Tensor) -> FaceWindows:
         seen, model = places[:, rigid].double(), mean_points[rigid].double()
         seen_mean, model_mean = seen.mean(1), model.mean(0)
         seen, model = seen - seen_mean[:, None], model - model_mean
-        u, singular, vt = torch.linalg.svd(seen.mT @ model)
+        turned = seen.mT @ model
         # The crop's axes (x right, y down, z away) are a half turn of the head's: no reflection.
-        sign = torch.ones_like(singular)
-        sign[:, 2] = torch.sign(torch.linalg.det(u @ vt))
-        rotation = (u * sign[:, None]) @ vt
-        scale = ((singular * sign).sum(1) / model.square().sum()).clamp_min(0.5)
+        rotation = nearest_rotation(turned)
+        scale = ((rotation * turned).sum((1, 2)) / model.square().sum()).clamp_min(0.5)
         origin = seen_mean - scale[:, None] * (rotation @ model_mean)
     return FaceWindows(rotation.to(places), scale.to(places), origin.to(places))

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sheap.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz, quat_wxyz_to_matrix, rotvec_to_matrix
+from sheap.geometry.rotations import (
+    matrix_to_quat_wxyz,
+    nearest_rotation,
+    quat_multiply_wxyz,
+    quat_wxyz_to_matrix,
+    rotvec_to_matrix,
+)
 
 # float64 rounding of a handful of products; measured maximum over 1,000 random rotations: 1.4e-15.
 TOLERANCE = 1e-13
@@ -79,3 +85,20 @@ def test_product_of_quaternions_is_product_of_matrices(left: list[float], right:
     p, q = torch.tensor(left, dtype=torch.float64), torch.tensor(right, dtype=torch.float64)
     product = quat_wxyz_to_matrix(quat_multiply_wxyz(p, q))
     np.testing.assert_allclose(product.numpy(), (quat_wxyz_to_matrix(p) @ quat_wxyz_to_matrix(q)).numpy(), atol=TOLERANCE)
+
+
+def test_nearest_rotation_is_that_of_a_singular_value_decomposition():
+    matrices = torch.randn(500, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    u, singular, vt = torch.linalg.svd(matrices)
+    signs = torch.ones_like(singular)
+    signs[:, 2] = torch.det(u @ vt).sign()
+    found = nearest_rotation(matrices)
+    # Two best rotations lie close together where the middle and the signed last singular value nearly cancel.
+    clear = singular[:, 1] + signs[:, 2] * singular[:, 2] > 0.02 * singular[:, 0]
+    torch.testing.assert_close(found[clear], ((u * signs[:, None]) @ vt)[clear], atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.det(found), torch.ones(500, dtype=torch.float64))
+
+
+def test_nearest_rotation_of_a_scaled_rotation_is_itself():
+    rotation = rotvec_to_matrix(torch.randn(50, 3, generator=torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(nearest_rotation(37.0 * rotation), rotation, atol=1e-6, rtol=0)

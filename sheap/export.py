@@ -1,0 +1,96 @@
+"""The trained predictor as one file for other programs: head crops in, parameters and vertices out.
+
+torchscript (.pt, torch.jit.load), pt2 (.pt2, torch.export.load) and onnx (.onnx; needs the extra `export`). The batch is free,
+everything else is fixed. What is written is read again and compared with the network that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sheap.networks.sheap_network import SheapNetwork
+from sheap.predictor import SheapPredictor
+
+Format = Literal["torchscript", "pt2", "onnx"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES: dict[Format, str] = {"torchscript": ".pt", "pt2": ".pt2", "onnx": ".onnx"}
+TOLERANCE_MM = 0.02
+"""Greatest distance of a vertex from the eager network's that an export may have."""
+CHECKED_BATCH = 3
+
+
+OUTPUTS = ("shape_coefficients", "expression_coefficients", "eyelids", "rotvecs", "translation", "vertices")
+"""[B, S], [B, E], [B, 2], [B, 5, 3] (root, neck, jaw, left and right eye; radians), [B, 3] and [B, N, 3] (metres, in the world of
+the fixed camera, `SheapPredictor.camera`). Plain names such as "shape" would meet ONNX's own."""
+
+
+class CropToHead(nn.Module):
+    """Crops [B, 3, S, S] in [0, 1] of the network's own side -> OUTPUTS."""
+
+    def __init__(self, network: SheapNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        params = self.network.encode(crops).params
+        vertices = self.network.head(params).vertices
+        return params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation, vertices
+
+
+def export(predictor: SheapPredictor, path: Path, to: Format) -> float:
+    """Writes the predictor to `path` and gives the greatest distance (mm) of a vertex from the eager network's.
+
+    Raises ImportError naming the extra where `onnx` needs packages that are missing, ValueError where what was written answers
+    otherwise than the network by more than TOLERANCE_MM.
+    """
+    module = CropToHead(predictor.network).eval().cpu()
+    crops = torch.rand(CHECKED_BATCH, 3, predictor.image_size, predictor.image_size, generator=torch.Generator().manual_seed(0))
+    run = {"torchscript": _torchscript, "pt2": _pt2, "onnx": _onnx}[to](module, crops[:2], path)
+    with torch.inference_mode():
+        wanted = module(crops)[-1]
+    apart = 1e3 * float((run(crops) - wanted).norm(dim=-1).max())
+    if not apart <= TOLERANCE_MM:
+        raise ValueError(f"{path}: its vertices lie up to {apart:.3f} mm from the network's; {TOLERANCE_MM} mm are allowed")
+    return apart
+
+
+Runner = Callable[[Tensor], Tensor]
+
+
+def _torchscript(module: CropToHead, crops: Tensor, path: Path) -> Runner:
+    with torch.inference_mode():
+        traced = torch.jit.trace(module, crops, check_trace=False)
+    traced.save(str(path))
+    read = torch.jit.load(str(path))
+    return lambda images: read(images)[-1].detach()
+
+
+def _pt2(module: CropToHead, crops: Tensor, path: Path) -> Runner:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        program = torch.export.export(module, (crops,), dynamic_shapes=({0: batch},))
+    torch.export.save(program, str(path))
+    read = torch.export.load(str(path)).module()
+    return lambda images: read(images)[-1].detach()
+
+
+def _onnx(module: CropToHead, crops: Tensor, path: Path) -> Runner:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"ONNX needs the package {error.name}: install the extra `export` (pip install 'sheap[export]')") from None
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        torch.onnx.export(
+            module, (crops,), str(path), input_names=["crops"], output_names=list(OUTPUTS),
+            dynamic_shapes=({0: batch},), dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["vertices"], {"crops": np.asarray(images)})[0])
