@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from sheap.networks.sheap_network import SheapNetwork
-from sheap.predictor import SheapPredictor
 
 Format = Literal["torchscript", "pt2", "onnx"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -43,14 +42,15 @@ class CropToHead(nn.Module):
         return params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation, vertices
 
 
-def export(predictor: SheapPredictor, path: Path, to: Format) -> float:
-    """Writes the predictor to `path` and gives the greatest distance (mm) of a vertex from the eager network's.
+def export(network: SheapNetwork, path: Path, to: Format) -> float:
+    """Writes a predictor's network to `path` and gives the greatest distance (mm) of a vertex from the eager network's.
 
     Raises ImportError naming the extra where `onnx` needs packages that are missing, ValueError where what was written answers
     otherwise than the network by more than TOLERANCE_MM.
     """
-    module = CropToHead(predictor.network).eval().cpu()
-    crops = torch.rand(CHECKED_BATCH, 3, predictor.image_size, predictor.image_size, generator=torch.Generator().manual_seed(0))
+    module = CropToHead(network).eval().cpu()
+    side = network.config.encoder.image_size
+    crops = torch.rand(CHECKED_BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
     run = {"torchscript": _torchscript, "pt2": _pt2, "onnx": _onnx}[to](module, crops[:2], path)
     with torch.inference_mode():
         wanted = module(crops)[-1]
@@ -85,7 +85,8 @@ def _onnx(module: CropToHead, crops: Tensor, path: Path) -> Runner:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"ONNX needs the package {error.name}: install the extra `export` (pip install 'sheap[export]')") from None
+        remedy = "install the extra `export` (pip install 'sheap[export]')"
+        raise ImportError(f"ONNX needs the package {error.name}: {remedy}") from None
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
         torch.onnx.export(

@@ -41,14 +41,14 @@ def test_the_outputs_are_the_predictions(predictor, crops, wanted):
 
 def test_torchscript(predictor, crops, wanted, tmp_path):
     path = tmp_path / "m.pt"
-    assert export(predictor, path, "torchscript") < 1e-3
+    assert export(predictor.network, path, "torchscript") < 1e-3
     for found, true in zip(torch.jit.load(str(path))(crops), wanted, strict=True):
         torch.testing.assert_close(found, true, atol=1e-5, rtol=1e-4)
 
 
 def test_pt2(predictor, crops, wanted, tmp_path):
     path = tmp_path / "m.pt2"
-    assert export(predictor, path, "pt2") < 1e-3
+    assert export(predictor.network, path, "pt2") < 1e-3
     for found, true in zip(torch.export.load(str(path)).module()(crops), wanted, strict=True):
         torch.testing.assert_close(found, true, atol=1e-5, rtol=1e-4)
 
@@ -56,7 +56,7 @@ def test_pt2(predictor, crops, wanted, tmp_path):
 def test_onnx(predictor, crops, wanted, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     path = tmp_path / "m.onnx"
-    assert export(predictor, path, "onnx") < sheap.export.TOLERANCE_MM
+    assert export(predictor.network, path, "onnx") < sheap.export.TOLERANCE_MM
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == list(OUTPUTS)
     for count in (1, 5):
@@ -67,7 +67,7 @@ def test_onnx(predictor, crops, wanted, tmp_path):
 def test_an_export_that_answers_otherwise_is_refused(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(sheap.export, "_torchscript", lambda module, crops, path: lambda images: module(images)[-1] + 1e-4)
     with pytest.raises(ValueError, match=r"m\.pt: its vertices lie up to 0\.17\d mm"):
-        export(predictor, tmp_path / "m.pt", "torchscript")
+        export(predictor.network, tmp_path / "m.pt", "torchscript")
 
 
 def test_without_its_packages_onnx_names_the_extra(predictor, tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def export_model(
     from sheap.export import TOLERANCE_MM, export
 
     try:
-        apart = export(load_trained(model, head_model=head_model), out, to)
+        apart = export(load_trained(model, head_model=head_model).network, out, to)
     except ImportError as error:
         raise ValueError(str(error)) from None
     print(f"{out}: vertices within {apart:.4f} mm of the network's ({TOLERANCE_MM} mm allowed)")

@@ -136,7 +136,8 @@ def test_the_formats_validator_finds_nothing(file, tmp_path):
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("needs node and npm for the glTF validator")
-    installed = subprocess.run([npm, "install", "--silent", "--no-audit", VALIDATOR], cwd=tmp_path, capture_output=True, timeout=120)
+    command = [npm, "install", "--silent", "--no-audit", VALIDATOR]
+    installed = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
     if installed.returncode:
         pytest.skip("the glTF validator cannot be fetched from npm")
     script = (
