@@ -87,10 +87,9 @@ def measure(name: str, network: SheapNetwork, ways: list[str], threads: int, tur
                 run(crops)
                 if turn:  # the first one compiles and warms up
                     times[way].append(1e3 * (time.perf_counter() - start))
-        rows += [
-            {"network": name, "way": way, "batch": batch, "ms": statistics.median(found), "heads_per_second": 1e3 * batch / statistics.median(found)}
-            for way, found in times.items()
-        ]  # fmt: skip
+        for way, found in times.items():
+            middle = statistics.median(found)
+            rows.append({"network": name, "way": way, "batch": batch, "ms": middle, "heads_per_second": 1e3 * batch / middle})
     return rows
 
 
