@@ -18,7 +18,8 @@ from sheap.predictor import SheapPredictor
 from sheap.training.run import TrainingRun
 
 FIGURES = {
-    "identity_one", "identity_fused", "motion", "mean_head_mm", "people", "coarse_px", "fine_px", "own_part",
+    "identity_one", "identity_fused", "surface_one", "surface_fused", "motion", "mean_head_mm", "people", "coarse_px",
+    "initial_px", "fine_px", "own_part",
 }  # fmt: skip
 
 
