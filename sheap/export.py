@@ -66,7 +66,7 @@ Runner = Callable[[Tensor], Tensor]
 def _torchscript(module: CropToHead, crops: Tensor, path: Path) -> Runner:
     with torch.inference_mode():
         traced = torch.jit.trace(module, crops, check_trace=False)
-    traced.save(str(path))
+    torch.jit.save(traced, str(path))
     read = torch.jit.load(str(path))
     return lambda images: read(images)[-1].detach()
 
