@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table as Printed
@@ -103,7 +104,13 @@ def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
     still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
     if still_absent:
         raise StageError(f"{measure.name}: {', '.join(still_absent)} not given, and there is no params.yaml here that says it")
-    return measure.settings.model_validate(settings)
+    try:
+        return measure.settings.model_validate(settings)
+    except ValidationError as error:
+        item = error.errors()[0]
+        name = str(item["loc"][0]) if item["loc"] else measure.name
+        place = flag_of(name, fields[name]) if name in given and name in fields else f"params.yaml: evaluate.{name}"
+        raise StageError(f"{place} {item['input']}: {item['msg']}") from None
 
 
 def now(

@@ -30,6 +30,7 @@ def predict_images(
     from pipeline.predict_files import predict_picture
 
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    _ = predictor.face_finder  # a broken landmark model is told here, once
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:

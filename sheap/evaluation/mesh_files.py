@@ -46,6 +46,21 @@ def read_points(path: Path) -> NDArray[np.float64]:
     return points
 
 
+def find_file(stem: Path, endings: tuple[str, ...]) -> Path | None:
+    """The file STEM + ending of the first ending that is there, in small letters or (.OBJ, .Ply) others; None without one."""
+    for ending in endings:
+        path = stem.with_name(stem.name + ending)
+        if path.is_file():
+            return path
+    folder = stem.parent
+    others = sorted(path for path in folder.iterdir() if path.stem == stem.name) if folder.is_dir() else []
+    for ending in endings:
+        for path in others:
+            if path.suffix.lower() == ending and path.is_file():
+                return path
+    return None
+
+
 def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6) -> None:
     """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces."""
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_checks import check_mesh, check_points
+from sheap.evaluation.mesh_surface import surface_problems
 from sheap.evaluation.now.crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
 from sheap.evaluation.now.refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes
@@ -90,7 +91,7 @@ def evaluate_pair(
 
     Raises ValueError naming the field for malformed arrays, an empty crop, a scan that is not in millimetres, or a
     metrical unit that contradicts the prediction's size. Warns (NowWarning, and in the result) when landmarks do not
-    fit, look mirrored or float off the mesh, or faces have no area.
+    fit, look mirrored or float off the mesh, faces have no area, or the mesh is no surface near the face.
     """
     crop, indices = check_scan(scan_vertices, scan_faces, scan_landmarks)
     check_mesh(predicted_vertices, predicted_faces, "predicted")
@@ -124,6 +125,7 @@ def evaluate_pair(
     tree = TriangleTree(start.apply(predicted_vertices), predicted_faces)
     if tree.num_degenerate:
         remarks.append(f"{tree.num_degenerate} of {tree.num_faces} predicted faces have no area")
+    remarks += surface_problems(predicted_vertices, np.asarray(predicted_faces, np.int64), predicted_landmarks)
     off_mesh = tree.query(start.apply(predicted_landmarks.astype(np.float64))).distances.max()
     if off_mesh > WARN_LANDMARK_OFF_MESH * crop.radius:
         remarks.append(
