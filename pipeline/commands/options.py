@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,3 +14,26 @@ Model = Annotated[
 ]
 HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
 LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
+ImageTimeout = Annotated[
+    float, typer.Option(help="Seconds an image may take (sound ones take less than one); 0 for any time at all.")
+]
+IMAGE_TIMEOUT_S = 60.0
+
+
+def seconds_or_none(seconds: float) -> float | None:
+    """What 0 stands for."""
+    return None if seconds == 0 else seconds
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """`progress(images done, total)`, shown on stderr with the time that is left."""
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit="image", mininterval=0.5) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

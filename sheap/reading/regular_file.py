@@ -5,6 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+MAX_BYTES = 4 * 10**9
+"""Of a file that is read whole: the largest that are sound (tables of a million rows, dense scans) have a tenth of it."""
+
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -20,8 +23,10 @@ def special_kind(path: Path) -> str | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket or a device."""
+    """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket, a device or a huge file."""
     kind = special_kind(path)
     if kind is not None:
         raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size / 1e9:.0f} GB; files of up to {MAX_BYTES / 1e9:.0f} GB are read whole")
     return path.read_bytes()

@@ -78,7 +78,7 @@ class HeldMeshes:
 
     def key(self, image: ListedImage) -> int:
         if image not in self.rows:
-            raise MissingPrediction(f"{image}: no face found, nothing predicted")
+            raise MissingPrediction(f"{image}: no face found, or the picture is unreadable: nothing predicted")
         return self.rows[image]
 
     def read(self, image: ListedImage) -> NowPrediction:

@@ -1,0 +1,25 @@
+"""A limit in seconds for one image: what a garbled mesh takes (minutes) must not keep the others waiting."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+class TookTooLong(ValueError):
+    """The limit is used up."""
+
+
+class TimeLimit:
+    """Begins with its making. seconds: of real time; None never ends. Raises ValueError for another number than a positive one."""
+
+    def __init__(self, seconds: float | None) -> None:
+        if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+            raise ValueError(f"image_timeout_s: expected a positive number of seconds, got {seconds}")
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raises TookTooLong when the time is up."""
+        if self._end is not None and time.monotonic() > self._end:
+            raise TookTooLong(f"took longer than {self._seconds:g} s: a garbled mesh? (the limit is an option)")
