@@ -30,10 +30,16 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """`progress(images done, total)`, shown on stderr with the time that is left."""
     from tqdm import tqdm
 
-    with tqdm(desc=name, unit="image", mininterval=0.5) as bar:
+    bar: tqdm | None = None  # not before there is something to show: a mistake ends in one line
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(desc=name, total=total, unit="image", mininterval=0.5)
+        bar.update(done - bar.n)
 
+    try:
         yield show
+    finally:
+        if bar is not None:
+            bar.close()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.closest_point import SLIVER_RATIO
 from sheap.evaluation.now.crop import RADIUS_FACTOR, face_crop
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,8 @@ LARGEST_AREA = 5.0
 FOLDED_DEG = 60.0
 MOST_FOLDED = 0.25
 """Share of the length of all edges between two faces that are folded by more than FOLDED_DEG."""
+MOST_FLAT = 0.1
+"""Share of faces without an area: sound meshes have none."""
 
 _SAME_PLACE = 1e-5
 """Vertices closer than this share of the ball's radius are one: files repeat them at seams, or for every face."""
@@ -39,7 +42,7 @@ def surface_problems(vertices: Floats, faces: Ints, landmarks: NDArray[np.floati
     if figures is None:
         return ()
     found = []
-    longest, area, folded, num_long, num_faces = figures
+    longest, area, folded, num_long, num_flat, num_faces = figures
     if longest > LONGEST_EDGE:
         found.append(
             f"{num_long} of {num_faces} faces near the face have edges longer than {LONGEST_EDGE:g} times its width: "
@@ -49,13 +52,15 @@ def surface_problems(vertices: Floats, faces: Ints, landmarks: NDArray[np.floati
         found.append(f"the faces near the face have {area:.0f} times its width squared in area: do they skip over the head?")
     if folded > MOST_FOLDED:
         found.append(f"{100 * folded:.0f} % of the surface near the face is folded by more than {FOLDED_DEG:.0f} degrees")
+    if num_flat > MOST_FLAT * num_faces:
+        found.append(f"{num_flat} of {num_faces} faces near the face have no area: do faces and vertices belong together?")
     return tuple(found)
 
 
 def surface_figures(
     vertices: Floats, faces: Ints, landmarks: NDArray[np.floating]
-) -> tuple[float, float, float, int, int] | None:
-    """Longest edge, area and share of folded edges (see above), how many faces have too long an edge, and how many there are.
+) -> tuple[float, float, float, int, int, int] | None:
+    """Longest edge, area, share of folded edges (see above); how many faces have too long an edge, no area, and are there at all.
 
     Counted are faces with a vertex in the ball. None where there is none, or the landmarks span nothing.
     """
@@ -71,11 +76,11 @@ def surface_figures(
     lengths = np.linalg.norm(edges, axis=2)
     normals = np.cross(edges[:, 0], edges[:, 1])
     areas = np.linalg.norm(normals, axis=1) / 2
-    is_flat = areas > 0
-    normals[is_flat] /= 2 * areas[is_flat, None]
-    folded = _folded_share(_merged(corners[is_flat]), normals[is_flat], lengths[is_flat])
+    has_area = areas > SLIVER_RATIO * lengths.max(1) ** 2
+    normals[has_area] /= 2 * areas[has_area, None]
+    folded = _folded_share(_merged(corners[has_area]), normals[has_area], lengths[has_area])
     too_long = int((lengths.max(1) > LONGEST_EDGE).sum())
-    return float(lengths.max()), float(areas.sum()), folded, too_long, len(near)
+    return float(lengths.max()), float(areas.sum()), folded, too_long, int((~has_area).sum()), len(near)
 
 
 def _merged(corners: Floats) -> Ints:

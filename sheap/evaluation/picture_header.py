@@ -21,8 +21,10 @@ def check_size(content: bytes) -> None:
     size = picture_size(content)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         width, height = size
-        limit = f"{MAX_PIXELS / 1e6:.0f} million pixels"
-        raise ValueError(f"a picture of {width} x {height}, more than {limit}: too large to decode; scale it down or cut the face out")
+        raise ValueError(
+            f"a picture of {width} x {height}, too large to decode (at most {MAX_PIXELS / 1e6:.0f} million pixels); "
+            "scale it down or cut the face out"
+        )
 
 
 def picture_size(content: bytes) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ class TookTooLong(ValueError):
 
 
 class TimeLimit:
-    """Begins with its making. seconds: of real time; None never ends. Raises ValueError for another number than a positive one."""
+    """Begins with its making. seconds: of real time; None never ends. Raises ValueError for a number that is not positive."""
 
     def __init__(self, seconds: float | None) -> None:
         if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):

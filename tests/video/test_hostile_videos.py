@@ -36,8 +36,10 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_video(Path("plain.mp4"), [quadrants()] * 5)
 
 
-NAMES = ["a:b.mp4", "http:x.mp4", "concat:plain.mp4", "file:plain.mp4", "pipe:0.mp4", "data:plain.mp4", "subfile,,start,0:plain.mp4",
-         "crypto:plain.mp4", "frame%05d.mp4", "rtmp::x.mov", "async:plain.mp4", "cache:plain.mp4"]  # fmt: skip
+NAMES = [
+    *("a:b.mp4", "http:x.mp4", "concat:plain.mp4", "file:plain.mp4", "pipe:0.mp4", "data:plain.mp4", "crypto:plain.mp4"),
+    *("subfile,,start,0:plain.mp4", "frame%05d.mp4", "rtmp::x.mov", "async:plain.mp4", "cache:plain.mp4"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,9 +60,9 @@ PLAYLISTS = {
     "hls.ts": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:plain.mp4\n#EXT-X-ENDLIST\n",
     "concat.mp4": "ffconcat version 1.0\nfile plain.mp4\n",
     "concat.mkv": "\ufeffffconcat version 1.0\nfile 'plain.mp4'\n",
-    "dash.mp4": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet><Representation '
-    'id="0" mimeType="video/mp4"><BaseURL>plain.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>',
-    "session.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "dash.mp4": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+    '<Representation id="0" mimeType="video/mp4"><BaseURL>plain.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>',
+    "session.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
 }
 
 
