@@ -114,7 +114,7 @@ class VideoReader:
 
     def _open(self) -> av.container.InputContainer:
         file = _NamelessFile(self._file, self._path.suffix)
-        return av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="replace")
+        return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace")
 
     def _close(self) -> None:
         if hasattr(self, "_container"):
