@@ -15,7 +15,7 @@ Model = Annotated[
 HeadFile = Annotated[Path | None, typer.Option(help="The head model, where it is not the one that train.json names.")]
 LandmarkFile = Annotated[Path | None, typer.Option(help="MediaPipe's landmark bundle, where not the one of training.")]
 ImageTimeout = Annotated[
-    float, typer.Option(min=0, help="Seconds an image may take (sound ones take less than one); 0 for any time at all.")
+    float, typer.Option(min=0, help="Seconds of work an image may take (sound ones take less than one); 0 for any.")
 ]
 IMAGE_TIMEOUT_S = 60.0
 
