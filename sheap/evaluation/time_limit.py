@@ -14,7 +14,7 @@ class TookTooLong(ValueError):
 
 
 class TimeLimit:
-    """Begins with its making. seconds: of processor time; None never ends. Raises ValueError for a number that is not positive."""
+    """Begins when made. seconds: of processor time; None never ends. Raises ValueError for a number that is not positive."""
 
     def __init__(self, seconds: float | None) -> None:
         if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
