@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.pages import Page
+from sheap.evaluation.pictures import read_picture
 from sheap.networks.face_descriptor import SAME_PERSON, FaceDescriptor
 from sheap.people.cast import cast_member
 from sheap.people.photo_session import photograph_person
@@ -51,8 +52,10 @@ def real_people(folder: Path) -> Iterator[Pictures]:
     """Pictures of each file of a folder: some frames of a video, or one picture."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in (".jpg", ".png"):
-            image = cv2.imread(str(path))
-            yield [] if image is None else [_smaller(image)]
+            try:
+                yield [_smaller(read_picture(path)[..., ::-1])]
+            except ValueError:
+                yield []
         elif path.suffix.lower() == ".mp4":
             video = cv2.VideoCapture(str(path))
             total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))

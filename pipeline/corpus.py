@@ -6,6 +6,7 @@ Every file in the folder ends in corpus.json, as a video or as skipped with a re
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import sys
@@ -20,6 +21,8 @@ from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, TruthFil
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
+from sheap.reading.regular_file import special_kind
+from sheap.reading.text import read_text
 from sheap.video import carphone
 from sheap.video.file_names import VIDEO_SUFFIXES
 
@@ -177,7 +180,11 @@ def name_problem(path: Path) -> tuple[str, str] | None:
         return "hidden_file", "its name starts with a dot"
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return "not_a_video_name", f"suffix {path.suffix or '(none)'}"
-    return None
+    try:
+        kind = special_kind(path)
+    except OSError:  # what is not there is told when it is read
+        return None
+    return None if kind is None else ("not_a_file", f"{kind}: reading it might never end")
 
 
 def _printable(path: Path) -> str:
@@ -218,11 +225,11 @@ def _identity_facts(params: CorpusParams) -> dict[str, VideoFacts]:
     """What the user's table says."""
     assert params.identities is not None
     try:
-        with (params.folder / params.identities).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        text = read_text(params.folder / params.identities)
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except OSError as error:
         raise StageError(f"corpus.identities: {params.identities}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise StageError(f"corpus.identities: {params.identities}: not a CSV table in UTF-8 ({error})") from None
     facts = {}
     for number, row in enumerate(rows, start=2):

@@ -6,11 +6,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import cv2
 import torch
 
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
-from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.pictures import read_picture, write_picture
 from sheap.predictor import SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.video.crops import cut_crop
@@ -41,4 +40,4 @@ def predict_picture(predictor: SheapPredictor, path: Path, stem: Path) -> None:
     pixels = torch.from_numpy(cut_crop(image, found.crop, OVERLAY_SIZE)).float() / 255
     overlay = pixels * (1 - 0.6 * covered) + 0.6 * covered * facing
     both = (torch.cat([pixels, overlay], 1).clamp(0, 1) * 255).round().byte().numpy()
-    cv2.imwrite(str(stem.with_name(f"{stem.name}_overlay.png")), cv2.cvtColor(both, cv2.COLOR_RGB2BGR))
+    write_picture(stem.with_name(f"{stem.name}_overlay.png"), both)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 
 from pipeline.commands.evaluate import app as evaluate_app
 from pipeline.commands.options import HeadFile, Model
@@ -104,8 +106,14 @@ def takedown(
 
 def main() -> None:
     """Runs the command line. A user's mistake ends in one line and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr does: a name that is not UTF-8 must not end the batch
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        print(f"sheap: error: {error.title}: {'; '.join(problems)}", file=sys.stderr)
+        sys.exit(2)
     except (StageError, ValueError, OSError) as error:
         print(f"sheap: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table as Printed
 
-from pipeline.commands.options import HeadFile, LandmarkFile, Model
+from pipeline.commands.options import (
+    IMAGE_TIMEOUT_S,
+    HeadFile,
+    ImageTimeout,
+    LandmarkFile,
+    Model,
+    progress_bar,
+    seconds_or_none,
+)
 from pipeline.run.settings import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
@@ -103,7 +112,13 @@ def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
     still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
     if still_absent:
         raise StageError(f"{measure.name}: {', '.join(still_absent)} not given, and there is no params.yaml here that says it")
-    return measure.settings.model_validate(settings)
+    try:
+        return measure.settings.model_validate(settings)
+    except ValidationError as error:
+        item = error.errors()[0]
+        name = str(item["loc"][0]) if item["loc"] else measure.name
+        place = flag_of(name, fields[name]) if name in given and name in fields else f"params.yaml: evaluate.{name}"
+        raise StageError(f"{place} {item['input']}: {item['msg']}") from None
 
 
 def now(
@@ -112,6 +127,7 @@ def now(
     challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
+    image_timeout: ImageTimeout = IMAGE_TIMEOUT_S,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
     """The NoW error of a submission, as the official tool measures it; writes its result files too."""
@@ -120,9 +136,11 @@ def now(
     from sheap.evaluation.measures.base import error_table
     from sheap.evaluation.now.evaluation import evaluate_now_folder
 
-    evaluation = evaluate_now_folder(
-        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
-    )
+    options = {"challenge": challenge, "metrical_unit": metrical_unit, "num_workers": workers}
+    with progress_bar("now") as progress:
+        evaluation = evaluate_now_folder(
+            dataset, predictions, out, image_timeout_s=seconds_or_none(image_timeout), progress=progress, **options
+        )
     errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
     print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])
     for item in evaluation.evaluated:
@@ -135,24 +153,36 @@ def now(
 def expressions(
     dataset: Annotated[Path, typer.Option(help="A folder in the layout of docs/evaluation/expressions.md.")],
     predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
+    image_timeout: ImageTimeout = IMAGE_TIMEOUT_S,
     out: FiguresFile = None,
 ) -> None:
     """Errors of faces with an expression, by region."""
-    from sheap.evaluation.expression_dataset import ExpressionDataset
+    from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage
     from sheap.evaluation.expression_error import evaluate_expressions
     from sheap.evaluation.measures.base import error_table
     from sheap.evaluation.now.submission import SubmissionFolder
 
     opened = ExpressionDataset.open(dataset)
-    figures, without = evaluate_expressions(opened, {str(predictions): SubmissionFolder(predictions)})
+    malformed: dict[ExpressionImage, str] = {}
+    with progress_bar("expressions") as progress:
+        figures, without = evaluate_expressions(
+            opened,
+            {str(predictions): SubmissionFolder(predictions)},
+            malformed=malformed,
+            image_timeout_s=seconds_or_none(image_timeout),
+            progress=progress,
+        )
     errors = figures[str(predictions)]
     missing = [str(image) for image in without]
     fields = ("median_mm", "mean_mm", "std_mm")
     print_tables([error_table("Faces with an expression", "", {predictions.name: errors}, "region", fields)])
     for image in missing:
         print(f"not evaluated: {image}: no prediction", file=sys.stderr)
+    for broken, reason in malformed.items():
+        print(f"not evaluated: {broken}: {reason}", file=sys.stderr)
     if out is not None:
-        out.write_text(json.dumps(errors | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+        found = errors | {"missing": missing, "malformed": {str(image): reason for image, reason in malformed.items()}}
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def footage(

@@ -18,6 +18,7 @@ from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME
+from sheap.reading.text import read_text
 
 log = logging.getLogger("ingest")
 
@@ -59,7 +60,7 @@ class IngestFolder:
         self.excluded.write_text("".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
 
     def excluded_hashes(self) -> set[str]:
-        return set(self.excluded.read_text().split()) if self.excluded.exists() else set()
+        return set(read_text(self.excluded).split()) if self.excluded.exists() else set()
 
 
 def ingest_videos(

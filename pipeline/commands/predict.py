@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import HeadFile, LandmarkFile, Model
+from pipeline.commands.options import HeadFile, LandmarkFile, Model, progress_bar
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
@@ -30,6 +30,7 @@ def predict_images(
     from pipeline.predict_files import predict_picture
 
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    _ = predictor.face_finder  # a broken landmark model is told here, once
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
@@ -62,7 +63,10 @@ def predict_now(
 
     opened = NowDataset.open(dataset, image_set)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
+    with progress_bar("now") as progress:
+        counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
+    for reason in counts.unreadable.values():
+        print(f"not predicted: {reason}", file=sys.stderr)
     SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
     check = check_submission(out, opened)
     for image, problems in check.problems.items():
@@ -89,8 +93,11 @@ def predict_expressions(
 
     opened = ExpressionDataset.open(dataset)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
+    with progress_bar("expressions") as progress:
+        counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
+    for reason in counts.unreadable.values():
+        print(f"not predicted: {reason}", file=sys.stderr)
     SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
     print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
-    if counts.without_face:
+    if counts.without_face or counts.unreadable:
         raise typer.Exit(2)

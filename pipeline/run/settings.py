@@ -43,9 +43,11 @@ def read_params_file(path: Path = PARAMS_FILE) -> dict[str, Any]:
 
 def _read_mapping(path: Path, expected: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise StageError(f"{path}: not found; run from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
@@ -65,15 +67,25 @@ def load_params(
     try:
         return params_type.model_validate({**(document[section] or {}), **changes})
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            field = ".".join([section, *map(str, item["loc"])])
-            if item["type"] == "extra_forbidden":
-                known = ", ".join(sorted(params_type.model_fields))
-                problems.append(f"unknown key '{field}' (known: {known})")
-            else:
-                problems.append(f"'{field}': {item['msg']}")
-        raise StageError(f"{path}: " + "; ".join(problems)) from None
+        raise StageError("; ".join(_problems(error, section, params_type, path, changes))) from None
+
+
+def _problems(
+    error: ValidationError, section: str, params_type: type[BaseModel], path: Path, changes: Mapping[str, Any]
+) -> Iterator[str]:
+    """What is wrong, each with its place: an option of the command line, or a field of the file."""
+    in_file = [item for item in error.errors() if not (item["loc"] and item["loc"][0] in changes)]
+    for item in error.errors():
+        if item not in in_file:
+            yield f"--{str(item['loc'][0]).replace('_', '-')} {item['input']}: {item['msg']}"
+    for number, item in enumerate(in_file):
+        place = f"{path}: " if number == 0 else ""
+        field = ".".join([section, *map(str, item["loc"])])
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(sorted(params_type.model_fields))
+            yield f"{place}unknown key '{field}' (known: {known})"
+        else:
+            yield f"{place}'{field}': {item['msg']}"
 
 
 def named_paths(params: BaseModel, prefix: str) -> Iterator[str]:

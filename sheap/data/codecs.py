@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.data.schema import NUM_LANDMARKS
+from sheap.reading.arrays import parse_array
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
@@ -73,8 +74,8 @@ def decode_frame_landmarks(content: bytes, where: str) -> NDArray[np.float32]:
 def decode_landmarks(content: bytes, num_frames: int, where: str) -> NDArray[np.float32]:
     """An .npy file as float32 [num_frames, 478, 3]; never unpickles. Raises ValueError naming `where`."""
     try:
-        landmarks = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+        landmarks = parse_array(content, where)
+    except ValueError:
         raise ValueError(f"{where}: not a plain .npy array") from None
     if landmarks.shape != (num_frames, NUM_LANDMARKS, 3) or landmarks.dtype != np.float32:
         raise ValueError(

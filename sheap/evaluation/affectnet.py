@@ -12,14 +12,16 @@ As distributed later, one small array a picture and value:
 from __future__ import annotations
 
 import csv
+import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from sheap.evaluation.face_boxes import FaceBox
+from sheap.reading.arrays import read_array
+from sheap.reading.text import read_text
 
 Split = Literal["train", "val"]
 
@@ -63,26 +65,48 @@ def read_affectnet(root: Path, split: Split) -> list[EmotionPicture]:
 
 
 def _from_table(root: Path, table: Path) -> Iterator[EmotionPicture]:
-    with table.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                emotion, valence, arousal = int(row["expression"]), float(row["valence"]), float(row["arousal"])
-                left, top, width, height = (
-                    float(row[name]) for name in ("face_x", "face_y", "face_width", "face_height")
-                )
-                place = row["subDirectory_filePath"]
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{table} line {number}: {type(error).__name__}: {error}") from None
-            if emotion < len(EMOTIONS):
-                _check(emotion, valence, arousal, f"{table} line {number}")
-                face = FaceBox(left, top, left + width, top + height) if width > 0 and height > 0 else None
-                yield EmotionPicture(_picture(root, place), emotion, valence, arousal, face)
+    for line, row in _rows(table):
+        where = f"{table} line {line}"
+        try:
+            emotion = int(row["expression"])
+            left, top, width, height, valence, arousal = (float(row[name]) for name in _NUMBERS)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {type(error).__name__}: {error}") from None
+        if emotion < len(EMOTIONS):
+            _check(emotion, valence, arousal, where)
+            if not all(map(math.isfinite, (left, top, width, height))):
+                raise ValueError(f"{where}: a face box of {left}, {top}, {width}, {height}")
+            face = FaceBox(left, top, left + width, top + height) if width > 0 and height > 0 else None
+            yield EmotionPicture(_picture(root, row["subDirectory_filePath"]), emotion, valence, arousal, face)
+
+
+_NUMBERS = ("face_x", "face_y", "face_width", "face_height", "valence", "arousal")
+_COLUMNS = ("subDirectory_filePath", "expression", *_NUMBERS)
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows with the line each ends on. Commas, semicolons or tabs: spreadsheets save what their country uses."""
+    text = read_text(table)
+    header = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    try:
+        lacking = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if lacking:
+            found = ", ".join(reader.fieldnames or ())[:200]
+            raise ValueError(f"{table} line 1: no column {', '.join(lacking)} (found: {found})")
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise ValueError(f"{table} line {reader.line_num}: not a readable table ({error})") from None
 
 
 def _from_arrays(folder: Path) -> Iterator[EmotionPicture]:
     for path in sorted((folder / "annotations").glob("*_exp.npy")):
         name = path.name.removesuffix("_exp.npy")
-        emotion = int(_number(path))
+        emotion = _number(path)
+        if emotion != int(emotion):
+            raise ValueError(f"{path}: emotion {emotion}, not a whole number")
+        emotion = int(emotion)
         if emotion < len(EMOTIONS):
             valence, arousal = (_number(path.with_name(f"{name}_{part}.npy")) for part in ("val", "aro"))
             _check(emotion, valence, arousal, str(path))
@@ -100,9 +124,12 @@ def _picture(root: Path, place: str) -> Path:
 def _number(path: Path) -> float:
     """A single number, stored as one or as text."""
     try:
-        return float(np.load(path, allow_pickle=False).item())
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a number ({error})") from None
+        number = float(read_array(path).item())
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a number ({str(error).removeprefix(f'{path}: ')})") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{path}: not a number ({number})")
+    return number
 
 
 def _check(emotion: int, valence: float, arousal: float, where: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point_kernels import build_tree, query_tree
 from sheap.evaluation.mesh_checks import check_mesh
+from sheap.evaluation.time_limit import TimeLimit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,11 +46,13 @@ class TriangleTree:
     """The box tree of one mesh. Immutable after construction, safe to query from several threads.
 
     vertices [N,3], faces [F,3] (F at least 1). Raises ValueError for an empty or malformed mesh. Degenerate triangles
-    count as the segments or points they have shrunk to.
+    count as the segments or points they have shrunk to. time_limit: searches give up when it ends, with its TookTooLong (boxes
+    of faces that skip all over a mesh overlap, so that every search goes through all of them).
     """
 
-    def __init__(self, vertices: Floats, faces: Ints) -> None:
+    def __init__(self, vertices: Floats, faces: Ints, time_limit: TimeLimit | None = None) -> None:
         check_mesh(vertices, faces)
+        self.time_limit = time_limit
         corners = np.ascontiguousarray(np.asarray(vertices, dtype=np.float64)[np.asarray(faces, dtype=np.int64)])
         self.boxes, self.skip, self.first, self.count, self.order = build_tree(corners, LEAF_FACES)
         self.corners = np.ascontiguousarray(corners[self.order])
@@ -75,7 +78,7 @@ class TriangleTree:
         def search(chunk: slice) -> None:
             query_tree(points[chunk], *self.arrays, distances[chunk], found[chunk], slots[chunk])
 
-        for_each_chunk(search, len(points), num_threads)
+        for_each_chunk(search, len(points), num_threads, self.time_limit)
         return ClosestPoints(distances, found, self.order[slots])
 
     @property
@@ -115,15 +118,26 @@ def closest_points_reference(vertices: Floats, faces: Ints, points: Floats) -> C
     return ClosestPoints(np.sqrt(squared[kind, row, best]), stacked[kind, row, best], best.astype(np.int64))
 
 
-def for_each_chunk(work: Callable[[slice], None], num_points: int, num_threads: int) -> None:
-    """Calls `work` on fixed slices of `num_points`, on up to `num_threads` threads (compiled code frees the GIL)."""
+def for_each_chunk(
+    work: Callable[[slice], None], num_points: int, num_threads: int, time_limit: TimeLimit | None = None
+) -> None:
+    """Calls `work` on fixed slices of `num_points`, on up to `num_threads` threads (compiled code frees the GIL).
+
+    Raises TookTooLong between two slices when the time is up.
+    """
+
+    def within_limit(chunk: slice) -> None:
+        if time_limit is not None:
+            time_limit.check()
+        work(chunk)
+
     chunks = [slice(start, min(start + CHUNK_POINTS, num_points)) for start in range(0, num_points, CHUNK_POINTS)]
     if num_threads <= 1 or len(chunks) <= 1:
         for chunk in chunks:
-            work(chunk)
+            within_limit(chunk)
         return
     with ThreadPoolExecutor(min(num_threads, len(chunks))) as pool:
-        list(pool.map(work, chunks))
+        list(pool.map(within_limit, chunks))
 
 
 def _slivers(corners: Floats) -> NDArray[np.bool_]:

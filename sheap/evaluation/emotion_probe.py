@@ -69,12 +69,14 @@ def predict_features(
     *,
     batch_size: int = 16,
     progress: Progress | None = None,
+    counts: CropCounts | None = None,
 ) -> tuple[dict[str, EmotionFeatures], list[str]]:
     """Every predictor's features of every picture with a face, and the names of the pictures without.
 
-    Faces are found and cropped as for every benchmark (predictions.predict_batches). Raises ValueError without any face.
+    Faces are found and cropped as for every benchmark (predictions.predict_batches), which fills `counts`. Raises ValueError
+    without any face.
     """
-    counts, seen = CropCounts(), []
+    counts, seen = CropCounts() if counts is None else counts, []
     found: dict[str, list[Tensor]] = {name: [] for name in predictors}
     batches = predict_batches(
         EmotionPictures(pictures), predictors, finder, counts, batch_size=batch_size, progress=progress
@@ -85,7 +87,7 @@ def predict_features(
             # The features alone are kept: training splits have hundreds of thousands of pictures.
             found[name].append(expression_and_jaw(params).float().cpu())
     if not seen:
-        raise ValueError(f"no face found in any of {len(pictures)} pictures")
+        raise ValueError(f"no face found in any of {len(pictures)} pictures{counts.first_unreadable()}")
     features = {name: EmotionFeatures.of(torch.cat(parts).numpy(), seen) for name, parts in found.items()}
     return features, [picture.path.name for picture in counts.without_face]
 

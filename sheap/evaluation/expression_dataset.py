@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.landmark_files import read_landmarks
-from sheap.evaluation.mesh_files import read_points, write_points
+from sheap.evaluation.mesh_files import find_file, read_points, write_points
+from sheap.reading.text import read_lines
 
 LIST_NAME = "imagepaths.txt"
 JPEG_QUALITY = 94
@@ -64,12 +65,10 @@ class ExpressionDataset:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; expected an expression benchmark's list of images")
         images: list[ExpressionImage] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            parts = PurePosixPath(line.strip()).parts
+        for number, line in read_lines(path):
+            parts = PurePosixPath(line.replace("\\", "/")).parts
             if len(parts) != 3 or ".." in parts or parts[0] == "/":
-                raise ValueError(f"{path} line {number}: expected SUBJECT/SEQUENCE/IMAGE, got '{line.strip()}'")
+                raise ValueError(f"{path} line {number}: expected SUBJECT/SEQUENCE/IMAGE, got '{line}'")
             images.append(ExpressionImage(*parts))
         if not images:
             raise ValueError(f"{path}: lists no images")
@@ -95,11 +94,10 @@ class ExpressionDataset:
 
     def _either(self, folder: str, image: ExpressionImage, endings: tuple[str, ...]) -> Path:
         stem = self.root / folder / image.stem
-        for ending in endings:
-            path = stem.with_name(stem.name + ending)
-            if path.is_file():
-                return path
-        raise FileNotFoundError(f"{stem}: no {' or '.join(endings)}")
+        found = find_file(stem, endings)
+        if found is None:
+            raise FileNotFoundError(f"{stem}: no {' or '.join(endings)}")
+        return found
 
 
 class ExpressionWriter:

@@ -8,7 +8,7 @@ the expression, and a scan may be a point cloud.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage, ExpressionScan
 from sheap.evaluation.face_regions import REGIONS, face_regions
-from sheap.evaluation.now.metric import NowResult, NowWarning, evaluate_pair
+from sheap.evaluation.now.metric import NowResult, NowWarning, check_scan, evaluate_pair
+from sheap.evaluation.now.refinement import compile_kernels
 from sheap.evaluation.now.results import DistanceStatistics
 from sheap.evaluation.now.submission import MeshSource, MissingPrediction, NowPrediction
+from sheap.evaluation.time_limit import TimeLimit
 
 OVERALL = "overall"
 
@@ -33,13 +35,16 @@ class ExpressionResult:
     warnings: tuple[str, ...]
 
 
-def evaluate_expression(scan: ExpressionScan, prediction: NowPrediction) -> ExpressionResult:
+def evaluate_expression(
+    scan: ExpressionScan, prediction: NowPrediction, time_limit: TimeLimit | None = None
+) -> ExpressionResult:
     """One prediction against the scan of its moment. Raises ValueError as evaluate_pair does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NowWarning)
         result: NowResult = evaluate_pair(
             *(scan.points, None, scan.landmarks),
             *(prediction.mesh.vertices, prediction.mesh.faces, prediction.landmarks),
+            time_limit=time_limit,
         )
     regions = face_regions(scan.points[result.scan_indices], scan.landmarks)
     return ExpressionResult(result.distances, regions, result.warnings)
@@ -64,30 +69,59 @@ class ExpressionTally:
 
 
 def evaluate_expressions(
-    dataset: ExpressionDataset, methods: Mapping[str, MeshSource]
+    dataset: ExpressionDataset,
+    methods: Mapping[str, MeshSource],
+    *,
+    malformed: dict[ExpressionImage, str] | None = None,
+    image_timeout_s: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], tuple[ExpressionImage, ...]]:
     """Figures of every method as of ExpressionTally, and the pictures for which one has no prediction.
 
-    Predictions carry the expression; so do the scans, each of which is read once. Raises ValueError naming a picture that
-    cannot be measured, or the method that has no prediction at all.
+    Predictions carry the expression; so do the scans, each of which is read once. malformed: filled with the pictures whose
+    prediction cannot be used, or takes longer than image_timeout_s, and why; where it is None, the first such one is an error.
+    `progress(done, total)` is called after every picture. Raises OSError or ValueError naming a broken scan, or the method that
+    has no usable prediction at all.
     """
     tallies = {name: ExpressionTally() for name in methods}
     missing: dict[str, list[ExpressionImage]] = {name: [] for name in methods}
-    for image in dataset.images:
+    broken: dict[str, dict[ExpressionImage, str]] = {name: {} for name in methods}
+    if image_timeout_s is not None:
+        compile_kernels()
+    for done, image in enumerate(dataset.images, start=1):
         scan: ExpressionScan | None = None
         for name, source in methods.items():
+            limit = TimeLimit(image_timeout_s)
             try:
                 prediction = source.of_images([image]).read(image)
+                scan = _sound_scan(dataset, image) if scan is None else scan
+                tallies[name].add(evaluate_expression(scan, prediction, limit))
             except MissingPrediction:
                 missing[name].append(image)
-                continue
-            scan = dataset.scan(image) if scan is None else scan
-            try:
-                tallies[name].add(evaluate_expression(scan, prediction))
+            except BrokenScan:
+                raise
             except ValueError as error:
-                raise ValueError(f"{image}: {error}") from None
-    for name, absent in missing.items():
-        if len(absent) == len(dataset.images):
-            raise ValueError(f"{name}: no prediction for any image of {dataset.root}")
+                if malformed is None:
+                    raise ValueError(f"{image}: {error}") from None
+                broken[name][image] = malformed[image] = str(error)
+        if progress is not None:
+            progress(done, len(dataset.images))
+    for name in methods:
+        if len(missing[name]) + len(broken[name]) == len(dataset.images):
+            first = next((f" (first: {reason})" for reason in broken[name].values()), "")
+            raise ValueError(f"{name}: no prediction for any image of {dataset.root} can be measured{first}")
     without = {image for absent in missing.values() for image in absent}
     return {name: tally.figures() for name, tally in tallies.items()}, tuple(i for i in dataset.images if i in without)
+
+
+class BrokenScan(ValueError):
+    """What everything is measured against cannot be used."""
+
+
+def _sound_scan(dataset: ExpressionDataset, image: ExpressionImage) -> ExpressionScan:
+    try:
+        scan = dataset.scan(image)
+        check_scan(scan.points, None, scan.landmarks)
+    except ValueError as error:
+        raise BrokenScan(f"{image}: {error}") from None
+    return scan

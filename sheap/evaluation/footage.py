@@ -66,7 +66,7 @@ def measure_footage(
                 found, into = measure_picture(path, predictors, landmarker), pictures
             else:
                 found, into = measure_video(path, predictors, landmarker, fps=fps, max_frames=max_frames), videos
-        except (ValueError, VideoProblem) as error:
+        except (ValueError, OSError, VideoProblem) as error:
             unusable[path.name] = str(error).removeprefix(f"{path}: ")
             continue
         for name, figures in found.items():

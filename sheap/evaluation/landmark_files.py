@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sheap.reading.arrays import read_array
+from sheap.reading.regular_file import read_bytes
+from sheap.reading.text import decode_text, marked_encoding, read_text
 
 NUM_LANDMARKS = 7
 
@@ -20,7 +25,10 @@ def read_picked_points(path: Path) -> NDArray[np.float32]:
     Raises OSError, or ValueError naming the file when there are fewer or one has no coordinates.
     """
     points = []
-    for found in _POINT.finditer(path.read_text(encoding="utf-8", errors="replace")):
+    content = read_bytes(path)
+    # Names in other alphabets do no harm here; a mark or UTF-16 has to be understood.
+    text = decode_text(content, path) if marked_encoding(content) else content.decode("utf-8", "replace")
+    for found in _POINT.finditer(text):
         attributes = dict(_ATTRIBUTE.findall(found.group(1)))
         try:
             points.append([float(attributes[axis]) for axis in "xyz"])
@@ -60,13 +68,14 @@ def read_landmarks(path: Path) -> NDArray[np.floating]:
 
     Raises OSError, or ValueError naming the file for another shape, NaN or an unreadable file.
     """
-    try:
-        if path.suffix == ".npy":
-            landmarks = np.load(path, allow_pickle=False)
-        else:
-            landmarks = np.loadtxt(path, dtype=np.float32)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not readable as landmarks ({error})") from None
+    if path.suffix.lower() == ".npy":
+        landmarks = read_array(path)
+    else:
+        try:
+            landmarks = np.loadtxt(io.StringIO(read_text(path)), dtype=np.float32)
+        except ValueError as error:
+            problem = str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ")
+            raise ValueError(f"{path}: not readable as landmarks ({problem})") from None
     if landmarks.shape == (1, NUM_LANDMARKS, 3):  # a batch of one, which the official tool takes, too
         landmarks = landmarks[0]
     if landmarks.shape != (NUM_LANDMARKS, 3) or landmarks.dtype.kind not in "fiu":

@@ -57,21 +57,30 @@ class PictureSet(Protocol):
 
 @dataclass
 class CropCounts:
-    """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted."""
+    """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted.
+
+    unreadable: pictures that could not be read (or whose box could not), each with why.
+    """
 
     by_landmarks: list[Any] = field(default_factory=list)
     by_box: list[Any] = field(default_factory=list)
     without_face: list[Any] = field(default_factory=list)
+    unreadable: dict[Any, str] = field(default_factory=dict)
 
     @property
     def predicted(self) -> frozenset[Any]:
         return frozenset(self.by_landmarks + self.by_box)
 
+    def first_unreadable(self) -> str:
+        """How many could not be read and why the first could not, to end a sentence with; '' where all could."""
+        first = next(iter(self.unreadable.values()), None)
+        return "" if first is None else f"; {len(self.unreadable)} cannot be read (first: {first})"
+
     def __str__(self) -> str:
         return (
             f"{len(self.by_landmarks)} cropped by landmarks, {len(self.by_box)} by the given box, "
             f"{len(self.without_face)} without a face"
-        )
+        ) + (f", {len(self.unreadable)} unreadable" if self.unreadable else "")
 
 
 @dataclass(frozen=True)
@@ -135,13 +144,13 @@ def predict_batches(
 
     Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
     as it is on the pictures where both are known; these pictures come last. `counts` is filled on the way;
-    `progress(done, total)` is called after every picture. Raises OSError or ValueError naming a missing or unreadable
-    picture or box.
+    `progress(done, total)` is called after every picture. A missing or unreadable picture, or box, is counted with its reason
+    and ends nothing.
     """
     sizes = {predictor.image_size for predictor in predictors.values()}
     waiting: list[tuple[Any, dict[int, NDArray[np.uint8]]]] = []
     for done, (image, picture, crop) in enumerate(_cropped(pictures, finder, counts), start=1):
-        if crop is not None:
+        if picture is not None and crop is not None:
             waiting.append((image, {size: cut_crop(picture, crop, size) for size in sizes}))
         if progress is not None:
             progress(done, len(pictures.images))
@@ -167,12 +176,16 @@ def joined(head: HeadModel, parts: Sequence[HeadParams]) -> HeadParams:
 
 def _cropped(
     pictures: PictureSet, finder: FaceFinder, counts: CropCounts
-) -> Iterator[tuple[Any, NDArray[np.uint8], CropBox | None]]:
-    """Every picture with its crop, None where there is no face."""
+) -> Iterator[tuple[Any, NDArray[np.uint8] | None, CropBox | None]]:
+    """Every picture with its crop; the crop is None where there is no face, both are where it cannot be read."""
     known: list[tuple[FaceBox, CropBox]] = []
     unfound: list[tuple[Any, FaceBox]] = []
     for image in pictures.images:
-        picture, box = read_picture(pictures.image_path(image)), pictures.face_box(image)
+        found = _read(pictures, image, counts)
+        if found is None:
+            yield image, None, None
+            continue
+        picture, box = found
         crop = crop_by_landmarks(finder.process(picture), box)
         if crop is None and box is not None:
             unfound.append((image, box))
@@ -183,8 +196,23 @@ def _cropped(
         yield image, picture, crop
     box_to_crop = BoxToCrop.fit(known)
     for image, box in unfound:
-        counts.by_box.append(image)
-        yield image, read_picture(pictures.image_path(image)), box_to_crop.crop(box)
+        found = _read(pictures, image, counts)
+        if found is not None:
+            counts.by_box.append(image)
+        yield image, None if found is None else found[0], box_to_crop.crop(box)
+
+
+def _read(
+    pictures: PictureSet, image: Any, counts: CropCounts
+) -> tuple[NDArray[np.uint8], FaceBox | None] | None:
+    """The picture and its box; None, and counted, where one cannot be read."""
+    try:
+        return read_picture(pictures.image_path(image)), pictures.face_box(image)
+    except OSError as error:
+        counts.unreadable[image] = str(error) if error.strerror is None else f"{error.filename}: {error.strerror}"
+    except ValueError as error:
+        counts.unreadable[image] = str(error)
+    return None
 
 
 def _predicted(

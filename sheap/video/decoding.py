@@ -1,27 +1,45 @@
 """Video files as a stream of upright RGB frames, picked by time.
 
-Nothing here holds more than one frame, and every way a file can be bad ends in a VideoProblem with a short reason.
+Nothing here holds more than one frame, and every way a file can be bad ends in a VideoProblem with a short reason. FFmpeg
+is handed an open file, never a name, which it would read as an address (`http:x.mp4`, `concat:plain.mp4`), and no protocol
+to open another one with: playlists and external references end as unreadable.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import av
+import av.error
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
+
+from sheap.reading.regular_file import special_kind
+from sheap.video.file_names import VIDEO_SUFFIXES
 
 MAX_PIXELS = 8192 * 8192
 """A frame larger than this is refused before it is decoded: a header can promise more than memory holds."""
 
 _MISSING_SHARE = 0.02
 """Share of the promised frames that may fail to come (edit lists hide some) before the file counts as cut short."""
+
+
+_BROKEN = (
+    *(av.error.FFmpegError, OSError, ValueError, RuntimeError, LookupError),
+    *(ArithmeticError, EOFError, MemoryError, NotImplementedError),
+)
+"""What PyAV raises for broken files: its own errors, a third of which are no built-in ones, and what its bindings run into."""
 
 
 class VideoProblem(Exception):
@@ -47,8 +65,9 @@ class VideoFrame:
 class VideoReader:
     """Opens a video file for one pass: `with VideoReader(path) as video: for frame in video.frames(fps): ...`.
 
-    Raises VideoProblem with one of the reasons unreadable, empty_file, no_video_stream, too_large, no_frames.
-    After the pass `num_decoded` counts the frames seen and `damage` says where decoding broke off (None: it did not).
+    Raises VideoProblem with one of the reasons unreadable, not_a_file, empty_file, no_video_stream, unknown_codec, encrypted,
+    too_large, no_frames. After the pass `num_decoded` counts the frames seen and `damage` says where decoding broke off
+    (None: it did not). Cover pictures are not taken for the video.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,23 +75,32 @@ class VideoReader:
         self.num_decoded = 0
         self.damage: str | None = None
         try:
+            kind = special_kind(path)
+            if kind is not None:
+                raise VideoProblem("not_a_file", f"{kind}: reading it might never end")
             if path.stat().st_size == 0:
                 raise VideoProblem("empty_file", "0 bytes")
-            self._container = av.open(str(path), metadata_errors="replace")
-        except OSError as error:  # PyAV's file errors are OSErrors too
-            raise VideoProblem("unreadable", _one_line(error)) from None
-        except (ValueError, RuntimeError) as error:
+            self._file = path.open("rb")
+        except (OSError, ValueError) as error:
             raise VideoProblem("unreadable", _one_line(error)) from None
         try:
-            if not self._container.streams.video:
-                raise VideoProblem("no_video_stream", "the file has no pictures (audio only?)")
-            self._stream = self._container.streams.video[0]
+            with self._open() as container:
+                place = _moving_pictures(container).index
+            self._file.seek(0)
+            self._container = self._open()
+            self._stream = next(stream for stream in self._container.streams.video if stream.index == place)
             width, height = self._stream.codec_context.width, self._stream.codec_context.height
             if width * height > MAX_PIXELS:
                 raise VideoProblem("too_large", f"{width}x{height} pixels a frame")
+            # the pictures themselves may be larger than the container says
+            self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         except VideoProblem:
-            self._container.close()
+            self._close()
             raise
+        except _BROKEN as error:
+            remark = _playlist_remark(self._file)
+            self._close()
+            raise VideoProblem("unreadable", remark or _one_line(error)) from None
         # frame threads start at once per file; one worker process a core is the parallelism here
         self._stream.thread_count = 1
 
@@ -82,7 +110,16 @@ class VideoReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._close()
+
+    def _open(self) -> av.container.InputContainer:
+        file = _NamelessFile(self._file, self._path.suffix)
+        return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace")
+
+    def _close(self) -> None:
+        if hasattr(self, "_container"):
+            self._container.close()
+        self._file.close()
 
     def frames(self, fps: float, max_side: int = 1280) -> Iterator[VideoFrame]:
         """Frames at most `fps` a second, by presentation time, so that a variable frame rate gives an even stride.
@@ -90,11 +127,11 @@ class VideoReader:
         Larger pictures are shrunk (area average) to `max_side` on the longer side.
         Raises VideoProblem no_frames when not a single picture can be decoded.
         """
-        if fps <= 0 or max_side < 16:
+        if not fps > 0 or max_side < 16:
             raise ValueError(f"fps {fps}, max_side {max_side}: expected a positive rate and at least 16 px")
         period = 1.0 / fps
         start_s: float | None = None
-        next_tick = 0
+        next_tick = taken = 0
         for frame in self._decode():
             time_s = self._time(frame)
             if start_s is None:
@@ -105,8 +142,14 @@ class VideoReader:
             if tick < next_tick:
                 continue
             next_tick = tick + 1
-            yield VideoFrame(self._to_rgb(frame, max_side), time_s, self.num_decoded - 1)
-        if self.num_decoded == 0:
+            try:
+                image = self._to_rgb(frame, max_side)
+            except _BROKEN as error:
+                self._note_damage(error)
+                continue
+            taken += 1
+            yield VideoFrame(image, time_s, self.num_decoded - 1)
+        if taken == 0:
             raise VideoProblem("no_frames", self.damage or "the video stream holds no pictures")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
@@ -118,17 +161,21 @@ class VideoReader:
             except StopIteration:
                 self._note_missing_frames()
                 return
-            except (OSError, ValueError, RuntimeError) as error:
-                self.damage = f"after {self.num_decoded} frames: {_one_line(error)}"
+            except _BROKEN as error:
+                self._note_damage(error)
                 return
             try:
                 decoded = packet.decode()
-            except (OSError, ValueError, RuntimeError) as error:
-                self.damage = self.damage or f"after {self.num_decoded} frames: {_one_line(error)}"
+            except _BROKEN as error:
+                self._note_damage(error)
                 continue
             for frame in decoded:
                 self.num_decoded += 1
                 yield frame
+
+    def _note_damage(self, error: BaseException) -> None:
+        """The first one tells where it began."""
+        self.damage = self.damage or f"after {self.num_decoded} frames: {_one_line(error)}"
 
     def _note_missing_frames(self) -> None:
         """A file that was cut off often ends without any error; only its header knows better."""
@@ -156,6 +203,68 @@ class VideoReader:
         # FFmpeg: the angle by which the picture is to be turned counter-clockwise for display
         quarters = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+class _NamelessFile:
+    """An open file for FFmpeg, whose ending it may know (to tell formats apart) and whose name and place it may not."""
+
+    def __init__(self, file: BinaryIO, suffix: str) -> None:
+        self._file = file
+        suffix = suffix.lower()
+        self.name = f"video{suffix}" if suffix in VIDEO_SUFFIXES else "video"
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _moving_pictures(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream to read. Raises VideoProblem when there is none that can be."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        remark = "a cover picture alone" if container.streams.video else "audio only?"
+        raise VideoProblem("no_video_stream", f"the file has no moving pictures ({remark})")
+    if any(_ENCRYPTION_KEY in stream.metadata for stream in streams):
+        raise VideoProblem("encrypted", "its pictures are encrypted; decrypt it first")
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise VideoProblem("unknown_codec", f"no decoder for its pictures, or they are encrypted ({container.format.name} file)")
+    stream = readable[0] if len(readable) == 1 else _longest(container, readable)
+    if stream.codec_context.codec_tag in _ENCRYPTED_TAGS:
+        raise VideoProblem("encrypted", "its pictures are encrypted; decrypt it first")
+    return stream
+
+
+def _longest(container: av.container.InputContainer, streams: list[av.VideoStream]) -> av.VideoStream:
+    """The first of several streams with more than one picture: cameras add a thumbnail as a stream like any other."""
+    pictures = Counter(packet.stream.index for packet in islice(container.demux(streams), _LOOKED_AT) if packet.size)
+    return next((stream for stream in streams if pictures[stream.index] > 1), streams[0])
+
+
+_LOOKED_AT = 100
+"""Packets that tell a thumbnail's stream from the video's."""
+_ENCRYPTED_TAGS = ("encv", "drmi", "drms")
+"""Sample entries of protected video: ISO 23001-7, and Apple's older ones."""
+_ENCRYPTION_KEY = "enc_key_id"
+"""What FFmpeg notes of a Matroska track's encryption."""
+
+
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"v=0", b"[Reference]", b"[playlist]")
+
+
+def _playlist_remark(file: BinaryIO) -> str | None:
+    """What to say of a file that only names other files."""
+    try:
+        file.seek(0)
+        is_playlist = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(_PLAYLISTS)
+    except (OSError, ValueError):
+        return None
+    return "a playlist: it names other files, and only a file that holds its own pictures is read" if is_playlist else None
 
 
 def _one_line(error: BaseException) -> str:

@@ -66,8 +66,13 @@ class FaceLandmarker:
         try:
             self._detector = FaceDetector(read_bundle_member(bundle, DETECTOR_MEMBER), num_threads)
             self._model = LiteModel(read_bundle_member(bundle, LANDMARKS_MEMBER), num_threads)
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{bundle}: cannot load the face models ({error})") from None
+            # Other models than these may well be loaded; they differ in what they take and give.
+            blank = np.zeros((8, 8, 3), np.uint8)
+            self.detect(blank)
+            self.landmarks(blank, FaceRoi(4, 4, 8, 0))
+        except (ValueError, RuntimeError, LookupError) as error:
+            problem = " ".join(str(error).removeprefix(f"{bundle}: ").split())
+            raise ValueError(f"{bundle}: cannot load the face models ({problem})") from None
 
     def detect(self, image: NDArray[np.uint8]) -> list[FaceDetection]:
         """Faces in a uint8 RGB picture [H, W, 3], best first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,12 @@ def read_bundle_member(bundle: Path, member: str) -> bytes:
     try:
         with zipfile.ZipFile(bundle) as archive:
             return archive.read(member)
-    except zipfile.BadZipFile:
-        raise ValueError(f"{bundle}: not a MediaPipe task bundle (not a zip file)") from None
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{bundle}: not a MediaPipe task bundle (not a zip file, or damaged: {error})") from None
     except KeyError:
         raise ValueError(f"{bundle}: not a face landmarker bundle (no {member} inside)") from None
+    except (zlib.error, EOFError, RuntimeError) as error:  # cut, encrypted, or packed in a way of its own
+        raise ValueError(f"{bundle}: {member} cannot be unpacked ({error})") from None
 
 
 class LiteModel:

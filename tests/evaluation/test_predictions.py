@@ -170,14 +170,19 @@ def test_pictures_without_face_and_box_are_counted(pictures, head, face) -> None
         meshes.key(pictures.images[2])
 
 
-def test_broken_pictures_are_named(pictures, head, face) -> None:
-    path = pictures.image_path(pictures.images[1])
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"IMG_2\.jpg: not a picture that OpenCV can read"):
-        predict(pictures, head, Finder(face))
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"IMG_2\.jpg: missing"):
-        predict(pictures, head, Finder(face))
+def test_broken_pictures_and_boxes_are_counted_and_the_rest_goes_on(pictures, head, face) -> None:
+    first, second, third = pictures.images
+    pictures.image_path(second).write_bytes(b"")
+    (pictures.root / "detected_face" / f"{third.stem}.npy").write_bytes(b"no box")
+    counts, answers = predict(pictures, head, Finder(face))
+    assert counts.by_landmarks == [first] and set(answers.rows) == {first}
+    assert "IMG_2.jpg: not a picture that OpenCV can read" in counts.unreadable[second]
+    assert "IMG_3.npy: not a detected face" in counts.unreadable[third]
+    pictures.image_path(first).unlink()
+    counts, answers = predict(pictures, head, Finder(face))
+    assert answers.rows == {} and list(counts.unreadable) == [first, second, third]
+    assert counts.unreadable[first].endswith("IMG_1.jpg: missing")
+    assert counts.first_unreadable().startswith("; 3 cannot be read (first: ") and "3 unreadable" in str(counts)
 
 
 def test_the_real_landmarker_finds_nothing_in_flat_pictures(pictures, head) -> None:

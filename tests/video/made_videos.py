@@ -44,6 +44,24 @@ def write_video(
     return path
 
 
+def write_with_cover(path: Path, cover: np.ndarray, images: Sequence[np.ndarray], *, flagged: bool) -> Path:
+    """A video whose first stream is a single picture. flagged: the container calls it a cover (where it can)."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=25) for codec in ("mjpeg", "mpeg4")]
+        for stream, shown, pix_fmt in zip(streams, ([cover], images), ("yuvj420p", "yuv420p"), strict=True):
+            stream.height, stream.width = shown[0].shape[:2]
+            stream.pix_fmt = pix_fmt
+        if flagged:
+            streams[0].disposition = av.stream.Disposition.attached_pic
+        for stream, shown in zip(streams, ([cover], images), strict=True):
+            for number, image in enumerate(shown):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+                frame.pts = number
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
 def write_audio(path: Path) -> Path:
     """A file with sound and no pictures."""
     with av.open(str(path), "w") as container:

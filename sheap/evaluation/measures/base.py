@@ -82,7 +82,10 @@ class Inputs:
             distinct = {str(id(method.predictor)): method.predictor for method in self.methods}
             counts, answers = predict_pictures(pictures, distinct, self.finder, batch_size=self.batch_size)
             if not counts.predicted:
-                raise ValueError(f"{pictures.root}: no face found in any of {len(pictures.images)} pictures, no boxes given")
+                raise ValueError(
+                    f"{pictures.root}: no face found in any of {len(pictures.images)} pictures, no boxes given"
+                    f"{counts.first_unreadable()}"
+                )
             found = {}
             for method in self.methods:
                 answer = answers[str(id(method.predictor))]
@@ -189,6 +192,11 @@ def by_method(section: Figures) -> dict[str, Figures]:
     """The inverse of with_others; the first is called MODEL."""
     own = {key: value for key, value in section.items() if key != "others"}
     return {MODEL: own, **section.get("others", {})}
+
+
+def unreadable_notes(unreadable: Mapping[str, str]) -> list[str]:
+    """What a table says below of pictures that could not be read."""
+    return [f"Left out, cannot be read: {image}: {reason}" for image, reason in unreadable.items()]
 
 
 def words(name: str) -> str:

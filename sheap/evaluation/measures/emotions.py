@@ -18,6 +18,7 @@ from sheap.evaluation.measures.base import (
     Row,
     Table,
     by_method,
+    unreadable_notes,
     with_others,
     words,
 )
@@ -51,20 +52,24 @@ class EmotionMeasure(Measure[EmotionSettings]):
         """Trains the probe on the training split's predictions and measures it on the validation split's."""
         from sheap.evaluation.affectnet import read_affectnet
         from sheap.evaluation.emotion_probe import ProbeConfig, measure_probe, predict_features, train_probe
+        from sheap.evaluation.predictions import CropCounts
 
         root = settings.emotions_dir
         assert root is not None, "is_wanted"
         # Both are read first: a broken table is told before hours of predictions.
         held_out_pictures, train_pictures = read_affectnet(root, "val"), read_affectnet(root, "train")
+        seen, train_seen = CropCounts(), CropCounts()
         predict = {"batch_size": inputs.batch_size, "progress": _log_progress}
-        held_out, without_face = predict_features(held_out_pictures, inputs.predictors, inputs.finder, **predict)
-        train, train_without = predict_features(train_pictures, inputs.predictors, inputs.finder, **predict)
+        held_out, without_face = predict_features(held_out_pictures, inputs.predictors, inputs.finder, counts=seen, **predict)
+        train, train_without = predict_features(train_pictures, inputs.predictors, inputs.finder, counts=train_seen, **predict)
         figures = {
             name: measure_probe(train_probe(train[name], ProbeConfig()), held_out[name]) for name in inputs.predictors
         }
         counts = {
             "train_pictures": len(next(iter(train.values())).features),
             "train_without_face": len(train_without),
+            "train_unreadable": len(train_seen.unreadable),
+            "unreadable": {picture.path.name: reason for picture, reason in seen.unreadable.items()},
         }
         return {self.name: {"folder": str(root), **with_others(figures), **counts, "without_face": without_face}}
 
@@ -82,6 +87,9 @@ class EmotionMeasure(Measure[EmotionSettings]):
             f"The emotion is right in {100 * figures['emotion_accuracy']:.1f} % ({words(method)})."
             for method, figures in methods.items()
         )
+        notes += tuple(unreadable_notes(section.get("unreadable", {})))
+        if section.get("train_unreadable"):
+            notes += (f"{section['train_unreadable']} pictures of the training split cannot be read.",)
         text = (
             "A small network reads valence, arousal and the emotion from the predicted expression and jaw, on "
             f"{section['pictures']} held-out pictures of {section['folder']}."

@@ -16,6 +16,7 @@ from sheap.evaluation.measures.base import (
     MissingInput,
     Table,
     error_table,
+    unreadable_notes,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class ExpressionMeasure(Measure[ExpressionSettings]):
                 "folder": str(settings.expressions_dir),
                 "num_images": len(dataset.images),
                 "without_face": [str(image) for image in counts.without_face],
+                "unreadable": {str(image): reason for image, reason in counts.unreadable.items()},
                 "methods": figures,
             }
         }
@@ -78,4 +80,5 @@ class ExpressionMeasure(Measure[ExpressionSettings]):
             f"images of {section['folder']}. The identity alone is the same prediction with a neutral face: what lies between "
             "the two is what the predicted expression is worth."
         )
-        return [error_table("Faces with an expression", text, section["methods"], "region")]
+        notes = unreadable_notes(section.get("unreadable", {}))
+        return [error_table("Faces with an expression", text, section["methods"], "region", notes=notes)]

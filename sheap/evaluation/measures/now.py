@@ -27,6 +27,7 @@ from sheap.evaluation.measures.base import (
     Plot,
     Table,
     error_table,
+    unreadable_notes,
 )
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.results import (
@@ -96,6 +97,7 @@ class NowMeasure(Measure[NowSettings]):
                 "cropped_by_landmarks": len(counts.by_landmarks),
                 "cropped_by_box": [str(image) for image in counts.by_box],
                 "without_face": [str(image) for image in counts.without_face],
+                "unreadable": {str(image): reason for image, reason in counts.unreadable.items()},
                 "missing": evaluations[MODEL].num_missing_files,
                 "warned": {
                     str(item.image): list(item.warnings) for item in evaluations[MODEL].evaluated if item.warnings
@@ -110,7 +112,8 @@ class NowMeasure(Measure[NowSettings]):
             without = f"; without a face: {', '.join(counts['without_face'])}" if counts["without_face"] else ""
             notes = [
                 f"Predicted {counts['predicted']} of {counts['images']} images, {len(counts['cropped_by_box'])} of them "
-                f"cropped by the benchmark's face box because no landmarks were found{without}."
+                f"cropped by the benchmark's face box because no landmarks were found{without}.",
+                *unreadable_notes(counts.get("unreadable", {})),
             ]
         benchmark = metrics["benchmark"]
         text = (

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sheap.evaluation.face_boxes import FaceBox, read_face_box
 from sheap.evaluation.landmark_files import read_picked_points
 from sheap.evaluation.mesh_files import TriangleMesh, read_mesh
+from sheap.reading.text import read_lines
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +72,20 @@ class NowDataset:
         """Reads the image list (`image_list`, or the set's own in `root`).
 
         Raises OSError when it is missing, ValueError naming file and line for a line that is not
-        SUBJECT/CHALLENGE/IMAGE, an unknown challenge, a duplicate, or an empty list.
+        SUBJECT/CHALLENGE/IMAGE, an unknown challenge, a duplicate, an empty list, or one in another encoding.
         """
         if not root.is_dir():
             raise FileNotFoundError(f"{root}: no such folder; expected a NoW benchmark")
+        if image_set not in LIST_NAMES:
+            raise ValueError(f"image_set: unknown '{image_set}' (known: {', '.join(LIST_NAMES)})")
         path = image_list or root / LIST_NAMES[image_set]
         if not path.is_file():
             raise FileNotFoundError(f"{path}: missing; expected the benchmark's list of images")
         images: list[NowImage] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            parts = PurePosixPath(line.strip().replace("\\", "/")).parts[-3:]
+        for number, line in read_lines(path):
+            parts = PurePosixPath(line.replace("\\", "/")).parts[-3:]
             if len(parts) < 3 or any(part in ("..", "/") for part in parts):
-                raise ValueError(f"{path} line {number}: expected SUBJECT/CHALLENGE/IMAGE, got '{line.strip()}'")
+                raise ValueError(f"{path} line {number}: expected SUBJECT/CHALLENGE/IMAGE, got '{line}'")
             if parts[1] not in CHALLENGES:
                 known = ", ".join(CHALLENGES)
                 raise ValueError(f"{path} line {number}: unknown challenge '{parts[1]}' (known: {known})")
@@ -139,8 +140,11 @@ class NowDataset:
         digest = hashlib.sha256()
         for image in self.images:
             digest.update(f"{image}\n".encode())
-            digest.update(self.image_path(image).read_bytes())
-            digest.update(repr(self.face_box(image)).encode())
+            try:
+                digest.update(self.image_path(image).read_bytes())
+                digest.update(repr(self.face_box(image)).encode())
+            except (OSError, ValueError):  # a benchmark that lacks it is another one
+                digest.update(b"unreadable")
         for subject in self.subjects:
             for path in self._scan_files(subject):
                 digest.update(path.read_bytes())
@@ -162,7 +166,8 @@ class NowDataset:
 def _only_file(folder: Path, endings: tuple[str, ...]) -> Path:
     """The file of the first ending that is there; of several, the first by name, as the log then says."""
     for ending in endings:
-        found = sorted(folder.glob(f"*{ending}"))
+        inside = folder.iterdir() if folder.is_dir() else ()
+        found = sorted(path for path in inside if path.suffix.lower() == ending and not path.name.startswith("."))
         if len(found) > 1:
             log.warning("%s: %d files end in %s; %s is used", folder, len(found), ending, found[0].name)
         if found:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from sheap.evaluation.now.dataset import NowDataset
@@ -18,10 +19,18 @@ from sheap.evaluation.now.results import (
     in_list_order,
     write_official_files,
 )
-from sheap.evaluation.now.subject import SubjectOutcome, SubjectTask, evaluate_subject
+from sheap.evaluation.now.subject import (
+    SubjectOutcome,
+    SubjectTask,
+    evaluate_in_worker,
+    evaluate_subject,
+    start_worker,
+)
 from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
 
 Progress = Callable[[int, int], None]
+
+POLL_S = 0.5
 
 
 def evaluate_methods(
@@ -29,29 +38,32 @@ def evaluate_methods(
     methods: Mapping[str, MeshSource],
     *,
     metrical_unit: Unit | None = None,
+    image_timeout_s: float | None = None,
     num_workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, NowEvaluation]:
     """The NoW error of several methods by name: for each, every image of the list that has a prediction.
 
     Images without one, or with a malformed one, are listed and counted, not guessed. Meshes are made for a few subjects at
-    a time, so that memory does not grow with the benchmark. `progress(images done, total)` is called after every subject.
-    Raises OSError or ValueError naming a broken scan.
+    a time, so that memory does not grow with the benchmark. image_timeout_s: an image that takes longer is malformed, and the
+    rest goes on. `progress(images done, total)` is called as images are done. Raises OSError or ValueError naming a broken scan.
     """
     # Long tasks first, so that no worker is left alone with one at the end.
     subjects = sorted(dataset.subjects, key=lambda subject: -len(dataset.of_subject(subject)))
     pairs = [(name, subject) for subject in subjects for name in methods]
     tasks = (
-        SubjectTask(dataset, subject, methods[name].of_images(dataset.of_subject(subject)), metrical_unit)
+        SubjectTask(dataset, subject, methods[name].of_images(dataset.of_subject(subject)), metrical_unit, image_timeout_s)
         for name, subject in pairs
     )
     outcomes: dict[str, list[SubjectOutcome]] = {name: [] for name in methods}
-    done, total = 0, len(dataset.images) * len(methods)
-    for (name, _), outcome in zip(pairs, _outcomes(tasks, min(num_workers, len(pairs))), strict=True):
-        outcomes[name].append(outcome)
-        done += outcome.num_images
+    total = len(dataset.images) * len(methods)
+
+    def tell(done: int) -> None:
         if progress is not None:
             progress(done, total)
+
+    for (name, _), outcome in zip(pairs, _outcomes(tasks, min(num_workers, len(pairs)), tell), strict=True):
+        outcomes[name].append(outcome)
     return {name: _together(found, dataset) for name, found in outcomes.items()}
 
 
@@ -63,6 +75,7 @@ def evaluate_now_folder(
     challenge: str | None = None,
     metrical_unit: Unit | None = None,
     method: str = "RECON",
+    image_timeout_s: float | None = None,
     num_workers: int = 1,
     progress: Progress | None = None,
 ) -> NowEvaluation:
@@ -79,6 +92,7 @@ def evaluate_now_folder(
         opened,
         {method: SubmissionFolder(predictions)},
         metrical_unit=metrical_unit,
+        image_timeout_s=image_timeout_s,
         num_workers=num_workers,
         progress=progress,
     )[method]
@@ -97,21 +111,38 @@ def evaluate_now_folder(
     return evaluation
 
 
-def _outcomes(tasks: Iterable[SubjectTask], num_workers: int) -> Iterator[SubjectOutcome]:
-    """The tasks' outcomes in their order; of the tasks, which hold meshes, two a worker are made ahead."""
+def _outcomes(tasks: Iterable[SubjectTask], num_workers: int, tell: Callable[[int], None]) -> Iterator[SubjectOutcome]:
+    """The tasks' outcomes in their order; of the tasks, which hold meshes, two a worker are made ahead.
+
+    `tell(images done)` is called after every image or, with workers, every POLL_S seconds in which there were some.
+    """
     if num_workers <= 1:
-        yield from map(evaluate_subject, tasks)
+        counter = itertools.count(1)
+        for task in tasks:
+            yield evaluate_subject(task, lambda: tell(next(counter)))
         return
     # Spawned, not forked: the caller may hold threads (torch, the landmark model), which a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    images_done = context.Value("q", 0)
+
+    def wait_for(future: Future[SubjectOutcome]) -> SubjectOutcome:
+        told = -1
+        while True:
+            is_done = bool(wait([future], POLL_S).done)
+            if images_done.value != told:
+                told = images_done.value
+                tell(told)
+            if is_done:
+                return future.result()
+
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=start_worker, initargs=(images_done,)) as pool:
         running: deque[Future[SubjectOutcome]] = deque()
         for task in tasks:
-            running.append(pool.submit(evaluate_subject, task))
+            running.append(pool.submit(evaluate_in_worker, task))
             if len(running) == 2 * num_workers:
-                yield running.popleft().result()
+                yield wait_for(running.popleft())
         while running:
-            yield running.popleft().result()
+            yield wait_for(running.popleft())
 
 
 def _together(outcomes: list[SubjectOutcome], dataset: NowDataset) -> NowEvaluation:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.mesh_checks import check_mesh, check_points
+from sheap.evaluation.mesh_surface import surface_problems
 from sheap.evaluation.now.crop import LANDMARK_NAMES, RADIUS_FACTOR, FaceCrop, face_crop
 from sheap.evaluation.now.refinement import refine
 from sheap.evaluation.similarity import Similarity, procrustes
+from sheap.evaluation.time_limit import TimeLimit
 
 Floats = NDArray[np.float64]
 
@@ -80,17 +82,18 @@ def evaluate_pair(
     *,
     metrical_unit: Unit | None = None,
     num_threads: int = 1,
+    time_limit: TimeLimit | None = None,
 ) -> NowResult:
     """The NoW error of a neutral prediction against its scan.
 
     scan_vertices [N,3], scan_faces [F,3], scan_landmarks [7,3] in mm, landmarks in the order of LANDMARK_NAMES (they
     are rounded to float32, as the official tool reads them); predicted_* likewise in any unit. With `metrical_unit`,
     the prediction's unit, the scale is fixed (NoW's metrical variant). The scan's faces only have to be sound: the
-    metric does not use them, and a point cloud has none.
+    metric does not use them, and a point cloud has none. time_limit: raises its TookTooLong, a ValueError, when it ends.
 
     Raises ValueError naming the field for malformed arrays, an empty crop, a scan that is not in millimetres, or a
     metrical unit that contradicts the prediction's size. Warns (NowWarning, and in the result) when landmarks do not
-    fit, look mirrored or float off the mesh, or faces have no area.
+    fit, look mirrored or float off the mesh, faces have no area, or the mesh is no surface near the face.
     """
     crop, indices = check_scan(scan_vertices, scan_faces, scan_landmarks)
     check_mesh(predicted_vertices, predicted_faces, "predicted")
@@ -121,9 +124,10 @@ def evaluate_pair(
     if metrical_unit is not None:
         start = _metrical_start(landmark_fit, metrical_unit)
 
-    tree = TriangleTree(start.apply(predicted_vertices), predicted_faces)
+    tree = TriangleTree(start.apply(predicted_vertices), predicted_faces, time_limit)
     if tree.num_degenerate:
         remarks.append(f"{tree.num_degenerate} of {tree.num_faces} predicted faces have no area")
+    remarks += surface_problems(predicted_vertices, np.asarray(predicted_faces, np.int64), predicted_landmarks)
     off_mesh = tree.query(start.apply(predicted_landmarks.astype(np.float64))).distances.max()
     if off_mesh > WARN_LANDMARK_OFF_MESH * crop.radius:
         remarks.append(

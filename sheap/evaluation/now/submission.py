@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.closest_point import TriangleTree
 from sheap.evaluation.landmark_files import read_landmarks
-from sheap.evaluation.mesh_files import TriangleMesh, read_mesh, write_obj
+from sheap.evaluation.mesh_files import TriangleMesh, find_file, read_mesh, write_obj
+from sheap.evaluation.mesh_surface import surface_problems
 from sheap.evaluation.now.crop import CANONICAL_LANDMARKS_MM, face_crop
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.metric import WARN_LANDMARK_RMS
@@ -77,7 +78,7 @@ class HeldMeshes:
 
     def key(self, image: ListedImage) -> int:
         if image not in self.rows:
-            raise MissingPrediction(f"{image}: no face found, nothing predicted")
+            raise MissingPrediction(f"{image}: no face found, or the picture is unreadable: nothing predicted")
         return self.rows[image]
 
     def read(self, image: ListedImage) -> NowPrediction:
@@ -160,7 +161,8 @@ class SubmissionCheck:
 def check_submission(folder: Path, dataset: NowDataset) -> SubmissionCheck:
     """Looks at every prediction the list asks for: present, readable, finite, in millimetres, landmarks on the mesh.
 
-    The landmarks' order and handedness are checked too. It needs no scans, so it serves the test set as well.
+    The landmarks' order and handedness, and whether the mesh is a surface near the face, are checked too.
+    It needs no scans, so it serves the test set as well.
     """
     problems: dict[str, tuple[str, ...]] = {}
     for image in dataset.images:
@@ -190,13 +192,13 @@ def prediction_problems(prediction: NowPrediction) -> tuple[str, ...]:
     off = TriangleTree(prediction.mesh.vertices, prediction.mesh.faces).query(landmarks).distances.max()
     if off > LANDMARK_TO_SURFACE_MM:
         found.append(f"a landmark is {off:.0f} mm away from the mesh")
+    found += surface_problems(prediction.mesh.vertices, prediction.mesh.faces, landmarks)
     return tuple(found)
 
 
 def _first(folder: Path, image: ListedImage, endings: tuple[str, ...]) -> Path:
     stem = folder / image.stem
-    for ending in endings:
-        path = stem.with_name(stem.name + ending)
-        if path.is_file():
-            return path
-    raise MissingPrediction(f"{stem}: no {' or '.join(endings)}")
+    found = find_file(stem, endings)
+    if found is None:
+        raise MissingPrediction(f"{stem}: no {' or '.join(endings)}")
+    return found

@@ -1,0 +1,32 @@
+"""Only regular files are opened: a named pipe waits for ever, a device never ends."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+MAX_BYTES = 4 * 10**9
+"""Of a file that is read whole: the largest that are sound (tables of a million rows, dense scans) have a tenth of it."""
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def special_kind(path: Path) -> str | None:
+    """What `path` is where reading it may never end ("a named pipe"); None for a file or folder. Raises OSError."""
+    mode = path.stat().st_mode
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket, a device or a huge file."""
+    kind = special_kind(path)
+    if kind is not None:
+        raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size / 1e9:.0f} GB; files of up to {MAX_BYTES / 1e9:.0f} GB are read whole")
+    return path.read_bytes()
