@@ -18,6 +18,7 @@ from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME
+from sheap.files import write_json, write_text
 
 log = logging.getLogger("ingest")
 
@@ -56,7 +57,7 @@ class IngestFolder:
 
     def exclude(self, hashes: Iterable[str]) -> None:
         """Keeps videos from coming in again."""
-        self.excluded.write_text("".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
+        write_text(self.excluded, "".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
 
     def excluded_hashes(self) -> set[str]:
         return set(self.excluded.read_text().split()) if self.excluded.exists() else set()
@@ -98,7 +99,7 @@ def ingest_videos(
         "data_hash": manifest.data_hash,
         "contact_sheet": str(folder.sheet),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "summary.json", summary)
     return summary
 
 

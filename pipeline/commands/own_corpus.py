@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.run.settings import OWN_CORPUS_FILE
+from sheap.files import write_text
 from sheap.video.file_names import VIDEO_SUFFIXES
 
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"videos: error: {folder}: {problem}", file=sys.stderr)
         return 2
     text = yaml.safe_dump({"folder": str(folder), "carphone": False}, sort_keys=False, allow_unicode=True)
-    OWN_CORPUS_FILE.write_text(f"# Stands for these settings of params.yaml: see README.md.\n{text}", encoding="utf-8")
+    write_text(OWN_CORPUS_FILE, f"# Stands for these settings of params.yaml: see README.md.\n{text}")
     return 0
 
 

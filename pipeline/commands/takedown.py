@@ -30,6 +30,7 @@ from sheap.data.clip_file import CLIP_SUFFIX
 from sheap.data.manifest import MANIFEST_NAME, Manifest, Split, SplitInfo, verify_shards
 from sheap.data.shard_writer import StoredSplit, link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
+from sheap.files import write_bytes, write_json
 
 log = logging.getLogger("takedown")
 
@@ -192,7 +193,7 @@ def _clean_shards(shards_dir: Path, clip_ids: Collection[str]) -> None:
             else:
                 splits[name] = left
         sealed = manifest.model_copy(update={"splits": splits}).sealed()
-        (folder / MANIFEST_NAME).write_bytes(sealed.to_json())
+        write_bytes(folder / MANIFEST_NAME, sealed.to_json())
 
 
 def _clean_ingest(ingest_dir: Path, gone: Collection[str], clip_ids: Collection[str]) -> None:
@@ -219,8 +220,7 @@ def _clean_ingest(ingest_dir: Path, gone: Collection[str], clip_ids: Collection[
                 pictures.append((f"{new_number[int(number)]:06d}-{rest}", content))
         write_tar(folder / DROPPED_NAME, pictures)
         summary = document["summary"] | summarize(videos)
-        text = json.dumps({"summary": summary, "videos": videos}, indent=1)
-        (folder / INGEST_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / INGEST_NAME, {"summary": summary, "videos": videos})
 
 
 def _remove_work(work_dir: Path, gone: Collection[str]) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.files import write_text
+
 NUM_LANDMARKS = 7
 
 _POINT = re.compile(r"<point\b([^>]*)>")
@@ -52,7 +54,7 @@ def write_picked_points(path: Path, landmarks: NDArray[np.floating], mesh_name: 
         *points,
         "</PickedPoints>",
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def read_landmarks(path: Path) -> NDArray[np.floating]:

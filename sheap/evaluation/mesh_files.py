@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.mesh_checks import check_mesh, check_points
+from sheap.files import write_text
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ def read_points(path: Path) -> NDArray[np.float64]:
 def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6) -> None:
     """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces."""
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())
-    path.write_text(_vertex_lines(mesh.vertices, decimals) + faces, encoding="ascii")
+    write_text(path, _vertex_lines(mesh.vertices, decimals) + faces)
 
 
 def write_points(path: Path, points: NDArray[np.float64]) -> None:
     """A point cloud [N,3] as an OBJ file without faces."""
-    path.write_text(_vertex_lines(points), encoding="ascii")
+    write_text(path, _vertex_lines(points))
 
 
 def _vertex_lines(vertices: NDArray[np.float64], decimals: int = 6) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from sheap.evaluation.now.results import (
 )
 from sheap.evaluation.now.subject import SubjectOutcome, SubjectTask, evaluate_subject
 from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
+from sheap.files import write_json
 
 Progress = Callable[[int, int], None]
 
@@ -91,8 +91,8 @@ def evaluate_now_folder(
     write_official_files(folder, evaluation, method, challenge)
     name = method if challenge is None else f"{method}_{challenge}"
     curves = evaluation.cumulative_curves()
-    _write_json(folder / f"{name}.json", evaluation.to_json())
-    _write_json(folder / f"{name}_cumulative.json", {"error_mm": CURVE_MM.tolist(), "percent": curves})
+    write_json(folder / f"{name}.json", evaluation.to_json())
+    write_json(folder / f"{name}_cumulative.json", {"error_mm": CURVE_MM.tolist(), "percent": curves})
     plot_cumulative_curves(folder / f"{name}_cumulative.png", curves)
     return evaluation
 
@@ -122,7 +122,3 @@ def _together(outcomes: list[SubjectOutcome], dataset: NowDataset) -> NowEvaluat
         malformed.update(outcome.malformed)
     evaluated = (item for outcome in outcomes for item in outcome.evaluated)
     return NowEvaluation(in_list_order(evaluated, dataset.images), missing, malformed)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
