@@ -160,11 +160,11 @@ def own_writes(tree: ast.AST) -> list[int]:
         called = node.func
         name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
         of = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
-        first = node.args[0].id if node.args and isinstance(node.args[0], ast.Name) else ""
+        to_stream = any(isinstance(arg, ast.Name) and arg.id in STREAMS for arg in node.args)
         modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
         of_writer = isinstance(called, ast.Name)  # this module's write_text, write_bytes
-        is_write = name in WRITES and not (of_writer and name in ("write_text", "write_bytes")) and first not in STREAMS
-        is_save = (of, name) in SAVES and first not in STREAMS
+        is_write = name in WRITES and not (of_writer and name in ("write_text", "write_bytes")) and not to_stream
+        is_save = (of, name) in SAVES and not to_stream
         writes = any(set(mode) <= set("wbx+t") and "w" in mode for mode in modes)
         is_open = name == "open" and writes and of not in ("tarfile", "av", *STREAMS)
         if is_write or is_save or is_open:
