@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table as Printed
 
+from pipeline.commands.exit_codes import INCOMPLETE
 from pipeline.commands.options import HeadFile, LandmarkFile, Model
 from pipeline.run.settings import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
+from sheap.files import write_json
+
+if TYPE_CHECKING:
+    from sheap.results.submission_state import SubmissionState
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 
@@ -42,7 +46,7 @@ def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) 
     """What every command ends with: the tables, and the measure's section of metrics.json where it is asked for."""
     print_tables(measure.tables(figures))
     if out is not None:
-        out.write_text(json.dumps(figures.get(measure.name, figures), indent=1) + "\n", encoding="utf-8")
+        write_json(out, figures.get(measure.name, figures))
 
 
 def load_inputs(model: Path | None, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
@@ -114,14 +118,20 @@ def now(
     metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
-    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
+    """The NoW error of a submission, as the official tool measures it; writes its result files too.
+
+    Exit code 3: predictions are missing or malformed, of an earlier run or another picture, or of no image of the list.
+    """
     from dataclasses import asdict
 
     from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.dataset import NowDataset
     from sheap.evaluation.now.evaluation import evaluate_now_folder
+    from sheap.results.submission_state import submission_state
 
+    opened = NowDataset.open(dataset)
     evaluation = evaluate_now_folder(
-        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
+        opened, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
     )
     errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
     print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])
@@ -130,6 +140,17 @@ def now(
             print(f"warning: {item.image}: {remark}", file=sys.stderr)
     for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
+    images = opened.of_challenge(challenge).images
+    finish(submission_state(predictions, images, opened.images, opened.image_path), evaluation.malformed)
+
+
+def finish(state: SubmissionState, malformed: Collection[str]) -> None:
+    """Says how much of the list the figures are of, and ends with a code of its own where it is not the whole of it."""
+    for line in state.lines():
+        print(line, file=sys.stderr)
+    print(f"{state}" + (f", {len(malformed)} malformed" if malformed else ""))
+    if malformed or not state.is_whole:
+        raise typer.Exit(INCOMPLETE)
 
 
 def expressions(
@@ -137,26 +158,29 @@ def expressions(
     predictions: Annotated[Path, typer.Option(help="A folder as `sheap predict expressions` writes it.")],
     out: FiguresFile = None,
 ) -> None:
-    """Errors of faces with an expression, by region."""
+    """Errors of faces with an expression, by region. Exit code 3: as for now."""
     from sheap.evaluation.expression_dataset import ExpressionDataset
     from sheap.evaluation.expression_error import evaluate_expressions
     from sheap.evaluation.measures.base import error_table
     from sheap.evaluation.now.submission import SubmissionFolder
+    from sheap.results.submission_state import submission_state
 
     opened = ExpressionDataset.open(dataset)
     figures, without = evaluate_expressions(opened, {str(predictions): SubmissionFolder(predictions)})
     errors = figures[str(predictions)]
     missing = [str(image) for image in without]
+    state = submission_state(predictions, opened.images, opened.images, opened.image_path)
     fields = ("median_mm", "mean_mm", "std_mm")
     print_tables([error_table("Faces with an expression", "", {predictions.name: errors}, "region", fields)])
     for image in missing:
         print(f"not evaluated: {image}: no prediction", file=sys.stderr)
     if out is not None:
-        out.write_text(json.dumps(errors | {"missing": missing}, indent=1) + "\n", encoding="utf-8")
+        write_json(out, errors | {"missing": missing, "submission": state.to_json()})
+    finish(state, [])
 
 
 def footage(
-    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, folders of them, or patterns.")],
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
@@ -164,13 +188,14 @@ def footage(
     out: FiguresFile = None,
 ) -> None:
     """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
-    from sheap.evaluation.footage import footage_files
     from sheap.evaluation.measures.footage import FootageMeasure
+    from sheap.results.inputs import named_files
+    from sheap.video.file_names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
     measure = FootageMeasure()
     given = {"carphone": False, "footage_dir": None, **({} if frames is None else {"footage_frames": frames})}
     settings = complete_settings(measure, given)
-    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
+    paths = named_files(files, PICTURE_SUFFIXES | VIDEO_SUFFIXES, "videos or pictures").all_there()
     with tempfile.TemporaryDirectory() as folder:
         inputs = load_inputs(model, head_model, landmark_model, Path(folder))
         report(measure, measure.of_files(paths, settings.footage_frames, inputs), out)

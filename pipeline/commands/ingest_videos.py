@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -19,6 +19,8 @@ from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME
 from sheap.files import write_json, write_text
+from sheap.results.inputs import expanded_places
+from sheap.results.names import distinct_labels
 
 log = logging.getLogger("ingest")
 
@@ -76,6 +78,10 @@ def ingest_videos(
 
     repack: writes all shards anew instead of appending to them. Raises StageError for a user's mistake.
     """
+    try:
+        places = expanded_places(places, "videos")
+    except ValueError as error:  # a mistyped path is told before anything is made
+        raise StageError(str(error)) from None
     folder = IngestFolder(out)
     folder.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -109,14 +115,17 @@ def _grown_corpus(folder: IngestFolder, places: Iterable[Path], facts: VideoFact
     if (folder.corpus / CORPUS_NAME).exists():
         for video in Corpus.read(folder.corpus).videos:
             builder.adopt(video)
+    # a folder's files are called by their path below it, a file by its own name, and with folders above where names meet
+    offered: dict[Path, int] = {}
     for place in places:
-        # a folder's files are called by their path below it, a file by its own name
-        found = folder_files(place) if place.is_dir() else [(place, place.name)]
-        for path, name in found:
-            if (problem := name_problem(path)) is not None:
-                builder.skip(name, *problem)
-            else:
-                builder.take(path, name, facts, VideoFacts())
+        for path, name in folder_files(place) if place.is_dir() else [(place, place.name)]:
+            offered.setdefault(path.absolute(), len(PurePosixPath(name).parts))
+    names = distinct_labels(list(offered), list(offered.values()), builder.is_called)
+    for path, name in zip(offered, names, strict=True):
+        if (problem := name_problem(path)) is not None:
+            builder.skip(name, *problem)
+        else:
+            builder.take(path, name, facts, VideoFacts())
     corpus = builder.finish()
     if not corpus.videos:
         raise StageError("no video among what was named: " + (json.dumps(corpus.skipped_counts) or "nothing was named"))

@@ -44,10 +44,13 @@ def read_points(path: Path) -> NDArray[np.float64]:
     return points
 
 
-def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6) -> None:
-    """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces."""
+def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6, note: str = "") -> None:
+    """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces.
+
+    note: a comment at the top, one line. Raises NotWritten.
+    """
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())
-    write_text(path, _vertex_lines(mesh.vertices, decimals) + faces)
+    write_text(path, (f"# {note}\n" if note else "") + _vertex_lines(mesh.vertices, decimals) + faces)
 
 
 def write_points(path: Path, points: NDArray[np.float64]) -> None:

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
 Width = Annotated[int, Field(gt=0, le=8192)]
 """Channels, hidden units, features."""
 Side = Annotated[int, Field(gt=0, le=2048)]
@@ -93,8 +92,9 @@ class CompactConfig(_Config):
     @property
     def least_weights(self) -> int:
         """Weights that the network has at least: those of the blocks' convolutions."""
-        levels = (*zip(self.coarse_channels, self.coarse_blocks, strict=True), *zip(self.fine_channels, self.fine_blocks, strict=True))
-        return sum(18 * blocks * channels**2 for channels, blocks in levels)
+        channels = (*self.coarse_channels, *self.fine_channels)
+        blocks = (*self.coarse_blocks, *self.fine_blocks)
+        return sum(18 * count * width**2 for width, count in zip(channels, blocks, strict=True))
 
 
 MOST_UV_SIDE = 2048
@@ -126,7 +126,7 @@ class RegressorConfig(_Config):
     def _check(self) -> RegressorConfig:
         side = self.feature_grid * 2 ** len(self.uv_channels)
         if side > MOST_UV_SIDE:
-            raise ValueError(f"uv_channels: feature_grid {self.feature_grid} makes a UV map of {side} px, more than {MOST_UV_SIDE}")
+            raise ValueError(f"uv_channels: they make a UV map of {side} px a side, more than {MOST_UV_SIDE}")
         return self
 
 
