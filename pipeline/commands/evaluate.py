@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.table import Table as Printed
 
 from pipeline.commands.exit_codes import INCOMPLETE
 from pipeline.commands.options import HeadFile, LandmarkFile, Model
+from pipeline.reporting.terminal import print_table
 from pipeline.run.settings import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
-from sheap.files import write_json
+from sheap.files import require_writable, write_json
 
 if TYPE_CHECKING:
     from sheap.results.submission_state import SubmissionState
@@ -34,10 +34,10 @@ def print_tables(tables: list[Table]) -> None:
     for table in tables:
         printed = Printed(title=table.title, title_justify="left")
         for number, column in enumerate(table.columns):
-            printed.add_column(column.title, no_wrap=number == 0, justify="right" if number else "left")
+            printed.add_column(column.title, no_wrap=True, justify="right" if number else "left")
         for row in table.rows:
             printed.add_row(*row.cells)
-        Console().print(printed)
+        print_table(printed)
         for note in table.notes:
             print(note, file=sys.stderr)
 
@@ -62,6 +62,8 @@ def command_of(measure: Measure[Any]) -> Callable[..., None]:
     """The command of a measure: an option for each of its settings. What is not given is read from params.yaml."""
 
     def command(model: Path | None, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
+        if out is not None:
+            require_writable(out)
         settings = complete_settings(measure, {name: value for name, value in given.items() if value is not None})
         try:
             measure.check(settings)
@@ -165,6 +167,8 @@ def expressions(
     from sheap.evaluation.now.submission import SubmissionFolder
     from sheap.results.submission_state import submission_state
 
+    if out is not None:
+        require_writable(out)
     opened = ExpressionDataset.open(dataset)
     figures, without = evaluate_expressions(opened, {str(predictions): SubmissionFolder(predictions)})
     errors = figures[str(predictions)]
@@ -192,6 +196,8 @@ def footage(
     from sheap.results.inputs import named_files
     from sheap.video.file_names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
+    if out is not None:
+        require_writable(out)
     measure = FootageMeasure()
     given = {"carphone": False, "footage_dir": None, **({} if frames is None else {"footage_frames": frames})}
     settings = complete_settings(measure, given)

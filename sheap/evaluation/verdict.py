@@ -22,8 +22,8 @@ from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox
 from sheap.video.face_landmarker import FaceLandmarks
 
-LEAST_PRESENCE = 0.9
-MOST_DISAGREEMENT = 0.2
+LEAST_PRESENCE = 0.8
+MOST_DISAGREEMENT = 0.13
 """In eye distances."""
 MOST_YAW_DEG = 60.0
 
