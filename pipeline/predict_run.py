@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.predict_files import endings, predict_picture
 from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
 from sheap.evaluation.pictures import read_picture
-from sheap.evaluation.predictions import CropCounts, PictureSet
+from sheap.evaluation.predictions import CropCounts, PictureSet, Predictions, verdict_of
 from sheap.predictor import SheapPredictor
 from sheap.results.inputs import named_files
 from sheap.results.names import printable, result_names
@@ -76,14 +76,23 @@ def predict_pictures_to(
 
 
 def write_submission(
-    record: RunRecord, pictures: PictureSet, counts: CropCounts, meshes: MeshSource, rows: Mapping[Any, int]
+    record: RunRecord,
+    pictures: PictureSet,
+    counts: CropCounts,
+    predictions: Predictions,
+    make: Callable[[Predictions], MeshSource],
 ) -> SubmissionState:
-    """Writes a benchmark's predictions into the record's folder, with the manifest; says what of the folder is not this run's."""
+    """Writes a benchmark's predictions into the record's folder, with the manifest; says what of the folder is not this run's.
+
+    make: the meshes of predictions (sheap.evaluation.head_meshes). Doubtful ones are counted in the manifest: hard pictures are
+    what a benchmark is made of.
+    """
+    rows = predictions.rows
     for image in counts.without_face:
         record.fail(str(image), "no face found")
     record.plan({str(image): [f"{image.stem}.obj", f"{image.stem}.npy"] for image in rows})
-    SubmissionFolder(record.folder).write(meshes, rows)
+    SubmissionFolder(record.folder).write(make(predictions), rows)
     for image in rows:
-        record.made(str(image), file_sha256(pictures.image_path(image)))
+        record.made(str(image), file_sha256(pictures.image_path(image)), verdict_of(predictions, counts, image))
     record.finish()
     return submission_state(record.folder, list(pictures.images), pictures.images, pictures.image_path)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DEVICES = Path("/", "dev")
+"""Where nothing is replaced: /dev/stdout may lead to a file that somebody else holds open."""
+
 TEMPORARY_SUFFIX = ".part"
 """What a killed run may leave behind: a hidden file that ends so."""
 
@@ -113,8 +116,8 @@ def write_picture(path: Path | str, picture: NDArray[np.uint8], quality: int | N
     try:
         is_encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     except cv2.error:
-        is_encoded = False
-    if not is_encoded:
+        is_encoded, data = False, None
+    if not is_encoded or data is None:
         raise ValueError(f"{path}: cannot be written as a picture; use a name that ends in .png or .jpg")
     write_bytes(path, data.tobytes())
 
@@ -162,7 +165,7 @@ def _is_direct(path: Path) -> bool:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or str(path).startswith("/dev/")
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or path.is_relative_to(DEVICES)
 
 
 def _flush(path: Path) -> None:

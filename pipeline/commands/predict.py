@@ -13,6 +13,7 @@ from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from pipeline.commands.options import HeadFile, LandmarkFile, Model
 
 if TYPE_CHECKING:
+    from sheap.results.run_manifest import RunRecord
     from sheap.results.submission_state import SubmissionState
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
@@ -102,12 +103,13 @@ def predict_now(
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
     record = RunRecord(out, "predict now", model_of_run(model, predictor))
     counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
-    state = write_submission(record, opened, counts, neutral(predictions["model"]), predictions["model"].rows)
+    state = write_submission(record, opened, counts, predictions["model"], neutral)
     made = [image for image in opened.images if image in counts.predicted]
     check = check_submission(out, dataclasses.replace(opened, images=tuple(made)))
     for image, problems in check.problems.items():
         print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
-    print(f"{out}: {check.num_images - len(check.problems)} of {len(opened.images)} predictions are sound ({counts})")
+    sound = f"{check.num_images - len(check.problems)} of {len(opened.images)} predictions are sound"
+    print(f"{out}: {sound}, {doubtful(record)} ({counts})")
     finish_submission(state, is_sound=check.is_good)
 
 
@@ -131,9 +133,14 @@ def predict_expressions(
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
     record = RunRecord(out, "predict expressions", model_of_run(model, predictor))
     counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
-    state = write_submission(record, opened, counts, expressive(predictions["model"]), predictions["model"].rows)
-    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
+    state = write_submission(record, opened, counts, predictions["model"], expressive)
+    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted, {doubtful(record)} ({counts})")
     finish_submission(state, is_sound=True)
+
+
+def doubtful(record: RunRecord) -> str:
+    """How many of a run's predictions may not be of that face."""
+    return f"{record.counts().get('doubtful', 0)} doubtful"
 
 
 def finish_submission(state: SubmissionState, *, is_sound: bool) -> None:

@@ -19,8 +19,10 @@ from torch import Tensor
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
+from sheap.video.face_choice import meant_face
 from sheap.video.face_landmarker import FaceLandmarks
 
 Progress = Callable[[int, int], None]
@@ -57,11 +59,15 @@ class PictureSet(Protocol):
 
 @dataclass
 class CropCounts:
-    """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted."""
+    """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted.
+
+    faces: of the pictures that were cropped by landmarks, those of the face, and the crop.
+    """
 
     by_landmarks: list[Any] = field(default_factory=list)
     by_box: list[Any] = field(default_factory=list)
     without_face: list[Any] = field(default_factory=list)
+    faces: dict[Any, tuple[FaceLandmarks, CropBox]] = field(default_factory=dict, repr=False)
 
     @property
     def predicted(self) -> frozenset[Any]:
@@ -173,7 +179,10 @@ def _cropped(
     unfound: list[tuple[Any, FaceBox]] = []
     for image in pictures.images:
         picture, box = read_picture(pictures.image_path(image)), pictures.face_box(image)
-        crop = crop_by_landmarks(finder.process(picture), box)
+        found = finder.process(picture)
+        crop = crop_by_landmarks(found, box)
+        if crop is not None and (face := meant_face(found, None if box is None else box.sides)) is not None:
+            counts.faces[image] = face, crop
         if crop is None and box is not None:
             unfound.append((image, box))
             continue
@@ -185,6 +194,15 @@ def _cropped(
     for image, box in unfound:
         counts.by_box.append(image)
         yield image, read_picture(pictures.image_path(image)), box_to_crop.crop(box)
+
+
+def verdict_of(predictions: Predictions, counts: CropCounts, image: Any) -> dict[str, Any]:
+    """Whether a picture's prediction is to be trusted, as Verdict.to_json has it; without landmarks it cannot be said."""
+    if image not in counts.faces:
+        return {"verdict": "doubtful", "reasons": ["no landmarks found, cropped by the benchmark's box"]}
+    row = predictions.rows[image]
+    face, crop = counts.faces[image]
+    return judge_prediction(predictions.head, predictions.params.index(slice(row, row + 1)), crop, face).to_json()
 
 
 def _predicted(

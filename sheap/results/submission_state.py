@@ -6,13 +6,13 @@ Meant for NoW's layout (FOLDER/STEM.obj or .ply with STEM.npy or .txt beside it)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sheap.results.names import printable
-from sheap.results.run_manifest import RESULTS_NAME, RunManifest, file_sha256
+from sheap.results.run_manifest import RESULTS_NAME, Result, RunManifest, file_sha256
 
 MESH_ENDINGS, LANDMARK_ENDINGS = (".obj", ".ply"), (".npy", ".txt")
 RESULT_FOLDER = "results"
@@ -24,6 +24,9 @@ class Listed(Protocol):
 
     @property
     def stem(self) -> PurePosixPath: ...
+
+
+Image = TypeVar("Image", bound=Listed)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class SubmissionState:
 
 
 def submission_state(
-    folder: Path, images: Sequence[Listed], all_images: Iterable[Listed], picture_of: Callable[[Listed], Path]
+    folder: Path, images: Sequence[Image], all_images: Iterable[Image], picture_of: Callable[[Image], Path]
 ) -> SubmissionState:
     """Compares a folder with the images that are to be in it.
 
@@ -97,7 +100,7 @@ def _first(folder: Path, stem: PurePosixPath, endings: tuple[str, ...]) -> str |
 
 
 def _why_stale(
-    folder: Path, name: str, listed: dict, image: Listed, picture_of: Callable[[Listed], Path]
+    folder: Path, name: str, listed: Mapping[str, tuple[Result, bool]], image: Image, picture_of: Callable[[Image], Path]
 ) -> str | None:
     if name not in listed:
         return f"the last run did not make {name}"

@@ -18,7 +18,7 @@ _OTHERS = {
 def picture_advice(start: bytes) -> str:
     """A remedy for a file that starts so (32 bytes are enough) and that OpenCV cannot decode."""
     if not start:
-        return "the file is empty"
+        return "not a picture that OpenCV can read: the file is empty"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
         return (
             "it is a HEIC photo, as iPhones save them; convert it with: heif-convert PHOTO.heic PHOTO.jpg (or: magick PHOTO.heic "

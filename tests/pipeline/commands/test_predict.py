@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 from pipeline.commands import cli
 from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from sheap.evaluation.mesh_files import read_mesh
+from sheap.evaluation.now.dataset import NowDataset
 from sheap.files import write_picture
+from sheap.people.now_layout import NowWriter
 from sheap.results.run_manifest import RESULTS_NAME, RunManifest, file_sha256
 from tests.pipeline.commands.made_predictor import MadePredictor, picture
 
@@ -183,6 +185,42 @@ def test_a_place_that_cannot_be_written_is_named() -> None:
     Path("new/x_overlay.png").mkdir()
     assert sheap("predict", "images", "x.png", "--out", "new").exit_code == 0, "another name"
     assert Path("new/x.png_overlay.png").is_file()
+
+
+@pytest.fixture
+def benchmark(made: Path) -> NowDataset:
+    """Three pictures of a benchmark in NoW's layout."""
+    writer = NowWriter(made / "NOW")
+    lines = [writer.add_image("ann", "selfie", f"{number}", picture(seed=number), (20, 20, 80, 80)) for number in range(3)]
+    writer.write_image_list(lines)
+    for path in (made / "NOW/detected_face").rglob("*.npy"):
+        path.unlink()
+    return NowDataset.open(made / "NOW")
+
+
+def test_a_second_submission_does_not_count_the_first_ones_meshes(benchmark: NowDataset) -> None:
+    command = ("predict", "now", "--dataset", benchmark.root, "--out", "out")
+    result = sheap(*command)
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 predictions are sound, 0 doubtful" in result.stdout and "3 of 3 images have a prediction" in result.stdout
+    assert manifest().counts == {"inputs": 3, "results": 3, "failed": 0, "sure": 3}
+    write_picture(benchmark.image_path(benchmark.images[1]), picture(BLACK), 100)
+    result = sheap(*command)
+    assert result.exit_code == INCOMPLETE, result.output
+    assert "2 of 3 predictions are sound" in result.stdout and "1 stale" in result.stdout
+    assert "stale: ann/selfie/1.jpg: ann/selfie/1.obj is of an earlier run" in result.stderr
+    assert manifest().failed == {"ann/selfie/1.jpg": "no face found"} and len(manifest().earlier) == 1
+    for path in Path("out/ann/selfie").glob("1.*"):
+        path.unlink()
+    result = sheap(*command)
+    assert result.exit_code == INCOMPLETE and "missing: ann/selfie/1.jpg" in result.stderr
+
+
+def test_a_benchmarks_doubtful_predictions_are_counted(benchmark: NowDataset) -> None:
+    write_picture(benchmark.image_path(benchmark.images[0]), picture(RED), 100)
+    result = sheap("predict", "now", "--dataset", benchmark.root, "--out", "out")
+    assert result.exit_code == 0 and "1 doubtful" in result.stdout, "hard pictures are what a benchmark is made of"
+    assert manifest().counts["doubtful"] == 1 and manifest().results[0].figures["presence"] == 0.6
 
 
 def test_the_version() -> None:
