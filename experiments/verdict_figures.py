@@ -121,6 +121,7 @@ def table(found: list[Judged]) -> str:
             cells += [f"{np.percentile([v.presence for v in given], 5):.3f}", f"{np.median(apart):.3f}"]
             cells += [f"{np.percentile(apart, 95):.3f}", f"{np.percentile([abs(v.yaw_deg) for v in given], 95):.0f}"]
             cells.append(f"{sum(not v.is_sure for v in given)}")
+        cells += ["-"] * (len(titles) + 1 - len(cells))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
