@@ -163,7 +163,7 @@ def _check_hashes(folder: Path, config: BundleConfig, weights: bytes) -> None:
             f"python -m pipeline.commands.seal_model {folder}"
         )
     if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
-        raise ValueError(f"{folder / WEIGHTS_NAME}: altered or damaged since it was saved (its SHA-256 is not {CONFIG_NAME}'s)")
+        raise ValueError(f"{folder / WEIGHTS_NAME}: does not fit {CONFIG_NAME}: altered or damaged since it was saved (SHA-256)")
     if config.settings_hash() != config.settings_sha256:
         raise ValueError(f"{place}: altered since it was saved (its settings are not those of settings_sha256)")
 

@@ -81,7 +81,7 @@ def test_a_changed_byte_of_the_weights_is_refused(folder: Path, start: int, coun
     for place in range(count):
         content[start + place] ^= 0x40
     (folder / WEIGHTS_NAME).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: altered or damaged since it was saved"):
+    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: does not fit {CONFIG_NAME}: altered or damaged"):
         load_bundle(folder)
 
 
