@@ -10,7 +10,7 @@ CORPUS ?=
 TORCH_INDEX ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lint mutants lock clean
+.PHONY: setup corpus demo test lint mutants lock clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -22,7 +22,10 @@ $(STAMP): pyproject.toml constraints.txt requirements-no-deps.txt infra/install_
 	sh infra/install_carried_files.sh $(BIN)/python
 	@touch $@
 
-demo: setup
+corpus:
+	@test -z "$(CORPUS)" -o -d "$(CORPUS)" || { echo "CORPUS: $(CORPUS): no such folder" >&2; exit 2; }
+
+demo: corpus setup
 	$(BIN)/python -m flows.demo $(if $(CORPUS),--corpus "$(CORPUS)")
 
 test: setup

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from flows.commands import run_on_leash
 from pipeline.metrics import OVERALL, Metrics, read_metrics
+from pipeline.reporting.terminal import print_table
 
 METRICS_FILE = Path("data/evaluation/metrics.json")
 REPORT_FILE = Path("data/report/report.html")
@@ -37,11 +38,11 @@ def metrics_table(metrics: Metrics) -> Table:
     """Errors in millimetres: the trained model's, the mean head's, and those of what training began from."""
     methods = {"model": metrics.model, "mean head": metrics.mean_head, **metrics.others}
     table = Table(title=f"NoW error on {metrics.benchmark.folder} (mm, lower is better)", title_justify="left")
-    table.add_column("challenge")
-    table.add_column("images", justify="right")
+    table.add_column("challenge", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
     for method in methods:
         for figure in ("median", "mean", "std"):
-            table.add_column(f"{method}\n{figure}", justify="right")
+            table.add_column(f"{method}\n{figure}", justify="right", no_wrap=True)
     for name in metrics.challenges:
         row = [name.replace("_", " "), str(metrics.model[name].images)]
         for errors in (errors_of[name] for errors_of in methods.values()):
@@ -66,6 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
     corpus = parser.parse_args(arguments).corpus
+    if corpus is not None:
+        # Told here and not by the stage that lists the videos: a server takes half a minute to start, rendering minutes.
+        checked = subprocess.run([sys.executable, "-m", "pipeline.commands.own_corpus", "--check", corpus])
+        if checked.returncode:
+            return checked.returncode
     use_embedded_server(Path.cwd())
     # On a leash of its own: Prefect's temporary server would outlive a flow that is killed.
     command = [sys.executable, "-m", "flows.train_sheap", *(["--corpus", corpus] if corpus else [])]
@@ -77,11 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     if code:
         return code
     metrics = read_metrics(METRICS_FILE)
-    # A log file has no width of its own, and the table needs this much.
-    console = Console() if sys.stdout.isatty() else Console(width=130)
-    console.print(metrics_table(metrics))
-    console.print(verdict(metrics))
-    # Not through rich, which would wrap the path.
+    print_table(metrics_table(metrics))
+    print(verdict(metrics))
     print(f"Report: {REPORT_FILE.absolute()}")
     return 0
 

@@ -11,7 +11,6 @@ benchmark.json.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -31,6 +30,7 @@ from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import atomic_directory, cpu_count, stage_main
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.rendered_expressions import scan_expression
+from sheap.files import write_json
 from sheap.head.ict import read_ict
 from sheap.people.cast import CastMember, cast_member
 from sheap.people.ict_people import IctPeople
@@ -102,7 +102,7 @@ def _write_lists(folder: Path, name: str, licence: str, subjects: list[dict]) ->
     lines = [photo["image"] for subject in subjects for photo in subject["photos"]]
     NowWriter(folder).write_image_list(lines)
     document = {"licence": licence, "origin": "rendered by this project", "subjects": subjects}
-    (folder / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / name, document)
     return len(lines)
 
 

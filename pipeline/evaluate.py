@@ -7,7 +7,6 @@ export (`sheap predict now`).
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -22,6 +21,7 @@ from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import atomic_directory, cpu_count, require_input, stage_main
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import MEAN_HEAD, MODEL, Inputs, Measure, Method, MissingInput
+from sheap.files import write_json
 
 if TYPE_CHECKING:
     from sheap.predictor import SheapPredictor
@@ -71,7 +71,7 @@ def run(params: PredictionParams) -> None:
             num_workers=params.num_workers or cpu_count(),
         )
         figures = measure_all(params, inputs, MEASURES)
-        (folder / METRICS_NAME).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / METRICS_NAME, figures)
 
 
 def methods_of(predictor: SheapPredictor, start: tuple[str, SheapPredictor] | None = None) -> list[Method]:

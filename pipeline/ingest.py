@@ -36,6 +36,7 @@ from sheap.data.manifest import file_sha256
 from sheap.data.schema import SCHEMA_VERSION, ClipRecord
 from sheap.data.shard_writer import link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
+from sheap.files import write_json
 from sheap.video.clip_cutting import Clip, CutSettings
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
@@ -245,7 +246,7 @@ def start_worker(params: IngestParams) -> Callable[[VideoTask], int]:
                 for number, image in enumerate(images)
             ),
         )
-        (temporary / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_json(temporary / REPORT_NAME, report.to_dict())
         if task.work.exists():  # the orphan of a killed run was quicker; what it left is the same
             shutil.rmtree(temporary)
         else:
@@ -298,7 +299,7 @@ def _write_output(
                     link_or_copy(task.work / "clips" / name, clips / name)
         write_tar(folder / DROPPED_NAME, _examples(tasks))
         document = {"summary": summary, "videos": documents}
-        (folder / INGEST_NAME).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / INGEST_NAME, document)
     log.info(
         "%d of %d videos kept: %d clips, %d frames; dropped videos %s, frames %s",
         summary["videos_kept"], len(reports), summary["clips"], summary["frames_kept"],

@@ -7,7 +7,6 @@ truth file, so that whoever depends on the list depends on the truth too.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import sys
 import time
@@ -21,6 +20,7 @@ from pydantic import Field
 
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import atomic_directory, cpu_count, stage_main
+from sheap.files import write_arrays, write_json
 from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets
@@ -82,7 +82,7 @@ def run(params: PeopleParams) -> None:
                 if done % 8 == 0 or done == len(futures):
                     log.info("%d of %d clips, %.0f s", done, len(futures), time.monotonic() - begin)
         document = {"licence": LICENCE, "origin": "rendered by this project", "fps": params.fps, "people": entries}
-        (folder / "people.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "people.json", document)
 
 
 def render_clip(params: PeopleParams, folder: Path, role: str, index: int, number: int) -> dict:
@@ -108,7 +108,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
     write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
     truth = folder / "truth" / f"{name}.npz"
-    np.savez_compressed(truth, **clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
+    write_arrays(truth, clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
     return {
         "name": name,
         "identity": member.name,

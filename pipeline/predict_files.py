@@ -3,41 +3,68 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
-from sheap.evaluation.pictures import read_picture, write_picture
-from sheap.predictor import SheapPredictor
+from sheap.files import write_json, write_picture
+from sheap.predictor import ImagePrediction, SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.video.crops import cut_crop
 
 OVERLAY_SIZE = 512
 
+ENDINGS = (".obj", ".json", "_overlay.png")
+NEUTRAL_ENDING = "_neutral.obj"
+POSED_NOTE = (
+    "The head as it was seen: posed, with its expression, metres, in the camera's space (x right, y up, z towards the viewer; "
+    "the camera is at z = 1, looking down -z, vertical field of view 14.2539 degrees, and sees the crop that the .json names)."
+)
+NEUTRAL_NOTE = "The person at rest: neutral face, no pose, metres, head axes (x the person's left, y up, z out of the face)."
 
-def predict_picture(predictor: SheapPredictor, path: Path, stem: Path) -> None:
-    """Writes STEM.obj (posed mesh, metres), STEM.json (parameters and the crop) and STEM_overlay.png.
 
-    Raises ValueError naming the picture when it is none or shows no face, OSError when it cannot be read.
+def endings(*, neutral: bool) -> tuple[str, ...]:
+    """Of the files that a picture leads to."""
+    return (*ENDINGS, NEUTRAL_ENDING) if neutral else ENDINGS
+
+
+def predict_picture(
+    predictor: SheapPredictor, picture: NDArray[np.uint8], stem: Path, *, neutral: bool = False, **meant: Any
+) -> ImagePrediction:
+    """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, crop, verdict) and STEM_overlay.png of a picture [H, W, 3] uint8 RGB.
+
+    neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes it. Raises ValueError when it
+    shows no such face, NotWritten naming the file.
     """
-    image = read_picture(path)
-    try:
-        found = predictor.predict_image(image)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    found = predictor.predict_image(picture, **meant)
     vertices = predictor.mesh(found.params).vertices
     faces = predictor.head.faces
-    write_obj(stem.with_name(f"{stem.name}.obj"), TriangleMesh(vertices[0].double().numpy(), faces.numpy()))
+    write_obj(beside(stem, ".obj"), _mesh(vertices, faces), note=POSED_NOTE)
+    if neutral:
+        write_obj(beside(stem, NEUTRAL_ENDING), _mesh(predictor.neutral(found.params), faces), note=NEUTRAL_NOTE)
     values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
     crop = dataclasses.asdict(found.crop)
-    stem.with_name(f"{stem.name}.json").write_text(json.dumps({"params": values, "crop_px": crop}, indent=1) + "\n")
+    write_json(beside(stem, ".json"), {**found.verdict.to_json(), "params": values, "crop_px": crop})
 
     fragments = rasterize_mesh(vertices, faces, predictor.camera(OVERLAY_SIZE))
     facing = mesh_normals(vertices, faces, fragments)[0, 0, ..., 2:].abs()
     covered = fragments.mask[0, 0, ..., None].float()
-    pixels = torch.from_numpy(cut_crop(image, found.crop, OVERLAY_SIZE)).float() / 255
+    pixels = torch.from_numpy(cut_crop(picture, found.crop, OVERLAY_SIZE)).float() / 255
     overlay = pixels * (1 - 0.6 * covered) + 0.6 * covered * facing
     both = (torch.cat([pixels, overlay], 1).clamp(0, 1) * 255).round().byte().numpy()
-    write_picture(stem.with_name(f"{stem.name}_overlay.png"), both)
+    write_picture(beside(stem, "_overlay.png"), both)
+    return found
+
+
+def beside(stem: Path, ending: str) -> Path:
+    """STEM + ENDING, whatever dots are in the stem."""
+    return stem.with_name(stem.name + ending)
+
+
+def _mesh(vertices: Tensor, faces: Tensor) -> TriangleMesh:
+    return TriangleMesh(vertices[0].double().numpy(), faces.numpy())

@@ -24,6 +24,7 @@ from pipeline.run.settings import StageParams, read_params_file
 from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.bundle import CONFIG_NAME, WEIGHTS_NAME, BundleConfig, read_bundle_config
 from sheap.data.manifest import file_sha256
+from sheap.files import write_json, write_text
 from sheap.predictor import SheapPredictor
 
 MODEL_DIR = Path("data/model")
@@ -58,10 +59,10 @@ def run(params: RegisterParams) -> None:
         for name in (WEIGHTS_NAME, CONFIG_NAME):
             shutil.copyfile(require_input(MODEL_DIR / name, "train"), bundle / name)
         shutil.copyfile(EVALUATION_DIR / METRICS_NAME, bundle / METRICS_NAME)
-        _write_json(bundle / PREPROCESSING_NAME, _preprocessing(config))
-        _write_json(bundle / PROVENANCE_NAME, provenance)
+        write_json(bundle / PREPROCESSING_NAME, _preprocessing(config), indent=2)
+        write_json(bundle / PROVENANCE_NAME, provenance, indent=2, default=str)
         card = model_card(params, config, metrics, provenance, corpus)
-        (bundle / CARD_NAME).write_text(card, encoding="utf-8")
+        write_text(bundle / CARD_NAME, card)
         # What is registered loads: a bundle that does not must fail here, not at its user's.
         SheapPredictor.load(bundle, head_model=trained_head_model(MODEL_DIR))
 
@@ -168,10 +169,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected an object")
     return document
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

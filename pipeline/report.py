@@ -38,6 +38,7 @@ from pipeline.run.stage import atomic_directory, require_input, stage_main
 from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
 from sheap.evaluation.measures import MEASURES
+from sheap.files import write_text
 
 INGEST_FILE = Path("data/ingest/ingest.json")
 SHARDS_DIR = Path("data/shards")
@@ -98,7 +99,7 @@ def run(params: ReportParams) -> None:
         provenance_json=json.dumps(provenance["params"], indent=2, ensure_ascii=False),
     )
     with atomic_directory(REPORT_DIR) as folder:
-        (folder / REPORT_NAME).write_text(page, encoding="utf-8")
+        write_text(folder / REPORT_NAME, page)
     log.info("%s, %.1f MB", REPORT_DIR / REPORT_NAME, len(page) / 1e6)
 
 

@@ -19,6 +19,7 @@ from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord
 from sheap.data.shard_writer import ClipMembers, StoredSplit, stored_order, write_split
 from sheap.data.split import SplitPlan, plan_split
+from sheap.files import write_bytes
 
 CLIPS_DIR = Path("data/ingest/clips")
 SHARDS_DIR = Path("data/shards")
@@ -116,7 +117,7 @@ def _pack(
                 )
         notes = plan.notes if "val" not in splits else []
         manifest = Manifest(image_size=records[0].image_size, splits=splits, notes=notes).sealed()
-        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        write_bytes(folder / MANIFEST_NAME, manifest.to_json())
         problems = verify_shards(folder)
         if problems:
             raise OSError(f"what was written does not read back: {problems[0]}")

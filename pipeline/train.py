@@ -28,6 +28,7 @@ from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_i
 from pipeline.workers.train_progress import follow_history
 from sheap.data.addresses import is_address, read_manifest
 from sheap.data.manifest import Manifest
+from sheap.files import write_json
 from sheap.head.data import head_file_sha256
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
@@ -248,7 +249,7 @@ def _write_model(
         trained.save_model(model_dir)
         shutil.copyfile(folder / HISTORY_NAME, model_dir / HISTORY_NAME)
         shutil.copytree(folder / PANELS_NAME, model_dir / PANELS_NAME)
-        (model_dir / "train.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_json(model_dir / "train.json", summary, indent=2)
 
 
 def _newest_checkpoint(folder: Path) -> Path:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load_file, save_file
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load, save
+from torch import Tensor
 
+from sheap.files import write_bytes, write_json
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH, head_file_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+MOST_WEIGHT = 1e4
+"""The largest size of a single weight; the shipped predictor's largest is 2.97 (`pytest -s -k far_from tests/test_bundle.py`)."""
 SHIPPED_MODEL = Path(__file__).with_name("shipped_model")
 """The predictor that comes with the package: a bundle like any other (docs/results/predictor.md)."""
 
@@ -46,46 +55,128 @@ class Preprocessing(BaseModel):
 
 
 class BundleConfig(BaseModel):
-    """`config.json`."""
+    """`config.json`. The hashes are set where it is saved: what is loaded is what was saved, weights and settings alike."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["sheap-bundle-1"] = "sheap-bundle-1"
     network: NetworkConfig
-    image_feature_size: int | None
+    image_feature_size: int | None = Field(gt=0, le=8192)
     head_model: HeadReference
     preprocessing: Preprocessing
+    weights_sha256: str | None = None
+    """Of model.safetensors."""
+    settings_sha256: str | None = None
+    """Of everything above, as `settings_hash` computes it."""
+
+    def settings_hash(self) -> str:
+        """SHA-256 of format, network, head model and preprocessing, however they are laid out in the file."""
+        settings = self.model_dump(mode="json", exclude={"weights_sha256", "settings_sha256"})
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def sealed(self, weights: bytes) -> BundleConfig:
+        """The same with the hashes of these weights and of itself."""
+        hashes = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "settings_sha256": self.settings_hash()}
+        return self.model_copy(update=hashes)
 
 
 def save_bundle(folder: Path, network: SheapNetwork, config: BundleConfig, *, half: bool = False) -> None:
-    """Writes both files into an existing folder. half: floats in half precision, as they are shipped."""
+    """Writes both files into a folder. half: floats in half precision, as they are shipped.
+
+    Raises ValueError naming a weight that is not finite, NotWritten naming the file.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
-    save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": config.format})
-    (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    check_weights(tensors, folder / WEIGHTS_NAME)
+    content = save(tensors, metadata={"format": config.format})
+    # Killed between the two, the folder holds files that do not belong together, and the hashes say so.
+    write_bytes(folder / WEIGHTS_NAME, content)
+    write_json(folder / CONFIG_NAME, config.sealed(content).model_dump(mode="json"), indent=2)
+
+
+def seal_bundle(folder: Path) -> None:
+    """Writes the hashes into the configuration of a folder that was saved before there were any; weights stay as they are.
+
+    Raises ValueError as load_bundle does where hashes are there and differ.
+    """
+    config, weights = read_bundle_config(folder), _read_weights(folder)
+    if config.weights_sha256 is not None:
+        _check_hashes(folder, config, weights)
+    write_json(folder / CONFIG_NAME, config.sealed(weights).model_dump(mode="json"), indent=2)
 
 
 def load_bundle(folder: Path, head_model: Path | None = None) -> tuple[SheapNetwork, BundleConfig]:
     """The network, in evaluation mode, and its configuration.
 
     head_model: the file it was trained with, where that is not the open head. Raises ValueError naming the file when
-    something is missing, altered or does not belong together.
+    something is missing, altered, absurd or does not belong together.
     """
     config = read_bundle_config(folder)
+    place, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     given = HeadReference.of(head_model)
     if given.sha256 != config.head_model.sha256:
         wanted = "an earlier open head" if config.head_model.shipped else f"'{config.head_model.name}', pass its path"
-        raise ValueError(f"{folder / CONFIG_NAME}: trained with another head model than {given.name}: {wanted}")
-    network = SheapNetwork(config.network, HeadModel.load(head_model), image_feature_size=config.image_feature_size)
-    weights = folder / WEIGHTS_NAME
+        raise ValueError(f"{place}: trained with another head model than {given.name}: {wanted}")
+    content = _read_weights(folder)
+    _check_hashes(folder, config, content)
+    _check_preprocessing(place, config)
     try:
-        network.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise ValueError(f"{weights}: missing") from None
+        tensors = load(content)
     except Exception as error:
-        raise ValueError(f"{weights}: does not fit {CONFIG_NAME} ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"{weights_path}: not a file of weights ({' '.join(str(error).split())[:200]})") from None
+    check_weights(tensors, weights_path)
+    held, least = sum(tensor.numel() for tensor in tensors.values()), config.network.encoder.least_weights
+    if held < least:
+        raise ValueError(f"{place}: network: its encoder has {least} weights at least, {WEIGHTS_NAME} holds {held} in all")
+    try:
+        network = SheapNetwork(config.network, HeadModel.load(head_model), image_feature_size=config.image_feature_size)
+    except Exception as error:  # sizes that are each in range and still fit no network together
+        raise ValueError(f"{place}: network: cannot be built ({' '.join(str(error).split())[:200]})") from None
+    try:
+        network.load_state_dict(tensors)
+    except Exception as error:
+        raise ValueError(f"{weights_path}: does not fit {CONFIG_NAME} ({' '.join(str(error).split())[:200]})") from None
     return network.eval().requires_grad_(False), config
+
+
+def check_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ValueError naming the file and the first weight that is NaN, infinite or absurdly large."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool((tensor.abs() <= MOST_WEIGHT).all()):  # NaN compares as false
+            what = "not finite" if not bool(torch.isfinite(tensor).all()) else f"larger than {MOST_WEIGHT:g}"
+            raise ValueError(f"{path}: the weights '{name}' are {what}; the training went wrong, or the file did")
+
+
+def _read_weights(folder: Path) -> bytes:
+    try:
+        return (folder / WEIGHTS_NAME).read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{folder / WEIGHTS_NAME}: missing") from None
+
+
+def _check_hashes(folder: Path, config: BundleConfig, weights: bytes) -> None:
+    place = folder / CONFIG_NAME
+    if config.weights_sha256 is None or config.settings_sha256 is None:
+        raise ValueError(
+            f"{place}: weights_sha256: missing; if you trust this folder as it is, say so: "
+            f"python -m pipeline.commands.seal_model {folder}"
+        )
+    if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
+        raise ValueError(f"{folder / WEIGHTS_NAME}: does not fit {CONFIG_NAME}: altered or damaged since it was saved (SHA-256)")
+    if config.settings_hash() != config.settings_sha256:
+        raise ValueError(f"{place}: altered since it was saved (its settings are not those of settings_sha256)")
+
+
+def _check_preprocessing(place: Path, config: BundleConfig) -> None:
+    """There is one crop rule; a model that was made for another would be shown pictures that it does not know."""
+    made_for, size = config.preprocessing, config.network.encoder.image_size
+    if made_for.image_size != size:
+        raise ValueError(f"{place}: preprocessing.image_size: {made_for.image_size}, but the network takes {size}")
+    for name, ours in (("crop_side_cm", CROP_SIDE_CM), ("crop_rise_cm", CROP_RISE_CM)):
+        if getattr(made_for, name) != ours:
+            theirs = getattr(made_for, name)
+            raise ValueError(f"{place}: preprocessing.{name}: made for crops of {theirs} cm, this version cuts {ours} cm")
 
 
 def read_bundle_config(folder: Path) -> BundleConfig:

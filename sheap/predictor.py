@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,21 +12,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sheap.bundle import SHIPPED_MODEL, BundleConfig, load_bundle
+from sheap.evaluation.verdict import Verdict, judge_prediction
 from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CropBox, crop_box, cut_crop
-from sheap.video.face_choice import meant_face
+from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.transparency import opaque
 
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """One face of a picture: params (batch of one), the crop they were seen in, and its landmarks [478, 3] px."""
+    """One face of a picture: params (batch of one), the crop they were seen in, its landmarks [478, 3] px, and whether the
+    answer is to be trusted."""
 
     params: HeadParams
     crop: CropBox
     landmarks: NDArray[np.float32]
+    verdict: Verdict
 
 
 class SheapPredictor:
@@ -120,22 +125,26 @@ class SheapPredictor:
         }
 
     def predict_image(
-        self, image: NDArray[np.uint8], face_box: tuple[float, float, float, float] | None = None
+        self, image: NDArray[np.uint8], face_box: Sequence[float] | None = None, box_format: BoxFormat = "ltrb"
     ) -> ImagePrediction:
-        """A picture, uint8 RGB [H, W, 3], of any size.
+        """A picture, uint8 RGB [H, W, 3] or RGBA [H, W, 4] (what is transparent is seen over grey), of any size.
 
-        face_box: (left, top, right, bottom) px of the face that is meant; None takes the one found with most certainty.
-        Raises ValueError when no face is found, or none where `face_box` says.
+        face_box: four numbers that say where the face is that is meant, as `box_format` has them (sheap.video.face_choice); None
+        takes the one found with most certainty. Raises ValueError when no face is found, or none where `face_box` says, and
+        for another picture or box.
         """
+        image = opaque(image)
+        box = None if face_box is None else box_sides(face_box, box_format, image.shape[0], image.shape[1])
         faces = self.face_finder.process(image)
         if not faces:
             raise ValueError("image: no face found")
-        face = meant_face(faces, face_box)
+        face = meant_face(faces, box)
         if face is None:
-            raise ValueError(f"face_box: none of the {len(faces)} faces found overlaps {face_box}")
+            raise ValueError(f"face_box: {no_meant_face(faces, face_box, box_format)}")
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
-        return ImagePrediction(self.predict(pixels), crop, face.points)
+        params = self.predict(pixels)
+        return ImagePrediction(params, crop, face.points, judge_prediction(self.head, params, crop, face))
 
     def mesh(self, params: HeadParams) -> HeadMesh:
         """The posed meshes of predictions."""

@@ -13,6 +13,7 @@ from sheap.head import HeadModel
 from sheap.networks.config import PRESETS, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
+from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 from sheap.video.face_landmarker import FaceLandmarks
 
 SIZE = 32
@@ -42,7 +43,7 @@ def folder(network: SheapNetwork, tmp_path: Path) -> Path:
         network=network.config,
         image_feature_size=None,
         head_model=HeadReference.of(None),
-        preprocessing=Preprocessing(image_size=SIZE, crop_side_cm=29.0, crop_rise_cm=1.5),
+        preprocessing=Preprocessing(image_size=SIZE, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM),
     )
     save_bundle(tmp_path, network, config)
     return tmp_path
@@ -117,9 +118,6 @@ def test_folders_that_are_no_bundle_are_refused_by_name(folder: Path, tmp_path: 
     with pytest.raises(ValueError, match=r"nowhere/config.json: missing"):
         load_bundle(tmp_path / "nowhere")
     config = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace('"hidden_size": 16', '"hidden_size": 32'))
-    with pytest.raises(ValueError, match=r"model.safetensors: does not fit config.json"):
-        load_bundle(folder)
     (folder / "config.json").write_text(config.replace('"sheap-bundle-1"', '"sheap-bundle-9"'))
     with pytest.raises(ValueError, match=r"config.json: format"):
         load_bundle(folder)

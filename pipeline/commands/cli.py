@@ -11,18 +11,35 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
+import sheap
 from pipeline.commands.evaluate import app as evaluate_app
 from pipeline.commands.options import HeadFile, Model
 from pipeline.commands.predict import app as predict_app
 from pipeline.commands.shards import app as shards_app
 from pipeline.run.settings import PARAMS_FILE, StageError, load_params
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(shards_app, name="shards")
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
+
+
+def say_version(wanted: bool) -> None:
+    """Prints the version and ends."""
+    if wanted:
+        print(f"sheap {sheap.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """The library's doors from the command line."""
 
 
 @app.command("promote")
@@ -53,7 +70,7 @@ def export_model(
 
 @app.command("ingest")
 def ingest(
-    videos: Annotated[list[Path], typer.Argument(help="Video files, and folders of them.")],
+    videos: Annotated[list[Path], typer.Argument(help="Video files, folders of them, or patterns ('clips/*.mp4').")],
     out: Annotated[Path, typer.Option(help="Where everything goes; named again with more videos, it appends.")],
     params: Annotated[Path, typer.Option(help="Whose sections ingest and shards are the settings.")] = PARAMS_FILE,
     image_size: Annotated[int | None, typer.Option(min=32, max=1024, help="Side of the crops, px, if another.")] = None,
@@ -83,7 +100,7 @@ def ingest(
 
 @app.command("takedown")
 def takedown(
-    video: Annotated[list[str] | None, typer.Option(help="Name of a video as the corpus lists it.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Name of one video as the corpus lists it.")] = None,
     identity: Annotated[list[str] | None, typer.Option(help="A person: all their videos.")] = None,
     sha256: Annotated[list[str] | None, typer.Option(help="Hash of a video.")] = None,
     folder: Annotated[Path | None, typer.Option(help="What 'sheap ingest --out' made (default: this project).")] = None,

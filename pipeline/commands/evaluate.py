@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.table import Table as Printed
 
+from pipeline.commands.exit_codes import INCOMPLETE
 from pipeline.commands.options import (
     IMAGE_TIMEOUT_S,
     HeadFile,
@@ -25,9 +24,14 @@ from pipeline.commands.options import (
     progress_bar,
     seconds_or_none,
 )
+from pipeline.reporting.terminal import print_table
 from pipeline.run.settings import StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
+from sheap.files import require_writable, write_json
+
+if TYPE_CHECKING:
+    from sheap.results.submission_state import SubmissionState
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 
@@ -39,10 +43,10 @@ def print_tables(tables: list[Table]) -> None:
     for table in tables:
         printed = Printed(title=table.title, title_justify="left")
         for number, column in enumerate(table.columns):
-            printed.add_column(column.title, no_wrap=number == 0, justify="right" if number else "left")
+            printed.add_column(column.title, no_wrap=True, justify="right" if number else "left")
         for row in table.rows:
             printed.add_row(*row.cells)
-        Console().print(printed)
+        print_table(printed)
         for note in table.notes:
             print(note, file=sys.stderr)
 
@@ -51,7 +55,7 @@ def report(measure: Measure[Any], figures: Mapping[str, Any], out: Path | None) 
     """What every command ends with: the tables, and the measure's section of metrics.json where it is asked for."""
     print_tables(measure.tables(figures))
     if out is not None:
-        out.write_text(json.dumps(figures.get(measure.name, figures), indent=1) + "\n", encoding="utf-8")
+        write_json(out, figures.get(measure.name, figures))
 
 
 def load_inputs(model: Path | None, head_model: Path | None, landmark_model: Path | None, folder: Path) -> Inputs:
@@ -67,6 +71,8 @@ def command_of(measure: Measure[Any]) -> Callable[..., None]:
     """The command of a measure: an option for each of its settings. What is not given is read from params.yaml."""
 
     def command(model: Path | None, head_model: Path | None, landmark_model: Path | None, out: Path | None, **given: Any) -> None:
+        if out is not None:
+            require_writable(out)
         settings = complete_settings(measure, {name: value for name, value in given.items() if value is not None})
         try:
             measure.check(settings)
@@ -130,16 +136,22 @@ def now(
     image_timeout: ImageTimeout = IMAGE_TIMEOUT_S,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
-    """The NoW error of a submission, as the official tool measures it; writes its result files too."""
+    """The NoW error of a submission, as the official tool measures it; writes its result files too.
+
+    Exit code 3: predictions are missing or malformed, of an earlier run or another picture, or of no image of the list.
+    """
     from dataclasses import asdict
 
     from sheap.evaluation.measures.base import error_table
+    from sheap.evaluation.now.dataset import NowDataset
     from sheap.evaluation.now.evaluation import evaluate_now_folder
+    from sheap.results.submission_state import submission_state
 
+    opened = NowDataset.open(dataset)
     options = {"challenge": challenge, "metrical_unit": metrical_unit, "num_workers": workers}
     with progress_bar("now") as progress:
         evaluation = evaluate_now_folder(
-            dataset, predictions, out, image_timeout_s=seconds_or_none(image_timeout), progress=progress, **options
+            opened, predictions, out, image_timeout_s=seconds_or_none(image_timeout), progress=progress, **options
         )
     errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
     print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])
@@ -148,6 +160,17 @@ def now(
             print(f"warning: {item.image}: {remark}", file=sys.stderr)
     for image, reason in {**evaluation.missing, **evaluation.malformed}.items():
         print(f"not evaluated: {image}: {reason}", file=sys.stderr)
+    images = opened.of_challenge(challenge).images
+    finish(submission_state(predictions, images, opened.images, opened.image_path), evaluation.malformed)
+
+
+def finish(state: SubmissionState, malformed: Collection[str]) -> None:
+    """Says how much of the list the figures are of, and ends with a code of its own where it is not the whole of it."""
+    for line in state.lines():
+        print(line, file=sys.stderr)
+    print(f"{state}" + (f", {len(malformed)} malformed" if malformed else ""))
+    if malformed or not state.is_whole:
+        raise typer.Exit(INCOMPLETE)
 
 
 def expressions(
@@ -156,12 +179,15 @@ def expressions(
     image_timeout: ImageTimeout = IMAGE_TIMEOUT_S,
     out: FiguresFile = None,
 ) -> None:
-    """Errors of faces with an expression, by region."""
+    """Errors of faces with an expression, by region. Exit code 3: as for now."""
     from sheap.evaluation.expression_dataset import ExpressionDataset, ExpressionImage
     from sheap.evaluation.expression_error import evaluate_expressions
     from sheap.evaluation.measures.base import error_table
     from sheap.evaluation.now.submission import SubmissionFolder
+    from sheap.results.submission_state import submission_state
 
+    if out is not None:
+        require_writable(out)
     opened = ExpressionDataset.open(dataset)
     malformed: dict[ExpressionImage, str] = {}
     with progress_bar("expressions") as progress:
@@ -174,6 +200,7 @@ def expressions(
         )
     errors = figures[str(predictions)]
     missing = [str(image) for image in without]
+    state = submission_state(predictions, opened.images, opened.images, opened.image_path)
     fields = ("median_mm", "mean_mm", "std_mm")
     print_tables([error_table("Faces with an expression", "", {predictions.name: errors}, "region", fields)])
     for image in missing:
@@ -182,11 +209,12 @@ def expressions(
         print(f"not evaluated: {broken}: {reason}", file=sys.stderr)
     if out is not None:
         found = errors | {"missing": missing, "malformed": {str(image): reason for image, reason in malformed.items()}}
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(out, found | {"submission": state.to_json()})
+    finish(state, [str(image) for image in malformed])
 
 
 def footage(
-    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Videos and pictures of real people, folders of them, or patterns.")],
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
@@ -194,13 +222,16 @@ def footage(
     out: FiguresFile = None,
 ) -> None:
     """Steadiness, and agreement with detected landmarks, on real footage; there is no ground truth in it."""
-    from sheap.evaluation.footage import footage_files
     from sheap.evaluation.measures.footage import FootageMeasure
+    from sheap.results.inputs import named_files
+    from sheap.video.file_names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
+    if out is not None:
+        require_writable(out)
     measure = FootageMeasure()
     given = {"carphone": False, "footage_dir": None, **({} if frames is None else {"footage_frames": frames})}
     settings = complete_settings(measure, given)
-    paths = [path for file in files for path in (footage_files(file) if file.is_dir() else [file])]
+    paths = named_files(files, PICTURE_SUFFIXES | VIDEO_SUFFIXES, "videos or pictures").all_there()
     with tempfile.TemporaryDirectory() as folder:
         inputs = load_inputs(model, head_model, landmark_model, Path(folder))
         report(measure, measure.of_files(paths, settings.footage_frames, inputs), out)

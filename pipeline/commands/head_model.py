@@ -98,9 +98,7 @@ def flame(
 
 
 def _write(data: HeadData, output: Path) -> None:
-    temporary = output.with_name(f".{output.name}.tmp")
-    write_head(data, temporary)
-    temporary.rename(output)
+    write_head(data, output)
     print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
 
 

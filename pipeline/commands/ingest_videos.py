@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -18,7 +18,10 @@ from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME
+from sheap.files import write_json, write_text
 from sheap.reading.text import read_text
+from sheap.results.inputs import expanded_places
+from sheap.results.names import distinct_labels
 
 log = logging.getLogger("ingest")
 
@@ -57,7 +60,7 @@ class IngestFolder:
 
     def exclude(self, hashes: Iterable[str]) -> None:
         """Keeps videos from coming in again."""
-        self.excluded.write_text("".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
+        write_text(self.excluded, "".join(f"{sha256}\n" for sha256 in sorted(self.excluded_hashes() | set(hashes))))
 
     def excluded_hashes(self) -> set[str]:
         return set(read_text(self.excluded).split()) if self.excluded.exists() else set()
@@ -76,6 +79,10 @@ def ingest_videos(
 
     repack: writes all shards anew instead of appending to them. Raises StageError for a user's mistake.
     """
+    try:
+        places = expanded_places(places, "videos")
+    except ValueError as error:  # a mistyped path is told before anything is made
+        raise StageError(str(error)) from None
     folder = IngestFolder(out)
     folder.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -99,7 +106,7 @@ def ingest_videos(
         "data_hash": manifest.data_hash,
         "contact_sheet": str(folder.sheet),
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "summary.json", summary)
     return summary
 
 
@@ -109,14 +116,17 @@ def _grown_corpus(folder: IngestFolder, places: Iterable[Path], facts: VideoFact
     if (folder.corpus / CORPUS_NAME).exists():
         for video in Corpus.read(folder.corpus).videos:
             builder.adopt(video)
+    # a folder's files are called by their path below it, a file by its own name, and with folders above where names meet
+    offered: dict[Path, int] = {}
     for place in places:
-        # a folder's files are called by their path below it, a file by its own name
-        found = folder_files(place) if place.is_dir() else [(place, place.name)]
-        for path, name in found:
-            if (problem := name_problem(path)) is not None:
-                builder.skip(name, *problem)
-            else:
-                builder.take(path, name, facts, VideoFacts())
+        for path, name in folder_files(place) if place.is_dir() else [(place, place.name)]:
+            offered.setdefault(path.absolute(), len(PurePosixPath(name).parts))
+    names = distinct_labels(list(offered), list(offered.values()), builder.is_called)
+    for path, name in zip(offered, names, strict=True):
+        if (problem := name_problem(path)) is not None:
+            builder.skip(name, *problem)
+        else:
+            builder.take(path, name, facts, VideoFacts())
     corpus = builder.finish()
     if not corpus.videos:
         raise StageError("no video among what was named: " + (json.dumps(corpus.skipped_counts) or "nothing was named"))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from pipeline.commands.options import HeadFile, LandmarkFile, Model, progress_bar
+
+if TYPE_CHECKING:
+    from sheap.results.run_manifest import RunRecord
+    from sheap.results.submission_state import SubmissionState
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
@@ -17,32 +23,59 @@ app = typer.Typer(no_args_is_help=True, help="Predict heads.")
 
 @app.command("images")
 def predict_images(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, each with a face.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures with a face, folders of them, or patterns ('photos/*.jpg').")],
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
     out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
         "outputs/predictions"
     ),
+    neutral: Annotated[bool, typer.Option("--neutral", help="Write STEM_neutral.obj, too: the person at rest, metres.")] = False,
+    face_box: Annotated[
+        str | None, typer.Option(help="Which face is meant, in a single picture: four numbers, with commas between.")
+    ] = None,
+    box_format: Annotated[
+        Literal["ltrb", "xywh", "relative-ltrb", "relative-xywh"],
+        typer.Option(help="How --face-box says it: sides, or left, top, width, height; px, or shares of the picture."),
+    ] = "ltrb",
 ) -> None:
-    """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
-    from pipeline.files.trained_model import load_trained
-    from pipeline.predict_files import predict_picture
+    """Find the face in each picture; write its mesh, its parameters and an overlay to look at.
 
+    STEM.obj is the head as it was seen: posed, with its expression, in metres, in the camera's space (x right, y up, z towards
+    the viewer; the camera is at z = 1). The neutral mesh comes with --neutral. Where names meet, STEM takes the ending or the
+    folder, too; sheap_results.json says what was made of what, with which model, and how sure it is.
+    Exit code 2: nothing could be predicted; 3: not everything; 4: some predictions are doubtful.
+    """
+    from pipeline.files.trained_model import load_trained
+    from pipeline.predict_run import model_of_run, predict_pictures_to
+
+    box = None if face_box is None else box_numbers(face_box)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
     _ = predictor.face_finder  # a broken landmark model is told here, once
-    out.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for path in images:
-        try:
-            predict_picture(predictor, path, out / path.stem)
-        except (ValueError, OSError) as error:
-            failed += 1
-            print(f"sheap: {error}", file=sys.stderr)
-        else:
-            print(f"{path} -> {out / path.stem}.obj")
-    if failed:
-        raise typer.Exit(2)
+    counts = predict_pictures_to(
+        predictor,
+        model_of_run(model, predictor),
+        images,
+        out,
+        neutral=neutral,
+        face_box=box,
+        box_format=box_format,
+        say=print,
+        complain=lambda problem: print(f"sheap: {problem}", file=sys.stderr),
+    )
+    print(f"{out}: {counts['results']} of {counts['inputs']} predicted, {counts.get('doubtful', 0)} of them doubtful")
+    if counts["failed"]:
+        raise typer.Exit(INCOMPLETE if counts["results"] else MISTAKE)
+    if counts.get("doubtful"):
+        raise typer.Exit(DOUBTFUL)
+
+
+def box_numbers(text: str) -> list[float]:
+    """The numbers of --face-box. Raises ValueError; how many they have to be is checked with the picture."""
+    try:
+        return [float(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"--face-box: expected four numbers, got '{text}'") from None
 
 
 @app.command("now")
@@ -54,26 +87,34 @@ def predict_now(
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
     image_set: Annotated[Literal["val", "test"], typer.Option(help="Which of NoW's image lists.")] = "val",
 ) -> None:
-    """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it."""
+    """Write a NoW submission folder (neutral meshes in millimetres and seven landmarks) and check it.
+
+    sheap_results.json says what was made of which picture. Exit code 2: a prediction is not sound, or there is none; 3: an
+    image has none, or the folder holds others than this run's.
+    """
     from pipeline.files.trained_model import load_trained
+    from pipeline.predict_run import model_of_run, write_submission
     from sheap.evaluation.head_meshes import neutral
     from sheap.evaluation.now.dataset import NowDataset
-    from sheap.evaluation.now.submission import SubmissionFolder, check_submission
+    from sheap.evaluation.now.submission import check_submission
     from sheap.evaluation.predictions import predict_pictures
+    from sheap.results.run_manifest import RunRecord
 
     opened = NowDataset.open(dataset, image_set)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    record = RunRecord(out, "predict now", model_of_run(model, predictor))
     with progress_bar("now") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
     for reason in counts.unreadable.values():
         print(f"not predicted: {reason}", file=sys.stderr)
-    SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
-    check = check_submission(out, opened)
+    state = write_submission(record, opened, counts, predictions["model"], neutral)
+    made = [image for image in opened.images if image in counts.predicted]
+    check = check_submission(out, dataclasses.replace(opened, images=tuple(made)))
     for image, problems in check.problems.items():
         print(f"{image}: {'; '.join(problems)}", file=sys.stderr)
-    print(f"{out}: {check.num_images - len(check.problems)} of {check.num_images} predictions are sound ({counts})")
-    if not check.is_good:
-        raise typer.Exit(2)
+    sound = f"{check.num_images - len(check.problems)} of {len(opened.images)} predictions are sound"
+    print(f"{out}: {sound}, {doubtful(record)} ({counts})")
+    finish_submission(state, is_sound=check.is_good)
 
 
 @app.command("expressions")
@@ -86,18 +127,35 @@ def predict_expressions(
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
     from pipeline.files.trained_model import load_trained
+    from pipeline.predict_run import model_of_run, write_submission
     from sheap.evaluation.expression_dataset import ExpressionDataset
     from sheap.evaluation.head_meshes import expressive
-    from sheap.evaluation.now.submission import SubmissionFolder
     from sheap.evaluation.predictions import predict_pictures
+    from sheap.results.run_manifest import RunRecord
 
     opened = ExpressionDataset.open(dataset)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    record = RunRecord(out, "predict expressions", model_of_run(model, predictor))
     with progress_bar("expressions") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
     for reason in counts.unreadable.values():
         print(f"not predicted: {reason}", file=sys.stderr)
-    SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
-    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")
-    if counts.without_face or counts.unreadable:
-        raise typer.Exit(2)
+    state = write_submission(record, opened, counts, predictions["model"], expressive)
+    print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted, {doubtful(record)} ({counts})")
+    finish_submission(state, is_sound=True)
+
+
+def doubtful(record: RunRecord) -> str:
+    """How many of a run's predictions may not be of that face."""
+    return f"{record.counts().get('doubtful', 0)} doubtful"
+
+
+def finish_submission(state: SubmissionState, *, is_sound: bool) -> None:
+    """Says what of the folder is not this run's, and ends with its exit code."""
+    for line in state.lines():
+        print(line, file=sys.stderr)
+    print(state)
+    if not is_sound or len(state.missing) == state.expected:
+        raise typer.Exit(MISTAKE)
+    if not state.is_whole:
+        raise typer.Exit(INCOMPLETE)

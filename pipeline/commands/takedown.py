@@ -30,6 +30,7 @@ from sheap.data.clip_file import CLIP_SUFFIX
 from sheap.data.manifest import MANIFEST_NAME, Manifest, Split, SplitInfo, verify_shards
 from sheap.data.shard_writer import StoredSplit, link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
+from sheap.files import write_bytes, write_json
 
 log = logging.getLogger("takedown")
 
@@ -76,12 +77,14 @@ class Traces:
     tokens: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, removed: Iterable[CorpusVideo], identities_left: Collection[str], clip_ids: Iterable[str]) -> Traces:
+    def of(cls, removed: Iterable[CorpusVideo], left: Collection[CorpusVideo], clip_ids: Iterable[str]) -> Traces:
+        """left: videos that stay; a text that is found in what they are called betrays nobody."""
         texts = {text for clip_id in clip_ids for text in (clip_id, clip_id.rsplit("-", 1)[0])}
         for video in removed:
             texts |= {video.sha256, video.sha256[:12], video.name, Path(video.name).name}
-            if video.identity not in identities_left:
-                texts.add(video.identity)
+            texts.add(video.identity)
+        of_others = [text for video in left for text in (video.name, video.path, video.identity)]
+        texts = {text for text in texts if not any(text in other for other in of_others)}
         written = texts | {json.dumps(text)[1:-1] for text in texts}
         return cls(tuple(sorted(text.encode() for text in written if len(text) >= LEAST_NAME)))
 
@@ -103,16 +106,17 @@ def take_down(
     Raises StageError when something that was named is not in the corpus.
     """
     corpus = Corpus.read(places.corpus)
-    removed = [v for v in corpus.videos if v.name in videos or v.identity in identities or v.sha256 in hashes]
-    known = {text for video in removed for text in (video.name, video.identity, video.sha256)}
-    unknown = sorted({*videos, *identities, *hashes} - known)
+    named = [one_video_called(name, corpus, places) for name in videos]
+    removed = [v for v in corpus.videos if v in named or v.identity in identities or v.sha256 in hashes]
+    known = {text for video in removed for text in (video.identity, video.sha256)}
+    unknown = sorted({*identities, *hashes} - known)
     if unknown or not removed:
         raise StageError(f"not in {places.corpus / CORPUS_NAME}: {', '.join(unknown) or 'nothing was named'}")
     gone = {video.sha256 for video in removed}
     left = [video for video in corpus.videos if video.sha256 not in gone]
     starts = {sha256[:8] for sha256 in gone}
     clip_ids = {clip for clip in _clip_ids(places) if clip.rsplit("-", 2)[-2] in starts}
-    traces = Traces.of(removed, {video.identity for video in left}, clip_ids)
+    traces = Traces.of(removed, left, clip_ids)
 
     log.info("removing %d videos with %d clips", len(removed), len(clip_ids))
     skipped = [item for item in corpus.skipped if not traces_in(item, traces)]
@@ -141,6 +145,19 @@ def take_down(
         **search(places, traces),
         "made_from_it": [str(path) for path in places.derived if path.exists()],
     }
+
+
+def one_video_called(name: str, corpus: Corpus, places: Places) -> CorpusVideo:
+    """The one video that is called so, or whose name ends so. Raises StageError with the candidates where it may be several."""
+    candidates = [video for video in corpus.videos if video.name == name or video.name.endswith(f"/{name}")]
+    if not candidates:
+        raise StageError(f"not in {places.corpus / CORPUS_NAME}: {name}")
+    if len(candidates) > 1:
+        listed = "; ".join(f"{video.name} of {video.identity} ({video.path}): --sha256 {video.sha256}" for video in candidates)
+        raise StageError(f"--video {name}: may be any of {len(candidates)} videos, name one by its hash: {listed}")
+    if candidates[0].name != name:
+        raise StageError(f"not in {places.corpus / CORPUS_NAME}: {name}; did you mean --video {candidates[0].name}?")
+    return candidates[0]
 
 
 def search(places: Places, traces: Traces) -> dict[str, Any]:
@@ -192,7 +209,7 @@ def _clean_shards(shards_dir: Path, clip_ids: Collection[str]) -> None:
             else:
                 splits[name] = left
         sealed = manifest.model_copy(update={"splits": splits}).sealed()
-        (folder / MANIFEST_NAME).write_bytes(sealed.to_json())
+        write_bytes(folder / MANIFEST_NAME, sealed.to_json())
 
 
 def _clean_ingest(ingest_dir: Path, gone: Collection[str], clip_ids: Collection[str]) -> None:
@@ -219,8 +236,7 @@ def _clean_ingest(ingest_dir: Path, gone: Collection[str], clip_ids: Collection[
                 pictures.append((f"{new_number[int(number)]:06d}-{rest}", content))
         write_tar(folder / DROPPED_NAME, pictures)
         summary = document["summary"] | summarize(videos)
-        text = json.dumps({"summary": summary, "videos": videos}, indent=1)
-        (folder / INGEST_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / INGEST_NAME, {"summary": summary, "videos": videos})
 
 
 def _remove_work(work_dir: Path, gone: Collection[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.run.stage import atomic_directory
+from sheap.files import write_json
 
 CORPUS_DIR = Path("data/corpus")
 CORPUS_NAME = "corpus.json"
@@ -70,7 +70,6 @@ class Corpus(BaseModel):
 def write_corpus(corpus: Corpus, corpus_dir: Path) -> None:
     """Writes corpus.json into a folder of its own."""
     with atomic_directory(corpus_dir) as folder:
-        text = json.dumps(corpus.model_dump(mode="python"), indent=1)
-        (folder / CORPUS_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(folder / CORPUS_NAME, corpus.model_dump(mode="python"))
     people = len({video.identity for video in corpus.videos})
     log.info("%d videos, %d identities, skipped %s", len(corpus.videos), people, corpus.skipped_counts or "none")

@@ -21,6 +21,7 @@ from sheap.data.manifest import Manifest
 from sheap.data.reader import ShardReader
 from sheap.data.schema import ClipRecord
 from sheap.data.tar_writer import read_tar
+from sheap.files import write_text
 
 MAX_CLIPS = 400
 FRAMES_A_CLIP = 3
@@ -70,9 +71,7 @@ def write_contact_sheet(shards_dir: Path, ingest_dir: Path | None, out: Path) ->
         dropped_videos=[video for video in videos if video["status"] != "kept"],
         damaged_videos=[video for video in videos if video["damage"]],
     )
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.rename(out)
+    write_text(out, page)
     return len(clips)
 
 

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline.run.code_dependencies import PACKAGES, code_files, whole_folders
 from pipeline.run.settings import DVC_FILE, StageError, StageParams, load_params, named_paths
+from sheap.files import write_text
 
 
 def params_type(stage: str) -> type[StageParams]:
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"dvc_file: error: {error}", file=sys.stderr)
         return 2
     if write:
-        DVC_FILE.write_text(wanted, encoding="utf-8")
+        write_text(DVC_FILE, wanted)
         return 0
     is_true = wanted == text
     print(f"{DVC_FILE}: {'its dependencies are true' if is_true else 'differs; run it again with --write'}")

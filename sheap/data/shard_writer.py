@@ -15,6 +15,7 @@ from typing import Any
 from sheap.data.manifest import INDEX_NAME, ShardInfo, SplitInfo, file_sha256
 from sheap.data.schema import ClipRecord
 from sheap.data.tar_writer import stored_size
+from sheap.files import whole_path, write_bytes
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,8 @@ def write_shard(folder: Path, name: str, clips: Iterable[ClipMembers]) -> Writte
     lengths: list[tuple[str, str, int]] = []
     num_frames = 0
     identities: set[str] = set()
-    temporary = folder / f".{name}.tmp"
-    with temporary.open("wb") as file:
-        with TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as writer:
+    with whole_path(folder / name) as temporary:
+        with temporary.open("wb") as file, TarWriter(file, user="", group="", mode=0o644, mtime=0, encoder=False) as writer:
             for clip in clips:
                 key = clip.record.clip_id
                 for member, content in clip.members:  # one by one: a whole sample would be sorted by name
@@ -78,14 +78,11 @@ def write_shard(folder: Path, name: str, clips: Iterable[ClipMembers]) -> Writte
                     lengths.append((key, member, len(content)))
                 num_frames += clip.record.num_frames
                 identities.add(clip.record.identity)
-        file.flush()
-        os.fsync(file.fileno())
-    entries = _read_back(temporary, name, lengths)
-    info = ShardInfo(
-        name=name, num_bytes=temporary.stat().st_size, sha256=file_sha256(temporary), num_clips=len(entries),
-        num_members=len(lengths),
-    )  # fmt: skip
-    temporary.rename(folder / name)
+        entries = _read_back(temporary, name, lengths)
+        info = ShardInfo(
+            name=name, num_bytes=temporary.stat().st_size, sha256=file_sha256(temporary), num_clips=len(entries),
+            num_members=len(lengths),
+        )  # fmt: skip
     return WrittenShard(info, entries, num_frames, identities)
 
 
@@ -125,9 +122,7 @@ class SplitParts:
     def finish(self, folder: Path) -> SplitInfo:
         """Writes the index."""
         content = (json.dumps(self.index, separators=(",", ":")) + "\n").encode("utf-8")
-        temporary = folder / f".{INDEX_NAME}.tmp"
-        temporary.write_bytes(content)
-        temporary.rename(folder / INDEX_NAME)
+        write_bytes(folder / INDEX_NAME, content)
         return SplitInfo(
             shards=self.shards, index_sha256=hashlib.sha256(content).hexdigest(), num_clips=len(self.index),
             num_frames=self.num_frames, identities=sorted(self.identities),

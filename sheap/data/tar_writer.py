@@ -10,6 +10,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from sheap.files import whole_file
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -21,7 +22,7 @@ def stored_size(size: int) -> int:
 
 def write_tar(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     """Writes a whole tar of (name, content)."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+    with whole_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in members:
             header = tarfile.TarInfo(name)  # its time and owner are zero and empty
             header.size, header.mode = len(content), 0o644

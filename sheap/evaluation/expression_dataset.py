@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.landmark_files import read_landmarks
 from sheap.evaluation.mesh_files import find_file, read_points, write_points
+from sheap.files import write_array, write_picture, write_text
 from sheap.reading.text import read_lines
 
 LIST_NAME = "imagepaths.txt"
@@ -119,15 +119,10 @@ class ExpressionWriter:
             (self.root / folder / image.stem).with_suffix(ending)
             for folder, ending in (("scans", ".obj"), ("landmarks", ".npy"))
         )
-        for path in (picture_path, scan_path, landmarks_path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        is_encoded, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert is_encoded
-        picture_path.write_bytes(data.tobytes())
+        write_picture(picture_path, picture, JPEG_QUALITY)
         write_points(scan_path, points)
-        np.save(landmarks_path, landmarks)
+        write_array(landmarks_path, landmarks)
 
     def write_list(self, images: list[ExpressionImage]) -> None:
         """The images that `add` was given."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / LIST_NAME).write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
+        write_text(self.root / LIST_NAME, "".join(f"{image}\n" for image in images))

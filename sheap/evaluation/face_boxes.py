@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from sheap.files import write_array
+
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"),
@@ -82,4 +84,4 @@ def read_face_box(path: Path) -> FaceBox:
 def write_face_box(path: Path, box: FaceBox) -> None:
     """Writes the dict as the benchmark's own files hold it."""
     sides = {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-    np.save(path, np.array(sides, dtype=object), allow_pickle=True)
+    write_array(path, np.array(sides, dtype=object), allow_pickle=True)

@@ -22,6 +22,7 @@ from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams
+from sheap.results.names import distinct_files, distinct_labels
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
@@ -60,17 +61,18 @@ def measure_footage(
     videos: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
     pictures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
     unusable: dict[str, str] = {}
-    for path in paths:
+    paths = distinct_files(paths)
+    for path, label in zip(paths, distinct_labels(paths), strict=True):
         try:
             if path.suffix.lower() in PICTURE_SUFFIXES:
                 found, into = measure_picture(path, predictors, landmarker), pictures
             else:
                 found, into = measure_video(path, predictors, landmarker, fps=fps, max_frames=max_frames), videos
         except (ValueError, OSError, VideoProblem) as error:
-            unusable[path.name] = str(error).removeprefix(f"{path}: ")
+            unusable[label] = str(error).removeprefix(f"{path}: ")
             continue
         for name, figures in found.items():
-            into[name][path.name] = figures
+            into[name][label] = figures
     return {
         name: {
             "videos": {"mean": _means(videos[name]), "files": videos[name]},

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.files import write_text
 from sheap.reading.arrays import read_array
 from sheap.reading.regular_file import read_bytes
 from sheap.reading.text import decode_text, marked_encoding, read_text
@@ -60,7 +61,7 @@ def write_picked_points(path: Path, landmarks: NDArray[np.floating], mesh_name: 
         *points,
         "</PickedPoints>",
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def read_landmarks(path: Path) -> NDArray[np.floating]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sheap.evaluation.mesh_checks import check_mesh, check_points
 from sheap.evaluation.obj_file import parse_obj
 from sheap.evaluation.ply_file import parse_ply
+from sheap.files import write_text
 from sheap.reading.regular_file import read_bytes
 
 
@@ -61,15 +62,18 @@ def find_file(stem: Path, endings: tuple[str, ...]) -> Path | None:
     return None
 
 
-def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6) -> None:
-    """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces."""
+def write_obj(path: Path, mesh: TriangleMesh, decimals: int = 6, note: str = "") -> None:
+    """Writes vertices with so many decimals (six: a nanometre where the unit is millimetres) and 1-based faces.
+
+    note: a comment at the top, one line. Raises NotWritten.
+    """
     faces = ("f %d %d %d\n" * len(mesh.faces)) % tuple((mesh.faces + 1).ravel().tolist())
-    path.write_text(_vertex_lines(mesh.vertices, decimals) + faces, encoding="ascii")
+    write_text(path, (f"# {note}\n" if note else "") + _vertex_lines(mesh.vertices, decimals) + faces)
 
 
 def write_points(path: Path, points: NDArray[np.float64]) -> None:
     """A point cloud [N,3] as an OBJ file without faces."""
-    path.write_text(_vertex_lines(points), encoding="ascii")
+    write_text(path, _vertex_lines(points))
 
 
 def _vertex_lines(vertices: NDArray[np.float64], decimals: int = 6) -> str:

@@ -19,8 +19,10 @@ from torch import Tensor
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, cut_crop
+from sheap.video.face_choice import meant_face
 from sheap.video.face_landmarker import FaceLandmarks
 
 Progress = Callable[[int, int], None]
@@ -59,13 +61,15 @@ class PictureSet(Protocol):
 class CropCounts:
     """How the pictures were cropped. without_face: no face found and no box given, so nothing is predicted.
 
-    unreadable: pictures that could not be read (or whose box could not), each with why.
+    unreadable: pictures that could not be read (or whose box could not), each with why. faces: of the pictures that were cropped
+    by landmarks, those of the face, and the crop.
     """
 
     by_landmarks: list[Any] = field(default_factory=list)
     by_box: list[Any] = field(default_factory=list)
     without_face: list[Any] = field(default_factory=list)
     unreadable: dict[Any, str] = field(default_factory=dict)
+    faces: dict[Any, tuple[FaceLandmarks, CropBox]] = field(default_factory=dict, repr=False)
 
     @property
     def predicted(self) -> frozenset[Any]:
@@ -181,12 +185,15 @@ def _cropped(
     known: list[tuple[FaceBox, CropBox]] = []
     unfound: list[tuple[Any, FaceBox]] = []
     for image in pictures.images:
-        found = _read(pictures, image, counts)
-        if found is None:
+        read = _read(pictures, image, counts)
+        if read is None:
             yield image, None, None
             continue
-        picture, box = found
-        crop = crop_by_landmarks(finder.process(picture), box)
+        picture, box = read
+        found = finder.process(picture)
+        crop = crop_by_landmarks(found, box)
+        if crop is not None and (face := meant_face(found, None if box is None else box.sides)) is not None:
+            counts.faces[image] = face, crop
         if crop is None and box is not None:
             unfound.append((image, box))
             continue
@@ -213,6 +220,15 @@ def _read(
     except ValueError as error:
         counts.unreadable[image] = str(error)
     return None
+
+
+def verdict_of(predictions: Predictions, counts: CropCounts, image: Any) -> dict[str, Any]:
+    """Whether a picture's prediction is to be trusted, as Verdict.to_json has it; without landmarks it cannot be said."""
+    if image not in counts.faces:
+        return {"verdict": "doubtful", "reasons": ["no landmarks found, cropped by the benchmark's box"]}
+    row = predictions.rows[image]
+    face, crop = counts.faces[image]
+    return judge_prediction(predictions.head, predictions.params.index(slice(row, row + 1)), crop, face).to_json()
 
 
 def _predicted(

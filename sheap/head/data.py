@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from sheap.files import write_bytes
 
 FORMAT = "sheap-head-1"
 OPEN_HEAD_PATH = Path(__file__).with_name("open_head.safetensors")
@@ -137,7 +139,7 @@ def write_head(data: HeadData, path: Path) -> None:
         "traits": json.dumps(list(data.trait_names)),
         "figures": json.dumps(data.figures),
     }
-    save_file(tensors, path, metadata=metadata)
+    write_bytes(path, save(tensors, metadata))
 
 
 def _to_stored(name: str, tensor: Tensor) -> Tensor:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Width = Annotated[int, Field(gt=0, le=8192)]
+"""Channels, hidden units, features."""
+Side = Annotated[int, Field(gt=0, le=2048)]
+"""Pixels or cells along a side."""
+Count = Annotated[int, Field(ge=0, le=128)]
+"""Layers, blocks."""
+Heads = Annotated[int, Field(gt=0, le=256)]
+# Far above what anybody trains: they tell a broken file before its sizes are allocated.
 
 
 class _Config(BaseModel):
@@ -14,22 +23,22 @@ class _Config(BaseModel):
 class EncoderConfig(_Config):
     """The vision transformer with its five learnable tokens."""
 
-    image_size: int = Field(gt=0)
+    image_size: Side
     """Side of the square crops, pixels."""
-    patch_size: int = Field(gt=0)
+    patch_size: Side
     """Pixels a token covers along a side; the convolutional stem needs a power of two."""
     stem: Literal["patches", "convolutional"]
     """`patches`: one linear map per patch, as published. `convolutional`: learns far faster from scratch."""
-    stem_width: int = Field(gt=0)
+    stem_width: Width
     """Channels after the convolutional stem's first halving; they double at each further one."""
     face_points: bool = False
     """Tells the tokens where a frozen, pretrained face-landmark network sees the face's points (sheap/networks/face_points.py):
     what FaRL's weights are to the published encoder, for one that learns from scratch."""
-    hidden_size: int = Field(gt=0)
-    num_layers: int = Field(ge=0)
-    num_heads: int = Field(gt=0)
-    mlp_size: int = Field(gt=0)
-    head_size: int = Field(gt=0)
+    hidden_size: Width
+    num_layers: Count
+    num_heads: Heads
+    mlp_size: Annotated[int, Field(gt=0, le=65536)]
+    head_size: Width
     """Hidden units of the MLP through which each of the five tokens leaves."""
 
     @model_validator(mode="after")
@@ -42,54 +51,79 @@ class EncoderConfig(_Config):
             raise ValueError(f"patch_size {self.patch_size}: the convolutional stem halves, so it must be a power of 2")
         return self
 
+    @property
+    def least_weights(self) -> int:
+        """Weights that the network has at least: those of the transformer's matrices."""
+        return self.num_layers * (4 * self.hidden_size**2 + 2 * self.hidden_size * self.mlp_size)
+
 
 class CompactConfig(_Config):
     """The convolutional encoder in two looks (sheap/networks/compact_encoder.py)."""
 
-    image_size: int = Field(gt=0)
+    image_size: Side
     """Side of the square crops, pixels."""
-    coarse_size: int = Field(gt=0)
+    coarse_size: Side
     """Side to which the crop is shrunk for the first look, pixels."""
-    coarse_channels: tuple[int, ...] = Field(min_length=1)
+    coarse_channels: tuple[Width, ...] = Field(min_length=1, max_length=6)
     """Channels at each halving, from a quarter of the side on."""
-    coarse_blocks: tuple[int, ...] = Field(min_length=1)
-    fine_size: int = Field(gt=0)
+    coarse_blocks: tuple[Count, ...] = Field(min_length=1, max_length=6)
+    fine_size: Side
     """Side of the second look, pixels."""
-    fine_side_m: float = Field(gt=0)
+    fine_side_m: float = Field(gt=0, le=1, allow_inf_nan=False)
     """How much of a head it shows, metres."""
-    fine_channels: tuple[int, ...] = Field(min_length=1)
-    fine_blocks: tuple[int, ...] = Field(min_length=1)
-    coarse_features: int = Field(gt=0)
-    fine_features: int = Field(gt=0)
-    readings: int = Field(ge=0)
+    fine_channels: tuple[Width, ...] = Field(min_length=1, max_length=6)
+    fine_blocks: tuple[Count, ...] = Field(min_length=1, max_length=6)
+    coarse_features: Width
+    fine_features: Width
+    readings: int = Field(ge=0, le=16)
     """How often the finer maps are read again at the points that were found."""
-    evidence_points: int = Field(gt=0)
+    evidence_points: Width
     """Landmarks at which they are read."""
-    evidence_channels: int = Field(gt=0)
+    evidence_channels: Width
     """Numbers read at each."""
-    coarse_rank: int = Field(gt=0)
+    coarse_rank: Width
     """Numbers through which the coarse points leave; fine_rank: the fine ones; appearance_rank: lighting and looks."""
-    fine_rank: int = Field(gt=0)
-    appearance_rank: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
-    head_size: int = Field(gt=0)
+    fine_rank: Width
+    appearance_rank: Width
+    hidden_size: Width
+    head_size: Width
     """Hidden units of the MLP through which each of the five tokens leaves."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CompactConfig:
+        for name in ("coarse", "fine"):
+            channels, blocks, size = (getattr(self, f"{name}_{part}") for part in ("channels", "blocks", "size"))
+            if len(channels) != len(blocks):
+                raise ValueError(f"{name}_blocks: expected one number for each of {name}_channels ({len(channels)})")
+            if size % (step := 4 << (len(channels) - 1)):
+                raise ValueError(f"{name}_size {size} is not a multiple of {step}, by which {len(channels)} levels shrink it")
+        return self
+
+    @property
+    def least_weights(self) -> int:
+        """Weights that the network has at least: those of the blocks' convolutions."""
+        channels = (*self.coarse_channels, *self.fine_channels)
+        blocks = (*self.coarse_blocks, *self.fine_blocks)
+        return sum(18 * count * width**2 for width, count in zip(channels, blocks, strict=True))
+
+
+MOST_UV_SIDE = 2048
 
 
 class RegressorConfig(_Config):
     """From identity features to Gaussians: UV-map generator, prototypes and face-graph network."""
 
-    feature_channels: int = Field(gt=0)
-    feature_grid: int = Field(gt=0)
+    feature_channels: Width
+    feature_grid: Annotated[int, Field(gt=0, le=64)]
     """The identity features f are a feature_channels x feature_grid x feature_grid map."""
-    uv_channels: tuple[int, ...] = Field(min_length=1)
+    uv_channels: tuple[Width, ...] = Field(min_length=1, max_length=8)
     """Channels after each doubling of that map; its length sets the UV map's side, feature_grid * 2 ** length."""
-    cross_attention_grid: int = Field(gt=0)
+    cross_attention_grid: Annotated[int, Field(gt=0, le=256)]
     """Side at which the UV map attends to DINOv2 features, where such features are given."""
-    cross_attention_heads: int = Field(gt=0)
-    embedding_size: int = Field(gt=0)
-    graph_width: int = Field(gt=0)
-    graph_blocks: int = Field(ge=0)
+    cross_attention_heads: Heads
+    embedding_size: Width
+    graph_width: Width
+    graph_blocks: Count
     network: Literal["graph", "mlp"]
     """`mlp` drops the neighbours' share: each Gaussian then sees its own prototype alone."""
     gaussians_per_face: int = Field(ge=1, le=6)
@@ -97,6 +131,13 @@ class RegressorConfig(_Config):
     """Head regions whose faces carry Gaussians; none named means every face."""
     without_regions: tuple[str, ...]
     """Head regions whose faces carry none after all."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RegressorConfig:
+        side = self.feature_grid * 2 ** len(self.uv_channels)
+        if side > MOST_UV_SIDE:
+            raise ValueError(f"uv_channels: they make a UV map of {side} px a side, more than {MOST_UV_SIDE}")
+        return self
 
 
 class NetworkConfig(_Config):

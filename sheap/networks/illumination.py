@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from sheap.files import write_bytes
 from sheap.networks.illumination_environments import sample_environments
 from sheap.render.shading import sh_basis, sh_irradiance
 
@@ -46,7 +47,7 @@ def fit_illumination_prior(num_environments: int, seed: int) -> IlluminationPca:
 
 def save_illumination_prior(prior: IlluminationPca, path: Path, provenance: dict[str, str]) -> None:
     """Writes the file that `IlluminationPrior` reads."""
-    save_file({"mean": prior.mean, "components": prior.components.contiguous()}, path, metadata=provenance)
+    write_bytes(path, save({"mean": prior.mean, "components": prior.components.contiguous()}, provenance))
 
 
 class IlluminationPrior(nn.Module):

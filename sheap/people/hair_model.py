@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
+
+from sheap.files import write_bytes
 
 Array = NDArray[np.float32]
 
@@ -60,7 +62,7 @@ def write_hair(meshes: list[BoundMesh], path: Path) -> None:
             f"{mesh.name}.corner_uv": np.round(np.clip(mesh.corner_uv, 0, 1) * 65535).astype(np.uint16),
             f"{mesh.name}.texture": np.ascontiguousarray(mesh.texture[..., [0, 3]]),
         }
-    save_file(tensors, path, {"format": FORMAT, "scales": json.dumps(entries)})
+    write_bytes(path, save(tensors, {"format": FORMAT, "scales": json.dumps(entries)}))
 
 
 def read_hair(path: Path) -> dict[str, BoundMesh]:

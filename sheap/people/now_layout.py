@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,9 @@ from sheap.evaluation.face_boxes import FaceBox, write_face_box
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
 from sheap.evaluation.now.dataset import CHALLENGES, LIST_NAMES
+from sheap.files import write_picture, write_text
+
+JPEG_QUALITY = 94
 
 SCAN_DECIMALS = 4
 """0.1 micrometre in mm."""
@@ -42,25 +44,18 @@ class NowWriter:
         if challenge not in CHALLENGES:
             raise ValueError(f"challenge: '{challenge}' is not one of NoW's ({', '.join(CHALLENGES)})")
         line = f"{subject}/{challenge}/{name}.jpg"
-        path = self.root / "iphone_pictures" / line
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encoded, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 94])
-        assert encoded
-        path.write_bytes(data.tobytes())
+        write_picture(self.root / "iphone_pictures" / line, picture, JPEG_QUALITY)
         boxes = (self.root / "detected_face" / line).with_suffix(".npy")
-        boxes.parent.mkdir(parents=True, exist_ok=True)
         write_face_box(boxes, FaceBox(*(float(side) for side in box)))
         return line
 
     def add_scan(self, subject: str, vertices: NDArray, faces: NDArray, landmarks: NDArray) -> None:
         """vertices [N, 3] mm, faces [F, 3], landmarks [7, 3] mm."""
         scan = self.root / "scans" / subject / f"{subject}.obj"
-        scan.parent.mkdir(parents=True, exist_ok=True)
         write_obj(scan, TriangleMesh(vertices, faces), SCAN_DECIMALS)
         points = self.root / "scans_lmks_onlypp" / subject / f"{subject}_picked_points.pp"
-        points.parent.mkdir(parents=True, exist_ok=True)
         write_picked_points(points, landmarks, scan.name)
 
     def write_image_list(self, lines: list[str]) -> None:
         """Lines as `add_image` returned them."""
-        (self.root / LIST_NAMES["val"]).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        write_text(self.root / LIST_NAMES["val"], "".join(f"{line}\n" for line in lines))

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from sheap.files import write_bytes
 from sheap.people.uv_atlas import UvPatch
 
 Array = NDArray[np.float32]
@@ -91,7 +92,7 @@ def write_skins(model: SkinModel, path: Path) -> None:
     tensors = {"tones": model.tones, "colours": model.colours.astype(np.float16), "brows": model.brows}
     tensors |= {f"detail.{name}": value for name, value in model.details.items()}
     sources = [[s.name, s.sex, s.age_years, list(s.ancestry)] for s in model.sources]
-    save_file(tensors, path, {"format": FORMAT, "sources": json.dumps(sources)})
+    write_bytes(path, save(tensors, {"format": FORMAT, "sources": json.dumps(sources)}))
 
 
 def read_skins(path: Path) -> SkinModel:

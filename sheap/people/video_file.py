@@ -10,6 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.files import whole_path
+
 
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: int) -> int:
     """Encodes frames [H, W, 3] uint8 RGB (even height and width) and returns how many there were.
@@ -19,7 +21,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, crf: in
     Raises ValueError when there is no frame.
     """
     count = 0
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    with whole_path(path) as temporary, av.open(str(temporary), "w", "mp4", options={"fflags": "+bitexact"}) as container:
         stream = None
         for frame in frames:
             count += 1

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sheap.data.frames import Pairs
+from sheap.files import write_picture, write_text
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.panels import draw_panel
 from sheap.training.state import TrainingState
@@ -45,8 +45,7 @@ class RunFolder:
         drawn = {}
         for split, pairs in self._panel_pairs.items():
             picture = draw_panel(self._models, network, pairs.to(self._models.cameras.K.device))
-            encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-            (self._panels / f"{split}-{step:07d}.png").write_bytes(encoded.tobytes())
+            write_picture(self._panels / f"{split}-{step:07d}.png", picture)
             drawn[split] = picture
         return drawn
 
@@ -67,6 +66,4 @@ def cut_history(path: Path, step: int) -> None:
             break  # a line cut off by a kill is the last one
         if record["step"] <= step:
             kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(kept))

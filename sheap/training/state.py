@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sheap.files import whole_file
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import TrainingConfig
 from sheap.training.ema import WeightAverage
@@ -54,9 +55,8 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint; the file appears when it is complete."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        torch.save(self.to_document(), temporary)
-        temporary.rename(path)
+        with whole_file(path) as file:
+            torch.save(self.to_document(), file)
 
     def restore(self, path: Path) -> None:
         """Takes everything from a checkpoint. Raises ValueError naming the file when it does not fit."""

@@ -1,7 +1,12 @@
-"""What a video file is named like."""
+"""What video and picture files are named like."""
 
 from __future__ import annotations
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
+
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""HEIC cannot be read here (picture_advice says what to do), but whoever names a folder of it must be told."""

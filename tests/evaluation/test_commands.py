@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.commands import cli
+from pipeline.commands.exit_codes import INCOMPLETE
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now.dataset import NowDataset
@@ -27,7 +28,8 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
     write_prediction(predictions, second, good.mesh, good.landmarks[[3, 2, 1, 0, 4, 6, 5]])
     (predictions / f"{third.stem}.npy").unlink()
     result = sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == INCOMPLETE, result.output
+    assert "2 of 3 images have a prediction: 1 missing, 0 stale, 0 foreign" in result.stdout
     for row in ("overall", "multiview_neutral", "selfie"):
         assert row in result.stdout
     assert f"warning: {second}: alignment residual abnormal" in result.stderr
@@ -55,12 +57,28 @@ def test_expressions_are_told_by_region(scan, tmp_path: Path, prediction) -> Non
     write_prediction(tmp_path / "ours", image, TriangleMesh(prediction.vertices, prediction.faces), prediction.landmarks)
     command = ("evaluate", "expressions", "--dataset", tmp_path / "faces", "--predictions", tmp_path / "ours")
     result = sheap(*command, "--out", tmp_path / "figures.json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == INCOMPLETE, result.output
+    assert "1 of 2 images have a prediction" in result.stdout and "missing: ann/shout/1.jpg" in result.stderr
     for region in ("overall", "mouth", "eyes", "cheeks", "forehead"):
         assert region in result.stdout
     assert "not evaluated: ann/shout/1.jpg: no prediction" in result.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["missing"] == ["ann/shout/1.jpg"] and figures["overall"]["images"] == 1
+
+
+def test_a_whole_submission_ends_with_zero_and_a_foreign_mesh_does_not(benchmark: Path, predictions: Path) -> None:
+    command = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions)
+    result = sheap(*command)
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 images have a prediction: 0 missing, 0 stale, 0 foreign" in result.stdout
+    assert sheap(*command).exit_code == 0, "the results of before are no predictions"
+    stranger = predictions / "somebody/selfie/else.obj"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_text("v 0 0 0\n")
+    result = sheap(*command)
+    assert result.exit_code == INCOMPLETE and "foreign: somebody/selfie/else.obj" in result.stderr
+    result = sheap(*command, "--challenge", "selfie")
+    assert "1 foreign" in result.stdout, "another challenge's predictions are of the list"
 
 
 def test_a_users_mistake_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:

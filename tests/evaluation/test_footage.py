@@ -115,3 +115,12 @@ def test_real_people_are_followed_and_a_video_without_a_face_is_named(head, land
     assert followed["frames"] == FRAMES and 0 < followed["detected_jitter"] < 0.05
     assert 0.02 < figures["pictures"]["files"]["source_s1.jpg"]["reprojection"] < 0.3
     assert "a face was followed for 0 frames" in figures["unusable"]["source_s13.mp4"]
+
+
+def test_files_of_one_name_are_both_listed(head, landmarker, tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").write_bytes(b"no picture")
+    given = [tmp_path / "a/x.png", tmp_path / "b/x.png", tmp_path / "a/../a/x.png"]
+    figures = measure_footage(given, {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
+    assert list(figures["unusable"]) == ["a/x.png", "b/x.png"]

@@ -13,7 +13,8 @@ import pytest
 
 from sheap.evaluation import picture_header
 from sheap.evaluation.picture_header import picture_size
-from sheap.evaluation.pictures import read_picture, write_picture
+from sheap.evaluation.pictures import read_picture
+from sheap.files import write_picture
 
 FAULTS = Path(__file__).resolve().parents[2].parent / "shared" / "faults"
 ENDINGS = (".png", ".jpg", ".webp", ".bmp", ".tiff", ".gif", ".jp2", ".avif", ".ppm", ".pgm", ".hdr", ".pfm", ".ras")

@@ -59,11 +59,26 @@ def test_the_demo_passes_the_corpus_on_and_unsets_the_server(
         return 0
 
     monkeypatch.setattr(flows.demo, "run_on_leash", run)
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "my videos/a.mp4").touch()
     assert flows.demo.main(["--corpus", "my videos"]) == 0
     assert seen["command"][1:] == ["-m", "flows.train_sheap", "--corpus", "my videos"]
     assert "PREFECT_API_URL" not in seen["environment"], "an empty one would break events"
     assert seen["environment"]["PREFECT_HOME"] == str(tmp_path / ".prefect")
     assert f"Report: {tmp_path / 'data/report/report.html'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("folder", "said"), [("my vidoes", "did you mean my videos?"), ("empty", "holds no video")])
+def test_a_mistyped_corpus_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(flows.demo, "run_on_leash", lambda command, folder: pytest.fail("the flow was started"))
+    assert flows.demo.main(["--corpus", folder]) == 2
+    error = capfd.readouterr().err
+    assert said in error and folder in error and len(error.splitlines()) == 1
 
 
 def test_a_failed_flow_gives_its_exit_code_and_no_table(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -13,6 +13,7 @@ from sheap.bundle import BundleConfig, HeadReference, Preprocessing, save_bundle
 from sheap.head import HeadModel
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -60,7 +61,7 @@ def write_model() -> None:
         network=PRESETS["tiny"],
         image_feature_size=None,
         head_model=HeadReference.of(None),
-        preprocessing=Preprocessing(image_size=112, crop_side_cm=29.0, crop_rise_cm=1.5),
+        preprocessing=Preprocessing(image_size=112, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM),
     )
     save_bundle(folder, network, config)
     history = [{"kind": "training", "step": step, "phase": "landmarks", "loss": 1 / step} for step in range(1, 9)]

@@ -6,7 +6,6 @@ Joins metrics.json at its top, as the other stages read it: `model`, `mean_head`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +36,7 @@ from sheap.evaluation.now.results import (
     NowEvaluation,
     read_cumulative,
 )
+from sheap.files import write_arrays, write_json
 
 ERRORS_NAME = "errors.npz"
 OVERALL = "overall"
@@ -163,13 +163,11 @@ def _subjects(evaluations: Mapping[str, NowEvaluation]) -> dict[str, dict[str, f
 def _write_distances(folder: Path, evaluations: Mapping[str, NowEvaluation]) -> None:
     curves = {name: evaluation.cumulative_curves() for name, evaluation in evaluations.items()}
     content = {"error_mm": CURVE_MM.tolist(), "percent": curves}
-    (folder / CUMULATIVE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    np.savez_compressed(
-        folder / ERRORS_NAME,
-        **{
-            f"{name}/{challenge}": np.concatenate(evaluation.distances(challenge)).astype(np.float32)
-            for name, evaluation in evaluations.items()
-            for challenge in evaluation.statistics()
-            if challenge != OVERALL
-        },
-    )
+    write_json(folder / CUMULATIVE_NAME, content)
+    distances = {
+        f"{name}/{challenge}": np.concatenate(evaluation.distances(challenge)).astype(np.float32)
+        for name, evaluation in evaluations.items()
+        for challenge in evaluation.statistics()
+        if challenge != OVERALL
+    }
+    write_arrays(folder / ERRORS_NAME, distances)

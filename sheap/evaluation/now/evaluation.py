@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from sheap.evaluation.now.subject import (
     start_worker,
 )
 from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
+from sheap.files import write_json
 
 Progress = Callable[[int, int], None]
 
@@ -105,8 +105,8 @@ def evaluate_now_folder(
     write_official_files(folder, evaluation, method, challenge)
     name = method if challenge is None else f"{method}_{challenge}"
     curves = evaluation.cumulative_curves()
-    _write_json(folder / f"{name}.json", evaluation.to_json())
-    _write_json(folder / f"{name}_cumulative.json", {"error_mm": CURVE_MM.tolist(), "percent": curves})
+    write_json(folder / f"{name}.json", evaluation.to_json())
+    write_json(folder / f"{name}_cumulative.json", {"error_mm": CURVE_MM.tolist(), "percent": curves})
     plot_cumulative_curves(folder / f"{name}_cumulative.png", curves)
     return evaluation
 
@@ -153,7 +153,3 @@ def _together(outcomes: list[SubjectOutcome], dataset: NowDataset) -> NowEvaluat
         malformed.update(outcome.malformed)
     evaluated = (item for outcome in outcomes for item in outcome.evaluated)
     return NowEvaluation(in_list_order(evaluated, dataset.images), missing, malformed)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

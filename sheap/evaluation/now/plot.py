@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sheap.evaluation.now.results import CURVE_MM
+from sheap.files import whole_file
 
 
 def plot_cumulative_curves(path: Path, curves: Mapping[str, Sequence[float]]) -> None:
@@ -20,4 +21,5 @@ def plot_cumulative_curves(path: Path, curves: Mapping[str, Sequence[float]]) ->
         axes.plot(CURVE_MM, percent, label=name.replace("_", " "))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=120, format=path.suffix.removeprefix("."))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from sheap.evaluation.now.dataset import CHALLENGES, NowImage
+from sheap.files import write_array, write_text
 
 Floats = NDArray[np.float64]
 
@@ -125,9 +126,9 @@ def write_official_files(
         raise ValueError("no image could be evaluated: there are no distances to write")
     path = folder / f"{method}_computed_distances{'' if challenge is None else '_' + challenge}.npy"
     content = {"computed_distances": evaluation.distances(), "num_missing_files": evaluation.num_missing_files}
-    np.save(path, np.array(content, dtype=object), allow_pickle=True)
+    write_array(path, np.array(content, dtype=object), allow_pickle=True)
     text = f"{statistics.median_mm!r}\n{statistics.mean_mm!r}\n"
-    path.with_name(path.name + ".meanmedian").write_text(text, encoding="ascii")
+    write_text(path.with_name(path.name + ".meanmedian"), text)
     return path
 
 

@@ -21,6 +21,7 @@ from sheap.evaluation.now.crop import CANONICAL_LANDMARKS_MM, face_crop
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.metric import WARN_LANDMARK_RMS
 from sheap.evaluation.similarity import procrustes
+from sheap.files import write_array
 
 EYE_WIDTH_RANGE_MM = (50.0, 150.0)
 """Outer eye corners of people are 80 to 110 mm apart; beyond this range the unit is wrong."""
@@ -128,9 +129,8 @@ def measure_each(
 def write_prediction(folder: Path, image: ListedImage, mesh: TriangleMesh, landmarks: NDArray[np.floating]) -> None:
     """Writes one prediction (mm): IMAGE.obj and IMAGE.npy."""
     stem = folder / image.stem
-    stem.parent.mkdir(parents=True, exist_ok=True)
     write_obj(stem.with_name(stem.name + ".obj"), mesh)
-    np.save(stem.with_name(stem.name + ".npy"), np.asarray(landmarks, dtype=np.float64))
+    write_array(stem.with_name(stem.name + ".npy"), np.asarray(landmarks, dtype=np.float64))
 
 
 def read_prediction(folder: Path, image: ListedImage) -> NowPrediction:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from sheap.files import write_bytes
 from sheap.head.recipe.registration import Measured
 
 FORMAT = "sheap-people-1"
@@ -21,7 +22,7 @@ PEOPLE_PATH = Path(__file__).with_name("measured_people.safetensors")
 def write_measured(measured: Measured, path: Path) -> None:
     """Writes mean [K, 3] and factor [K, 3, 100] in float16, in millimetres."""
     tensors = {name: np.ascontiguousarray(1e3 * getattr(measured, name), np.float16) for name in ("mean", "factor")}
-    save_file(tensors, path, metadata={"format": FORMAT, "figures": json.dumps(measured.figures)})
+    write_bytes(path, save(tensors, {"format": FORMAT, "figures": json.dumps(measured.figures)}))
 
 
 def read_measured(path: Path) -> Measured:

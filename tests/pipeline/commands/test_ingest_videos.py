@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from typer.testing import CliRunner
 
 from pipeline.commands import cli
 from pipeline.commands.ingest_videos import ingest_videos
+from pipeline.commands.takedown import Places, take_down
 from pipeline.corpus import VideoFacts
+from pipeline.files.corpus_file import Corpus
 from pipeline.ingest import IngestParams
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
-from sheap.data.manifest import verify_shards
+from sheap.data.manifest import Manifest, verify_shards
 from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
@@ -54,6 +57,48 @@ def test_videos_become_shards_and_more_are_appended(videos, tmp_path):
     assert fresh["shards"] == repacked["shards"]
 
 
+def test_two_videos_of_one_name_are_told_apart(videos, tmp_path, monkeypatch):
+    """Names derive from what tells the files apart, and a take-down of a name that may be either does nothing."""
+    for number, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        shutil.copy(videos / f"talk {number}.mp4", tmp_path / name / "talk.mp4")
+    out = tmp_path / "out"
+    monkeypatch.setattr("pipeline.commands.ingest_videos.ingest_corpus", lambda *_: {})
+    for pack in ("write_shards", "append_shards"):
+        monkeypatch.setattr(f"pipeline.commands.ingest_videos.{pack}", lambda *_: Manifest(image_size=48, splits={}))
+    monkeypatch.setattr("pipeline.commands.ingest_videos.write_contact_sheet", lambda *_: None)
+
+    def names(*places: Path) -> list[str]:
+        ingest_videos(places, out, PARAMS, stage_params(ShardsParams), FACTS)
+        return [video.name for video in Corpus.read(out / "corpus").videos]
+
+    assert names(tmp_path / "a", tmp_path / "b/talk.mp4") == ["a/talk.mp4", "b/talk.mp4"]
+    shutil.copy(videos / "talk 2.mp4", tmp_path / "talk.mp4")
+    assert names(tmp_path / "talk.mp4") == ["a/talk.mp4", "b/talk.mp4", "talk.mp4"]
+    shutil.copy(videos / "nobody.mp4", tmp_path / "b/deep.mp4")
+    (tmp_path / "c").mkdir()
+    shutil.copy(videos / "nobody.mp4", tmp_path / "c/talk.mp4")
+    assert names(tmp_path / "c/talk.mp4")[3:] == ["c/talk.mp4"], "what is listed keeps its name"
+    listed = Corpus.read(out / "corpus").videos
+    with pytest.raises(StageError, match="may be any of 4 videos, name one by its hash") as raised:
+        take_down(Places.of_folder(out), videos=["talk.mp4"])
+    assert all(video.sha256 in str(raised.value) and video.path in str(raised.value) for video in listed)
+    with pytest.raises(StageError, match=r"corpus\.json: deep\.mp4"):
+        take_down(Places.of_folder(out), videos=["deep.mp4"])
+    assert Corpus.read(out / "corpus").videos == listed
+    proof = take_down(Places.of_folder(out), hashes=[listed[0].sha256])
+    assert [video.name for video in Corpus.read(out / "corpus").videos] == ["b/talk.mp4", "talk.mp4", "c/talk.mp4"]
+    assert proof["still_found_in"] == [], "the others' names are no traces of it"
+
+
+def test_a_mistyped_path_is_told_before_anything_is_made(videos, tmp_path):
+    with pytest.raises(StageError, match=r"talk 7\.mp4: not there; did you mean .*talk [012]\.mp4"):
+        ingest_videos([videos / "talk 0.mp4", videos / "talk 7.mp4"], tmp_path / "out", PARAMS, stage_params(ShardsParams), FACTS)
+    with pytest.raises(StageError, match="no videos match this pattern"):
+        ingest_videos([videos / "*.webm"], tmp_path / "out", PARAMS, stage_params(ShardsParams), FACTS)
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_to_ingest_is_one_line(videos, tmp_path):
     with pytest.raises(StageError, match=r"no video among what was named.*not_a_video_name"):
         ingest_videos([videos / "notes.txt"], tmp_path / "out", PARAMS, stage_params(ShardsParams), FACTS)
@@ -76,7 +121,8 @@ def test_the_commands_answer_in_json(videos, tmp_path):
     assert json.loads(shown.stdout)["clips_shown"] == 1 and (tmp_path / "page.html").stat().st_size > 1000
     assert sheap("shards", "verify", str(out / "shards")).returncode == 0
     failed = sheap("ingest", str(tmp_path / "nothing.mp4"), "--out", str(tmp_path / "none"))
-    assert failed.returncode == 2 and failed.stderr.strip().splitlines()[-1].startswith("sheap: error: no video")
+    assert not (tmp_path / "none").exists() and failed.returncode == 2
+    assert f"sheap: error: {tmp_path}/nothing.mp4: not there" in failed.stderr
 
 
 def test_the_settings_are_the_stages_own(videos, tmp_path, monkeypatch):
