@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sheap.files import whole_path
 from sheap.networks.sheap_network import SheapNetwork
 
 Format = Literal["torchscript", "pt2", "onnx"]
@@ -46,17 +47,24 @@ def export(network: SheapNetwork, path: Path, to: Format) -> float:
     """Writes a predictor's network to `path` and gives the greatest distance (mm) of a vertex from the eager network's.
 
     Raises ImportError naming the extra where `onnx` needs packages that are missing, ValueError where what was written answers
-    otherwise than the network by more than TOLERANCE_MM.
+    otherwise than the network by more than TOLERANCE_MM, and NotWritten. Nothing is left of an export that fails.
     """
     module = CropToHead(network).eval().cpu()
     side = network.config.encoder.image_size
     crops = torch.rand(CHECKED_BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
-    run = {"torchscript": _torchscript, "pt2": _pt2, "onnx": _onnx}[to](module, crops[:2], path)
-    with torch.inference_mode():
-        wanted = module(crops)[-1]
-    apart = 1e3 * float((run(crops) - wanted).norm(dim=-1).max())
-    if not apart <= TOLERANCE_MM:
-        raise ValueError(f"{path}: its vertices lie up to {apart:.3f} mm from the network's; {TOLERANCE_MM} mm are allowed")
+    with whole_path(path) as temporary:
+        # torch tells formats by their endings.
+        named = temporary.with_name(f"{temporary.name}{SUFFIXES[to]}")
+        try:
+            run = {"torchscript": _torchscript, "pt2": _pt2, "onnx": _onnx}[to](module, crops[:2], named)
+            with torch.inference_mode():
+                wanted = module(crops)[-1]
+            apart = 1e3 * float((run(crops) - wanted).norm(dim=-1).max())
+            if not apart <= TOLERANCE_MM:
+                raise ValueError(f"{path}: its vertices lie up to {apart:.3f} mm from the network's; {TOLERANCE_MM} are allowed")
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
     return apart
 
 

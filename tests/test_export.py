@@ -65,9 +65,14 @@ def test_onnx(predictor, crops, wanted, tmp_path):
 
 
 def test_an_export_that_answers_otherwise_is_refused(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(sheap.export, "_torchscript", lambda module, crops, path: lambda images: module(images)[-1] + 1e-4)
+    def moved(module, crops, path):
+        path.write_bytes(b"half")
+        return lambda images: module(images)[-1] + 1e-4
+
+    monkeypatch.setattr(sheap.export, "_torchscript", moved)
     with pytest.raises(ValueError, match=r"m\.pt: its vertices lie up to 0\.17\d mm"):
         export(predictor.network, tmp_path / "m.pt", "torchscript")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_its_packages_onnx_names_the_extra(predictor, tmp_path, monkeypatch):

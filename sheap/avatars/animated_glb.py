@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sheap.files import write_bytes
 from sheap.geometry.rotations import matrix_to_quat_wxyz, rotvec_to_matrix
 from sheap.head import HeadModel, HeadParams
 from sheap.head.model import JOINT_NAMES, JOINT_PARENTS
@@ -30,7 +31,7 @@ SKIN_COLOUR = [0.80, 0.62, 0.53, 1.0]
 def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, fps: float) -> None:
     """Writes T frames of one person (leading dimension T, one shape) as `path`, metres and seconds.
 
-    Raises ValueError for no frame, shapes that differ, or a rate that is not positive.
+    Raises NotWritten, and ValueError for no frame, shapes that differ, or a rate that is not positive.
     """
     params = params.map(lambda tensor: tensor.detach().cpu().float())
     if params.batch_shape == () or params.batch_shape[0] == 0:
@@ -206,4 +207,4 @@ class _File:
     def save(self, path: Path) -> None:
         self.document.buffers.append(gltf.Buffer(byteLength=self.size))
         self.document.set_binary_blob(b"".join(self.parts))
-        path.write_bytes(b"".join(self.document.save_to_bytes()))
+        write_bytes(path, b"".join(self.document.save_to_bytes()))

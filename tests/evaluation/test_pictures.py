@@ -82,7 +82,7 @@ NO_PICTURES = [b"", b"\xff\xd8", b"BM", b"II*\0", b"no picture", png_header(2_00
 @pytest.mark.parametrize("content", NO_PICTURES)
 def test_what_is_no_picture_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.png: not a picture that OpenCV can read") as caught:
+    with pytest.raises(ValueError, match=r"a\.png: (not a picture|it is a TIFF)") as caught:
         read_picture(tmp_path / "a.png")
     assert "\n" not in str(caught.value)
 
