@@ -228,7 +228,7 @@ def _write_model(
     workers: dict[str, Any],
     seconds: float,
 ) -> None:
-    """data/model from the last checkpoint's averaged weights (the best, where training stops early), the history and the panels."""
+    """data/model from the last checkpoint's averaged weights (the best, where training stops early), history and panels."""
     trained = TrainingRun.start(params)
     state = trained.state
     state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)

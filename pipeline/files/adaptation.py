@@ -60,8 +60,8 @@ class Adaptation(BaseModel):
         if found.kept_start:
             tried = _counted(found.validations, "validation")
             return (
-                f"Adapting did not help: {corpus}, none of {tried} on held-out pairs better than the start, so the saved model is "
-                f"the start{judges}."
+                f"Adapting did not help: {corpus}, none of {tried} on held-out pairs better than the start, so the saved model "
+                f"is the start{judges}."
             )
         figures = ", ".join(f"{TERMS.get(name, name)} {100 * (ratio - 1):+.1f} %" for name, ratio in found.ratios.items())
         return (

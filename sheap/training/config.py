@@ -111,7 +111,7 @@ class TrainingConfig(_Config):
     rendered_phase: PhaseConfig
     hold_start: int = Field(ge=0)
     """Steps for which a predictor that training began with stays as it is, while what begins anew beside it (the Gaussians'
-    regressor, what speaks to it, the landmarks' calibration) learns to use it. Nothing where training began from random values."""
+    regressor, what speaks to it, the landmarks' calibration) learns to use it. Of no effect from random values."""
     early_stop: EarlyStopConfig | None
     """None: training goes to its last step, and the last weights are kept."""
     both_ways: bool

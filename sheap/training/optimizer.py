@@ -46,8 +46,8 @@ def learning_rate_factor(step: int, total_steps: int, config: OptimizerConfig) -
 def build_scheduler(
     optimizer: torch.optim.Optimizer, config: TrainingConfig, held_steps: int = 0
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """`learning_rate_factor` over the whole run; for the regressor, which only the rendered phase trains, over that phase; for the
-    encoder from the step on until which it is held."""
+    """`learning_rate_factor` over the whole run; for the regressor, which only the rendered phase trains, over that phase; for
+    the encoder from the step on until which it is held."""
 
     def factor_from(first: int) -> Callable[[int], float]:
         num_steps = config.total_steps - first

@@ -124,7 +124,8 @@ class TrainingRun:
         return cls(config, models, state, worker)
 
     def train(self, data: RunData, reporter: Reporter) -> SheapNetwork:
-        """Trains to the end; gives the averaged network, or the best one where training stops early. After `state.restore` it goes on from there."""
+        """Trains to the end; gives the averaged network, or the best one where training stops early. After
+        `state.restore` it goes on from there."""
         run_training(
             self.models, self.state, self.config.training, data.make_batches, data.validation, self.worker, reporter
         )
@@ -262,8 +263,8 @@ def training_batches(reader: ShardReader, config: RunConfig, truth: WantedTruth 
     own, known = clips_by_truth(reader)
     if not known:
         raise ValueError(
-            f"train.replay.share: no clip of {reader.folder} carries truth, so none can be replayed; set it to 0, or let rendered "
-            "people in (corpus.replay_people)"
+            f"train.replay.share: no clip of {reader.folder} carries truth, so none can be replayed; set it to 0, or let "
+            "rendered people in (corpus.replay_people)"
         )
     if not own:
         raise ValueError(

@@ -45,8 +45,8 @@ Terms = dict[str, Callable[[], Tensor]]
 @dataclass(frozen=True)
 class Models:
     """What a step works with. Frozen networks are None where no weights were given: their terms are then left out.
-    shape_metric: how wrong a shape is; None where nothing is supervised. held_out_metric: the same for held-out pairs, which may be
-    judged by truth that teaches nothing. anchor: weights to stay near, by name; none where that counts nothing."""
+    shape_metric: how wrong a shape is; None where nothing is supervised. held_out_metric: the same for held-out pairs, which may
+    be judged by truth that teaches nothing. anchor: weights to stay near, by name; none where that counts nothing."""
 
     network: SheapNetwork
     landmark_head: HeadModel

@@ -90,7 +90,8 @@ def test_the_shards_equal_those_of_a_corpus_without_the_video(copy):
     Path("elsewhere").rename("videos")
     listed = [v.sha256 for v in Corpus.read().videos]
     gone = next(path for path in Path("videos").glob("ben*"))
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0, excluded=[corpus.file_sha256(gone)]))
+    excluded = [corpus.file_sha256(gone)]
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0, excluded=excluded))
     assert {v.sha256 for v in Corpus.read().videos} == set(listed)
     assert Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
     ingest.run(PARAMS)
