@@ -35,7 +35,7 @@ def use_embedded_server(project: Path) -> None:
 
 def methods_of(metrics: Metrics) -> dict[str, dict[str, ErrorSummary]]:
     """What is compared, from what knows nobody to what was trained last. The model is `adapted` where it began from another."""
-    trained = "adapted" if metrics.others else "trained"
+    trained = "trained" if metrics.adaptation is None else "adapted"
     return {"mean head": metrics.mean_head, **metrics.others, trained: metrics.model}
 
 
@@ -62,9 +62,10 @@ def verdict(metrics: Metrics) -> str:
     medians = {name: errors[OVERALL].median_mm for name, errors in methods_of(metrics).items()}
     (_, baseline), *others = medians.items()
     said = [f"{_compared(name, median, baseline, 'the mean head')}." for name, median in others]
-    for start in metrics.others:
-        said.append(f"{_compared('adapted', medians['adapted'], medians[start], start)}.")
     if metrics.adaptation is not None:
+        start = metrics.adaptation.start_name
+        if start in medians:
+            said.append(f"{_compared('adapted', medians['adapted'], medians[start], start)}.")
         said.append(metrics.adaptation.sentence())
     return " ".join(said)
 

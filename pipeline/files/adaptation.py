@@ -18,6 +18,10 @@ TERMS = {
 """Terms of held-out pairs in words; others by their names."""
 
 
+SHIPPED = "shipped"
+"""`train.start_from` of the predictor that comes with the package."""
+
+
 class Judgement(BaseModel):
     """What early stopping found. ratios: of the kept weights' terms on held-out pairs to the start's."""
 
@@ -44,15 +48,15 @@ class Adaptation(BaseModel):
     judgement: Judgement | None
 
     @property
-    def has_helped(self) -> bool | None:
-        """None where nothing judged it."""
-        return None if self.judgement is None else not self.judgement.kept_start
+    def start_name(self) -> str:
+        """What the start is called where methods are compared."""
+        return SHIPPED if self.start == SHIPPED else "start"
 
     def sentence(self) -> str:
         """One line for logs, the demo, the report and the card."""
         corpus = f"{_counted(self.clips, 'clip')} of {_counted(self.people, 'person', 'people')}"
         if self.replayed_people:
-            corpus += f" (beside {self.replayed_people} rendered people, replayed)"
+            corpus += f" (beside {_counted(self.replayed_people, 'rendered person', 'rendered people')}, replayed)"
         found = self.judgement
         if found is None:
             return f"Adapted by {corpus} in {self.steps} steps; without early stopping nothing has judged whether it helped."

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.files.adaptation import Adaptation
+from pipeline.files.adaptation import SHIPPED, Adaptation
 from sheap.bundle import read_bundle_config
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load_start(folder: Path) -> tuple[str, SheapPredictor] | None:
     start = json.loads(summary.read_text(encoding="utf-8"))["params"].get("start_from") if summary.is_file() else None
     if start is None:
         return None
-    if start == "shipped":
+    if start == SHIPPED:
         return start, SheapPredictor.load(head_model=trained_head_model(folder))
     return "start", load_trained(Path(start))
 

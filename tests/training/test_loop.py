@@ -55,7 +55,8 @@ def made_config(**changes: Any) -> TrainingConfig:
         "seed": 3,
         "landmark_phase": {"steps": 4, "batch_size": 3, "rendered_pairs": 0},
         "rendered_phase": {"steps": 4, "batch_size": 2, "rendered_pairs": 1},
-        "hold_start": 0, "early_stop": None, "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": WEIGHTS, "precision": "auto", "compile": False,
+        "hold_start": 0, "early_stop": None,
+        "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": WEIGHTS, "precision": "auto", "compile": False,
         "optimizer": {
             "encoder_lr": 1e-3, "heads_lr": 1e-3, "regressor_lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 2,
             "final_fraction": 0.1, "clip_norm": 1.0, "ema_decay": 0.9, "max_skipped_steps": 1,
