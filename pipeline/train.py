@@ -130,7 +130,7 @@ def check_face_landmarks(params: TrainParams) -> None:
 def say_what_is_left_out(params: TrainParams) -> None:
     """One line for every part that the settings or absent weights leave without effect."""
     files, weights = params.weight_files, params.training.weights
-    if files.encoder is None:
+    if files.encoder is None and params.start_from is None:
         log.info("encoder: no weights named (train.weight_files.encoder), it starts from random values")
     if files.dinov2 is None:
         log.info("DINOv2: no weights named (train.weight_files.dinov2), no cross-attention and no DINOv2 loss")

@@ -264,6 +264,8 @@ ADAPTING = {
     "training.early_stop": {"patience": 9, "judged_by": ["landmarks", "truth_shape"]},
     "training.weights.near_start": 0.1,
     "training.validate_every": 1,
+    "training.panels_every": 100,
+    "panel_pairs": 1,
     "validation_pairs": 4,
 }
 
