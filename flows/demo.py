@@ -42,11 +42,13 @@ def methods_of(metrics: Metrics) -> dict[str, dict[str, ErrorSummary]]:
 def metrics_table(metrics: Metrics) -> Table:
     """Errors in millimetres: a row a method; medians by challenge, and all three figures overall."""
     table = Table(title=f"NoW error on {metrics.benchmark.folder} (mm, lower is better)", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in metrics.challenges:
-        images = f"{name.replace('_', ' ')}\n{metrics.model[name].images} images"
-        for figure in ("median", "mean", "std") if name == OVERALL else ("median",):
-            table.add_column(f"{images}\n{figure}", justify="right")
+        # A word a line, so that the table fits a narrow terminal.
+        words = name.replace("_", "\n")
+        table.add_column(f"{words}\n{metrics.model[name].images} images\nmedian", justify="right", no_wrap=True)
+        for figure in ("mean", "std") if name == OVERALL else ():
+            table.add_column(figure, justify="right", no_wrap=True)
     for method, errors in methods_of(metrics).items():
         row = [method]
         for name in metrics.challenges:
