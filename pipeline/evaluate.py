@@ -57,7 +57,7 @@ EvaluateParams = params_type(MEASURES)
 def run(params: PredictionParams) -> None:
     """Reads data/model and the benchmarks, writes data/evaluation."""
     # Measures that compute import torch; the worker processes that measuring starts import this module and need none.
-    from pipeline.files.trained_model import load_start, load_trained
+    from pipeline.files.trained_model import load_start, load_trained, read_adaptation
 
     require_input(MODEL_DIR / "config.json", "train")
     check_inputs(params, MEASURES)
@@ -71,6 +71,8 @@ def run(params: PredictionParams) -> None:
             num_workers=params.num_workers or cpu_count(),
         )
         figures = measure_all(params, inputs, MEASURES)
+        if (adaptation := read_adaptation(MODEL_DIR)) is not None:
+            figures["adaptation"] = adaptation.model_dump()
         write_json(folder / METRICS_NAME, figures)
 
 

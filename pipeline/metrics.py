@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.files.adaptation import Adaptation
+
 OVERALL = "overall"
 METRICS_NAME = "metrics.json"
 
@@ -47,6 +49,8 @@ class Metrics(_Record):
     mean_head: dict[str, ErrorSummary]
     others: dict[str, dict[str, ErrorSummary]] = {}
     """Further methods on the same benchmark, by name."""
+    adaptation: Adaptation | None = None
+    """Where the model's training began from a predictor: what it did with it."""
 
     @property
     def challenges(self) -> list[str]:

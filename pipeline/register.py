@@ -77,6 +77,7 @@ def model_card(
     """The card in Markdown: what the model is, what it learnt from, how good it is, and what it is not for."""
     environment = markdown_environment()
     environment.filters["cell"] = _table_cell
+    chosen = provenance["training"]["params"]
     rows = [(name, metrics.model[name], metrics.mean_head[name]) for name in metrics.challenges]
     return environment.get_template("model_card.md.j2").render(
         params=params,
@@ -87,6 +88,7 @@ def model_card(
         rows=rows,
         provenance=provenance,
         training=provenance["training"],
+        is_taught=chosen.get("supervision") == "truth" or chosen.get("replay", {}).get("share", 0) > 0,
         sources=corpus_sources(corpus),
         num_videos=len(corpus.videos),
     )

@@ -1,4 +1,4 @@
-"""Stage `train`: self-supervised training inside Ray Train; writes data/model.
+"""Stage `train`: training inside Ray Train, from random values or from a predictor; writes data/model.
 
 Ray is started and ended here. Checkpoints, history and panels gather under .sheap/checkpoints/HASH, where HASH is of
 everything that decides the result (settings, data, code, weight files): the same command after a kill goes on from there,
@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from pipeline.files.adaptation import Adaptation, Judgement
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.compilers import require_compiler
 from pipeline.run.provenance import fingerprint_files, git_commit, hardware
@@ -35,8 +36,10 @@ from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.precision import resolve_precision
 from sheap.training.config import RunConfig
-from sheap.training.run import TrainingRun, start_folder
+from sheap.training.corpus_counts import CorpusCounts
+from sheap.training.run import TrainingRun, split_reader, start_folder
 from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, PANELS_NAME
+from sheap.training.state import TrainingState
 from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_member
 
 MODEL_DIR = Path("data/model")
@@ -128,12 +131,14 @@ def check_face_landmarks(params: TrainParams) -> None:
 def say_what_is_left_out(params: TrainParams) -> None:
     """One line for every part that the settings or absent weights leave without effect."""
     files, weights = params.weight_files, params.training.weights
-    if files.encoder is None:
+    if files.encoder is None and params.start_from is None:
         log.info("encoder: no weights named (train.weight_files.encoder), it starts from random values")
     if files.dinov2 is None:
         log.info("DINOv2: no weights named (train.weight_files.dinov2), no cross-attention and no DINOv2 loss")
     if files.lpips_backbone is None and weights.lpips > 0:
         log.info("LPIPS: no weights named (train.weight_files.lpips_*), the term is left out")
+    if params.start_from is None and (weights.near_start > 0 or params.training.hold_start > 0):
+        log.info("start: random values (train.start_from), nothing to stay near (near_start) or to hold (hold_start)")
     regressor = params.network().regressor
     if params.appearance == "gaussians" and params.training.densify.every and regressor.gaussians_per_face == 1:
         log.info("densification: every face has one Gaussian and keeps it, so none will move (train.gaussians_per_face)")
@@ -224,14 +229,15 @@ def _write_model(
     workers: dict[str, Any],
     seconds: float,
 ) -> None:
-    """data/model from the last checkpoint's averaged weights, the history and the panels."""
+    """data/model from the last checkpoint's averaged weights (the best, where training stops early), history and panels."""
     trained = TrainingRun.start(params)
     state = trained.state
     state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)
-    if state.step != params.training.total_steps:
+    if not state.has_ended(params.training):
         raise StageError(
             f"{folder}: training ended at step {state.step} of {params.training.total_steps}; run it again"
         )
+    adaptation = describe_adaptation(params, state, manifest)
     history = [json.loads(line) for line in (folder / HISTORY_NAME).read_text(encoding="utf-8").splitlines()]
     summary = identity | {
         "commit": git_commit(),
@@ -244,12 +250,39 @@ def _write_model(
         "train_identities": len(manifest.splits["train"].identities),
         "workers": workers,
         "hardware": hardware(),
+        "adaptation": None if adaptation is None else adaptation.model_dump(),
     }
+    if adaptation is not None:
+        log.info("%s", adaptation.sentence())
     with atomic_directory(MODEL_DIR) as model_dir:
         trained.save_model(model_dir)
         shutil.copyfile(folder / HISTORY_NAME, model_dir / HISTORY_NAME)
         shutil.copytree(folder / PANELS_NAME, model_dir / PANELS_NAME)
         write_json(model_dir / "train.json", summary, indent=2)
+
+
+def describe_adaptation(params: TrainParams, state: TrainingState, manifest: Manifest) -> Adaptation | None:
+    """What became of the predictor that training began from; None where it began from random values."""
+    if params.start_from is None:
+        return None
+    if params.data.reading == "streaming":
+        counts = CorpusCounts.of_manifest(manifest)
+    else:
+        readers = {name: split_reader(params.data.shards, name, params, verify_hashes=False) for name in manifest.splits}
+        counts = CorpusCounts.of_readers(readers, is_replaying=params.replay.share > 0)
+    best, judgement = state.best, None
+    if best is not None:
+        ratios = {name: best.figures[name] / best.start[name] for name in best.start if best.start[name] > 0}
+        judgement = Judgement(kept_start=best.is_start, best_step=best.step, validations=best.validations, ratios=ratios)
+    return Adaptation(
+        start=str(params.start_from),
+        steps=state.step,
+        clips=counts.clips,
+        people=counts.people,
+        replayed_people=counts.replayed_people,
+        own_held_out=counts.own_held_out,
+        judgement=judgement,
+    )
 
 
 def _newest_checkpoint(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.files.adaptation import SHIPPED, Adaptation
 from sheap.bundle import read_bundle_config
 
 if TYPE_CHECKING:
@@ -57,9 +58,24 @@ def load_start(folder: Path) -> tuple[str, SheapPredictor] | None:
     start = json.loads(summary.read_text(encoding="utf-8"))["params"].get("start_from") if summary.is_file() else None
     if start is None:
         return None
-    if start == "shipped":
+    if start == SHIPPED:
         return start, SheapPredictor.load(head_model=trained_head_model(folder))
     return "start", load_trained(Path(start))
+
+
+def read_adaptation(folder: Path) -> Adaptation | None:
+    """What training did with the predictor that it began from; None where it began from random values.
+
+    Raises ValueError naming `train.json` when it says something else.
+    """
+    summary = folder / SUMMARY_NAME
+    if not summary.is_file():
+        return None
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8")).get("adaptation")
+        return None if found is None else Adaptation.model_validate(found)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{summary}: adaptation: {' '.join(str(error).split())[:200]}") from None
 
 
 def trained_file(folder: Path, name: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -33,6 +33,17 @@ class BatchPlan:
         return (self.num_samples - self.cursor) // (self.batch_size * self.world_size)
 
 
+    def resized(self, batch_size: int, seed: int) -> BatchPlan:
+        """The plan of a part of every batch, with a seed of its own."""
+        return replace(
+            self,
+            num_samples=self.num_samples // self.batch_size * batch_size,
+            cursor=self.cursor // self.batch_size * batch_size,
+            batch_size=batch_size,
+            seed=seed,
+        )
+
+
 MakeBatches = Callable[[BatchPlan], Iterable[Pairs]]
 """Batches of pairs as a plan wants them. The same plan gives the same batches."""
 
@@ -52,5 +63,23 @@ def indexed_batches(make_dataset: Callable[[int, int], Dataset[Pairs]]) -> MakeB
         return DataLoader(
             dataset, batch_sampler=sampler, collate_fn=Pairs.stack, num_workers=plan.loader_processes
         )
+
+    return batches
+
+
+SECOND_SEED = 1_000_003
+"""Added to a plan's seed for the second part of mixed batches, so that the parts draw apart."""
+
+
+def mixed_batches(first: MakeBatches, second: MakeBatches, second_of: Callable[[int], int]) -> MakeBatches:
+    """Batches of which `second_of(batch size)` pairs, the last ones, come from `second` and the others from `first`."""
+
+    def batches(plan: BatchPlan) -> Iterable[Pairs]:
+        behind = second_of(plan.batch_size)
+        parts = (
+            first(plan.resized(plan.batch_size - behind, plan.seed)),
+            second(plan.resized(behind, plan.seed + SECOND_SEED)),
+        )
+        return (Pairs.concatenate(list(both)) for both in zip(*parts, strict=True))
 
     return batches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -15,7 +17,7 @@ from sheap.data.truth import FrameTruth, WantedTruth
 class PairDataset(Dataset[Pairs]):
     """Sample number i is decided by (seed, i) alone: its epoch's permutation, then frames, then augmentation.
 
-    reader: the clips of one split. num_samples: how many samples exist, usually steps x global batch size (default: one
+    reader: the clips of one split; clips: the numbers of those that are drawn from (default: all). num_samples: how many samples exist, usually steps x global batch size (default: one
     epoch). gap: least and greatest distance of source and target in frames; a clip too short for it gives its widest
     pair. across_clips: probability of taking the target from another clip of the same person, where there is one.
     augment: None leaves the frames as they are, but resized. image_size: None keeps the stored size.
@@ -27,6 +29,7 @@ class PairDataset(Dataset[Pairs]):
         self,
         reader: ShardReader,
         *,
+        clips: Sequence[int] | None = None,
         num_samples: int | None = None,
         seed: int = 0,
         gap: tuple[int, int] = (1, 1_000_000),
@@ -36,12 +39,13 @@ class PairDataset(Dataset[Pairs]):
         cache_bytes: int = 0,
         truth: WantedTruth | None = None,
     ) -> None:
-        if len(reader) == 0:
+        self._clips = range(len(reader)) if clips is None else clips
+        if len(self._clips) == 0:
             raise ValueError(f"{reader.folder}: no clips to sample from")
         if not 0 <= gap[0] <= gap[1]:
             raise ValueError(f"gap: expected 0 <= least <= greatest, got {gap}")
         self._reader = reader
-        self._num_samples = len(reader) if num_samples is None else num_samples
+        self._num_samples = len(self._clips) if num_samples is None else num_samples
         self._seed, self._gap, self._across_clips = seed, gap, across_clips
         self._random = KeyedRandom()
         self.image_size = image_size or reader.image_size
@@ -50,7 +54,7 @@ class PairDataset(Dataset[Pairs]):
         self._epoch: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
         self._clips_of_person: dict[str, list[int]] = {}
         if across_clips > 0:
-            for number in range(len(reader)):
+            for number in self._clips:
                 self._clips_of_person.setdefault(_person(reader, number), []).append(number)
 
     def __len__(self) -> int:
@@ -70,10 +74,10 @@ class PairDataset(Dataset[Pairs]):
 
     def draw(self, index: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Source clip and frame, target clip and frame of a sample."""
-        epoch, place = divmod(index, len(self._reader))
+        epoch, place = divmod(index, len(self._clips))
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, epoch_order(len(self._reader), self._seed, epoch))
-        clip = int(self._epoch[1][place])
+            self._epoch = (epoch, epoch_order(len(self._clips), self._seed, epoch))
+        clip = self._clips[int(self._epoch[1][place])]
         num_frames = self._reader.num_frames(clip)
         if self._across_clips > 0 and rng.random() < self._across_clips:
             others = [n for n in self._clips_of_person[_person(self._reader, clip)] if n != clip]

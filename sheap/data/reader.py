@@ -107,6 +107,10 @@ class ShardReader:
         """Frames of one clip, known without reading it."""
         return num_frames_of(self._index[number]["members"])
 
+    def has_truth(self, number: int) -> bool:
+        """Whether a clip is a rendered one that carries its truth; known without reading it."""
+        return TRUTH_NAME in self._index[number]["members"]
+
     def landmarks(self, number: int) -> NDArray[np.float32]:
         """Landmarks [T, 478, 3] of one clip, px of its crops."""
         content, where = self._read(number, LANDMARKS_NAME)

@@ -143,7 +143,7 @@ class WantedTruth:
             return FrameTruth.unknown(self.layout.num_shape, self.layout.num_expression)
         if stored != self.layout:
             raise ValueError(
-                f"{where}: its truth is of another head model; render and pack the clips anew, or train with "
-                "train.supervision: none"
+                f"{where}: its truth is of another head model; render and pack the clips anew, or train without it "
+                "(train.supervision: none, train.replay.share: 0, no truth_ term in train.training.early_stop.judged_by)"
             )
         return decode_frame_truth(row(), stored, where)

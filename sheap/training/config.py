@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sheap.data.augment import AugmentParams
 from sheap.networks.config import PRESETS, NetworkConfig
@@ -44,6 +44,7 @@ class LossWeights(_Config):
     truth_points: float = Field(ge=0)
     truth_landmarks: float = Field(ge=0)
     truth_motion: float = Field(ge=0)
+    near_start: float = Field(ge=0)
 
 
 class PhaseConfig(_Config):
@@ -85,12 +86,34 @@ class DensifyConfig(_Config):
     noise_scale: float = Field(ge=0)
 
 
+class EarlyStopConfig(_Config):
+    """Validation decides what is kept (sheap/training/early_stop.py); it begins with step 0."""
+
+    patience: int = Field(ge=1)
+    """Validations in a row that find nothing better; so many end the run."""
+    judged_by: tuple[str, ...] = Field(min_length=1)
+    """Terms on held-out pairs; those of the truth count where there is truth."""
+
+    @field_validator("judged_by")
+    @classmethod
+    def _are_terms(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in LossWeights.model_fields or name == "near_start"]
+        if unknown:
+            raise ValueError(f"no term of held-out pairs is called {unknown[0]!r}")
+        return names
+
+
 class TrainingConfig(_Config):
     """One training run: a landmark phase, which finds pose and shape fast, then the rendered phase."""
 
     seed: int = Field(ge=0)
     landmark_phase: PhaseConfig
     rendered_phase: PhaseConfig
+    hold_start: int = Field(ge=0)
+    """Steps for which a predictor that training began with stays as it is, while what begins anew beside it (the Gaussians'
+    regressor, what speaks to it, the landmarks' calibration) learns to use it. Of no effect from random values."""
+    early_stop: EarlyStopConfig | None
+    """None: training goes to its last step, and the last weights are kept."""
     both_ways: bool
     """Landmarks of the target's identity moved as the source too: twice the evidence for one pass of the encoder."""
     free_offset: float = Field(ge=0)
@@ -115,6 +138,9 @@ class TrainingConfig(_Config):
             raise ValueError("landmark_phase.rendered_pairs: this phase renders nothing; it must be 0")
         if self.total_steps == 0:
             raise ValueError("landmark_phase.steps and rendered_phase.steps are both 0: nothing to train")
+        for name in () if self.early_stop is None else self.early_stop.judged_by:
+            if getattr(self.weights, name) == 0:
+                raise ValueError(f"early_stop.judged_by: {name} has weight 0, so it is not computed")
         return self
 
     @property
@@ -134,6 +160,18 @@ class PairConfig(_Config):
     across_clips: float = Field(ge=0, le=1)
     augment: AugmentParams | None
     """Null only resizes."""
+
+
+class ReplayConfig(_Config):
+    """Rehearsal of what a start was taught, so that a corpus does not make it forget."""
+
+    share: float = Field(ge=0, lt=1)
+    """Of every batch's pairs, those drawn from clips with truth and taught by it; the others come from clips without truth.
+    0: none, and pairs come from all clips."""
+
+    def pairs_of(self, batch_size: int) -> int:
+        """How many pairs of a batch are replayed."""
+        return round(self.share * batch_size)
 
 
 class DataConfig(_Config):
@@ -183,7 +221,8 @@ class RunConfig(_Config):
     null begins from random values. The Gaussians' regressor always does."""
     supervision: Literal["truth", "none"]
     """truth: rendered frames teach by what is known of them (the truth_* terms), beside the self-supervised terms, which count
-    for every frame. none: the paper's setting; truth is not even read."""
+    for every frame. none: the paper's setting; truth is not even read, but for the pairs of `replay`."""
+    replay: ReplayConfig
     appearance: Literal["gaussians", "mesh"]
     """How a head is drawn: the paper's Gaussians, or the mesh with a UV albedo (the baseline)."""
     regressor: Literal["graph", "mlp"]
@@ -203,7 +242,31 @@ class RunConfig(_Config):
             raise ValueError("data.shards: a command's output can only be streamed; set data.reading to streaming")
         if self.data.reading == "streaming" and self.pairs.across_clips > 0:
             raise ValueError("pairs.across_clips: a stream shows one clip at a time; set it to 0, or data.reading to indexed")
+        if self.replay.share > 0:
+            self._check_replay()
         return self
+
+    def _check_replay(self) -> None:
+        if self.data.reading == "streaming":
+            raise ValueError("replay.share: a stream shows clips as they come; set it to 0, or data.reading to indexed")
+        for name in ("landmark_phase", "rendered_phase"):
+            phase: PhaseConfig = getattr(self.training, name)
+            if phase.steps and not 0 < self.replay.pairs_of(phase.batch_size) < phase.batch_size:
+                raise ValueError(
+                    f"replay.share: {self.replay.share:g} of training.{name}.batch_size {phase.batch_size} leaves "
+                    "replayed or other pairs without a place"
+                )
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether training pairs are read with their truth, and taught by it."""
+        return self.supervision == "truth" or self.replay.share > 0
+
+    @property
+    def is_judged_by_truth(self) -> bool:
+        """Whether held-out pairs are read with their truth."""
+        stop = self.training.early_stop
+        return self.is_supervised or (stop is not None and any(name.startswith("truth_") for name in stop.judged_by))
 
     def network(self) -> NetworkConfig:
         """The preset with this run's changes."""

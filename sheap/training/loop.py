@@ -17,6 +17,8 @@ from sheap.networks.prototypes import apply_change, carry_optimizer_state, plan_
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import TrainingConfig
 from sheap.training.distributed import average_gradients, copy_from_first, sum_over_workers
+from sheap.training.early_stop import Best, judged_figures
+from sheap.training.start import held, predicting_parameters
 from sheap.training.state import TrainingState
 from sheap.training.step import Models, StepResult, training_step
 
@@ -53,10 +55,20 @@ def run_training(
     """Trains from `state` to the last step of `config`.
 
     make_batches: the training pairs; each phase asks for its own. validation: batches of held-out pairs, or none.
+    Where the configuration stops early, the state's averaged network is the best one in the end.
     The same state, configuration, data and number of workers give the same result, however often it was cut off.
-    Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite.
+    Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite, and ValueError for early
+    stopping without held-out pairs.
     """
+    if config.early_stop is not None and not validation:
+        raise ValueError(
+            "training.early_stop: there are no held-out pairs to judge by; set it to null, or see that people are held out "
+            "(validation_pairs, shards.min_identities)"
+        )
     copy_from_first([*state.network.parameters(), *state.average.network.parameters()])
+    models = replace(models, anchor=state.anchor or {})
+    if state.step == 0 and config.early_stop is not None:
+        reporter.logged(_judge(validate(models, state, config, validation), state, config))
     recorder = _Recorder()
     for pairs in _batches(state, config, make_batches, worker):
         phase = config.phase_of(state.step)
@@ -66,16 +78,46 @@ def run_training(
         if state.step == config.landmark_phase.steps:
             state.cursor = 0
         recorder.add(result, gradient_norm, num_images=2 * phase.batch_size * worker.world_size)
-        last = state.step == config.total_steps
+        record = None
+        if validation and (state.step % config.validate_every == 0 or _must_validate(state, config)):
+            record = _judge(validate(models, state, config, validation), state, config)
+        last = state.has_ended(config)
         if state.step % config.log_every == 0 or last:
             reporter.logged(recorder.take(state, config))
-        if validation and (state.step % config.validate_every == 0 or last):
-            reporter.logged(validate(models, state, config, validation))
+        if record is not None:
+            reporter.logged(record)
+        if last:
+            state.take_best()
         if state.step % config.panels_every == 0 or last:
             reporter.panels(state.step, state.average.network)
         if state.step % config.checkpoint_every == 0 or last:
             reporter.checkpoint(state)
+        if last:
+            return
         recorder.restart_clock()
+
+
+def _must_validate(state: TrainingState, config: TrainingConfig) -> bool:
+    """After the last step, and where early stopping has to know what the end of `hold_start` is worth."""
+    is_released = config.early_stop is not None and state.anchor is not None and state.step == config.hold_start
+    return is_released or state.step == config.total_steps
+
+
+def _judge(record: dict[str, Any], state: TrainingState, config: TrainingConfig) -> dict[str, Any]:
+    """The record of a validation with its score, which early stopping takes into account; all workers find the same."""
+    stop = config.early_stop
+    if stop is None:
+        return record
+    found = judged_figures(record, stop)
+    shared = torch.tensor(list(found.values()), dtype=torch.float64, device=next(state.network.parameters()).device)
+    copy_from_first([shared])
+    figures, weights = dict(zip(found, shared.tolist(), strict=True)), state.average.network.state_dict()
+    if state.best is None or state.holds(config):
+        # What learns beside a predictor that is held changes its figures (the landmarks' calibration): the last ones count.
+        state.best, score = Best.of_start(figures, state.step, weights), 1.0
+    else:
+        score = state.best.consider(figures, state.step, weights)
+    return record | {"score": score}
 
 
 def _batches(
@@ -85,6 +127,8 @@ def _batches(
     worker: Worker,
 ) -> Iterator[Pairs]:
     """The batches still to come, phase by phase, from the state's cursor on."""
+    if state.has_ended(config):
+        return
     ends = (config.landmark_phase.steps, config.total_steps)
     for number, (phase, end) in enumerate(zip((config.landmark_phase, config.rendered_phase), ends, strict=True)):
         if state.step >= end:
@@ -111,9 +155,13 @@ def _one_step(
     generator = torch.Generator().manual_seed(seed)
     parameters = list(state.network.parameters())
     background = random_backgrounds(pairs, generator)
-    result = training_step(models, pairs, background, config, config.phase_of(state.step).rendered_pairs)
-    state.optimizer.zero_grad(set_to_none=True)
-    result.loss.backward()
+    is_held = state.anchor is not None and state.step < config.hold_start
+    with held(predicting_parameters(state.network).values() if is_held else ()):
+        result = training_step(models, pairs, background, config, config.phase_of(state.step).rendered_pairs)
+        if not result.loss.requires_grad:
+            raise ValueError("training.hold_start: what this phase could train is held; nothing can be learnt")
+        state.optimizer.zero_grad(set_to_none=True)
+        result.loss.backward()
     average_gradients(parameters)
     gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
     # One number tells all workers alike: a loss that is not finite on one of them is not finite in this sum.
@@ -171,18 +219,27 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
 def validate(
     models: Models, state: TrainingState, config: TrainingConfig, batches: Sequence[Pairs]
 ) -> dict[str, Any]:
-    """Mean terms of the averaged weights on held-out pairs, rendered in the rendered phase alone. Seeded, to compare."""
-    averaged = replace(models, network=state.average.network)
+    """Mean terms of the averaged weights on held-out pairs, rendered in the rendered phase alone. Seeded, to compare.
+
+    Terms of the truth are means over batches that have any; the loss is of the terms that training has.
+    """
+    averaged = replace(models, network=state.average.network, shape_metric=models.held_out_metric, anchor={})
     is_rendering = state.step > config.landmark_phase.steps
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, tuple[Tensor, int]] = {}
     for number, batch in enumerate(batches):
         pairs = batch.to(models.cameras.K.device)
         background = random_backgrounds(pairs, torch.Generator().manual_seed(number))
-        result = training_step(averaged, pairs, background, config, len(pairs) if is_rendering else 0)
-        for name, term in {"loss": result.loss, **result.terms}.items():
-            sums[name] = sums.get(name, torch.zeros_like(term)) + term
-    means = {name: float(total) / len(batches) for name, total in sums.items()}
-    return {"kind": "validation", "step": state.step, **means}
+        terms = training_step(averaged, pairs, background, config, len(pairs) if is_rendering else 0).terms
+        truth = pairs.source.truth
+        if truth is None or not truth.known.any():
+            terms = {name: term for name, term in terms.items() if not name.startswith("truth_")}
+        for name, term in terms.items():
+            total, count = sums.get(name, (torch.zeros_like(term), 0))
+            sums[name] = total + term, count + 1
+    means = {name: float(total) / count for name, (total, count) in sums.items()}
+    taught = [name for name in means if models.shape_metric is not None or not name.startswith("truth_")]
+    loss = sum(getattr(config.weights, name) * means[name] for name in taught)
+    return {"kind": "validation", "step": state.step, "loss": loss, **means}
 
 
 class _Recorder:

@@ -43,14 +43,16 @@ def learning_rate_factor(step: int, total_steps: int, config: OptimizerConfig) -
     return config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> torch.optim.lr_scheduler.LambdaLR:
-    """`learning_rate_factor` over the whole run; for the regressor, which only the rendered phase trains, over that phase."""
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, held_steps: int = 0
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """`learning_rate_factor` over the whole run; for the regressor, which only the rendered phase trains, over that phase; for
+    the encoder from the step on until which it is held."""
 
     def factor_from(first: int) -> Callable[[int], float]:
         num_steps = config.total_steps - first
         return lambda step: learning_rate_factor(max(0, step - first), num_steps, config.optimizer)
 
-    starts = [
-        config.landmark_phase.steps if group["name"].startswith("regressor.") else 0 for group in optimizer.param_groups
-    ]
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor_from(first) for first in starts])
+    starts = {"regressor": config.landmark_phase.steps, "encoder": held_steps}
+    firsts = [starts.get(group["name"].split(".")[0], 0) for group in optimizer.param_groups]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, [factor_from(first) for first in firsts])

@@ -5,7 +5,7 @@ Whoever starts it (one process, or one of Ray's workers) says where it stands (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from sheap.bundle import SHIPPED_MODEL, BundleConfig, HeadReference, Preprocessing, load_bundle, save_bundle
 from sheap.data.addresses import read_manifest
 from sheap.data.augment import AugmentParams
-from sheap.data.batches import BatchPlan, MakeBatches, indexed_batches
+from sheap.data.batches import BatchPlan, MakeBatches, indexed_batches, mixed_batches
 from sheap.data.frames import Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
@@ -66,23 +66,23 @@ class RunData:
         splits = read_manifest(place).splits
         if "train" not in splits:
             raise ValueError(f"{place}: has no split 'train'; there is nothing to train on")
-        truth = wanted_truth(config)
         if config.data.reading == "streaming":
-            return cls._streamed({name: StreamedSplit.open(f"{place}/{name}") for name in splits}, config, truth)
-        return cls._indexed({name: _reader(f"{place}/{name}", config) for name in splits}, config, truth)
+            return cls._streamed({name: StreamedSplit.open(f"{place}/{name}") for name in splits}, config)
+        return cls._indexed({name: split_reader(place, name, config) for name in splits}, config)
 
     @classmethod
-    def _indexed(cls, readers: Mapping[str, ShardReader], config: RunConfig, truth: WantedTruth | None) -> RunData:
-        held_out, side = readers.get("val"), config.image_size
+    def _indexed(cls, readers: Mapping[str, ShardReader], config: RunConfig) -> RunData:
+        held_out, side, truth = readers.get("val"), config.image_size, wanted_truth(config)
         return cls(
-            indexed_batches(lambda num_samples, seed: pair_dataset(readers["train"], config, num_samples, seed, truth)),
+            training_batches(readers["train"], config, truth if config.is_supervised else None),
             [] if held_out is None else fixed_batches(held_out, config.validation_pairs, side, truth),
             {name: one_pair_a_clip(reader, config.panel_pairs, side) for name, reader in readers.items()},
         )
 
     @classmethod
-    def _streamed(cls, splits: Mapping[str, StreamedSplit], config: RunConfig, truth: WantedTruth | None) -> RunData:
+    def _streamed(cls, splits: Mapping[str, StreamedSplit], config: RunConfig) -> RunData:
         """Pairs for validation and pictures are the first of an unaugmented stream: to choose them would read every shard."""
+        truth = wanted_truth(config)
 
         def first(split: StreamedSplit, count: int, seed: int) -> list[Pairs]:
             plan = BatchPlan(num_samples=count, batch_size=1, seed=seed)
@@ -91,7 +91,7 @@ class RunData:
         held_out, size = splits.get("val"), BATCH_OF_FIXED_PAIRS
         validation = [] if held_out is None else first(held_out, config.validation_pairs, seed=0)
         return cls(
-            streamed_pairs(splits["train"], config, config.pairs.augment, truth),
+            streamed_pairs(splits["train"], config, config.pairs.augment, truth if config.is_supervised else None),
             [Pairs.concatenate(validation[k : k + size]) for k in range(0, len(validation), size)],
             {name: Pairs.concatenate(first(split, config.panel_pairs, seed=1)) for name, split in splits.items()},
         )
@@ -120,10 +120,12 @@ class TrainingRun:
             load_start(models.network, weights)
         if config.training.compile:
             compile_encoder(models.network)
-        return cls(config, models, TrainingState.start(models.network, config.training), worker)
+        state = TrainingState.start(models.network, config.training, is_trained=weights is not None)
+        return cls(config, models, state, worker)
 
     def train(self, data: RunData, reporter: Reporter) -> SheapNetwork:
-        """Trains to the last step; gives the averaged network. After `state.restore` it goes on from there."""
+        """Trains to the end; gives the averaged network, or the best one where training stops early. After
+        `state.restore` it goes on from there."""
         run_training(
             self.models, self.state, self.config.training, data.make_batches, data.validation, self.worker, reporter
         )
@@ -169,6 +171,7 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
     if files.encoder is not None:
         load_encoder_weights(network.encoder, files.encoder)
+    metric = ShapeMetric(head).to(device) if config.is_judged_by_truth else None
     set_compute_dtype([network, dinov2, lpips], resolve_precision(config.training.precision, device.type))
     return Models(
         network.to(device),
@@ -176,7 +179,8 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         cameras.to(device),
         None if dinov2 is None else dinov2.to(device),
         None if lpips is None else lpips.to(device),
-        ShapeMetric(head).to(device) if config.supervision == "truth" else None,
+        metric if config.is_supervised else None,
+        metric,
     )
 
 
@@ -211,20 +215,24 @@ def load_start(network: SheapNetwork, weights: Mapping[str, Tensor]) -> None:
 
 
 def wanted_truth(config: RunConfig) -> WantedTruth | None:
-    """What a supervised run asks of frames; None for another. Raises ValueError for a head that cannot be mirrored, where
-    pictures are."""
-    if config.supervision == "none":
+    """What a run asks of frames that it is taught or judged by; None where truth does neither. Raises ValueError for a head that
+    cannot be mirrored, where pictures are."""
+    if not config.is_judged_by_truth:
         return None
     path, augment = config.weight_files.head_model, config.pairs.augment
     head = HeadModel.load(path)
     sha256 = head_file_sha256(path)
     layout = TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
-    return WantedTruth(layout, TruthMirror(head, LANDMARK_MIRROR) if augment is not None and augment.flip > 0 else None)
+    is_mirrored = config.is_supervised and augment is not None and augment.flip > 0
+    return WantedTruth(layout, TruthMirror(head, LANDMARK_MIRROR) if is_mirrored else None)
 
 
-def _reader(place: str, config: RunConfig) -> ShardReader:
-    """Random access to one split."""
-    return ShardReader(place if is_url(place) else Path(place), cache_dir=config.data.cache_dir)
+def split_reader(shards: Path | str, split: str, config: RunConfig, *, verify_hashes: bool = True) -> ShardReader:
+    """Random access to one split of a shard folder or address."""
+    place = f"{shards}/{split}"
+    return ShardReader(
+        place if is_url(place) else Path(place), verify_hashes=verify_hashes, cache_dir=config.data.cache_dir
+    )
 
 
 def streamed_pairs(
@@ -241,12 +249,51 @@ def streamed_pairs(
     )
 
 
+def training_batches(reader: ShardReader, config: RunConfig, truth: WantedTruth | None) -> MakeBatches:
+    """Batches of the training split, with replayed pairs at their ends where the settings ask for them.
+
+    Raises ValueError where no clip, or every one, carries truth and some shall be replayed.
+    """
+
+    def of(clips: Sequence[int] | None) -> MakeBatches:
+        return indexed_batches(lambda count, seed: pair_dataset(reader, config, count, seed, truth, clips))
+
+    if config.replay.share == 0:
+        return of(None)
+    own, known = clips_by_truth(reader)
+    if not known:
+        raise ValueError(
+            f"train.replay.share: no clip of {reader.folder} carries truth, so none can be replayed; set it to 0, or let "
+            "rendered people in (corpus.replay_people)"
+        )
+    if not own:
+        raise ValueError(
+            f"train.replay.share: every clip of {reader.folder} carries truth, so all would be replayed; set it to 0 with "
+            "supervision: truth, or let people in as strangers (corpus.replay_people)"
+        )
+    return mixed_batches(of(own), of(known), config.replay.pairs_of)
+
+
+def clips_by_truth(reader: ShardReader) -> tuple[list[int], list[int]]:
+    """The numbers of a split's clips without truth, and of those with it."""
+    found: tuple[list[int], list[int]] = [], []
+    for number in range(len(reader)):
+        found[reader.has_truth(number)].append(number)
+    return found
+
+
 def pair_dataset(
-    reader: ShardReader, config: RunConfig, num_samples: int, seed: int, truth: WantedTruth | None = None
+    reader: ShardReader,
+    config: RunConfig,
+    num_samples: int,
+    seed: int,
+    truth: WantedTruth | None = None,
+    clips: Sequence[int] | None = None,
 ) -> PairDataset:
-    """The training pairs that the settings ask for."""
+    """The training pairs that the settings ask for. clips: the numbers of those to draw from; None: all."""
     return PairDataset(
         reader,
+        clips=clips,
         num_samples=num_samples,
         seed=seed,
         gap=(config.pairs.least_gap, config.pairs.greatest_gap),
@@ -261,10 +308,16 @@ def pair_dataset(
 def fixed_batches(
     reader: ShardReader, num_pairs: int, image_size: int, truth: WantedTruth | None = None
 ) -> list[Pairs]:
-    """The same pairs every time, unaugmented, clip after clip."""
-    dataset = PairDataset(reader, num_samples=num_pairs, seed=0, image_size=image_size, truth=truth)
-    samples, size = [dataset[k] for k in range(num_pairs)], BATCH_OF_FIXED_PAIRS
-    return [Pairs.stack(samples[k : k + size]) for k in range(0, num_pairs, size)]
+    """The same pairs every time, unaugmented, clip after clip: half of clips with truth where there are both kinds, in batches of
+    their own, so that a few strangers count as much as many known people."""
+    kinds = [clips for clips in clips_by_truth(reader) if clips]
+    batches, size = [], BATCH_OF_FIXED_PAIRS
+    for place, clips in enumerate(kinds):
+        count = num_pairs // len(kinds) + (place < num_pairs % len(kinds))
+        dataset = PairDataset(reader, clips=clips, num_samples=count, seed=0, image_size=image_size, truth=truth)
+        samples = [dataset[k] for k in range(count)]
+        batches += [Pairs.stack(samples[k : k + size]) for k in range(0, count, size)]
+    return batches
 
 
 def one_pair_a_clip(reader: ShardReader, num_pairs: int, image_size: int) -> Pairs:

@@ -55,8 +55,11 @@ class RunFolder:
 
 
 def cut_history(path: Path, step: int) -> None:
-    """Drops what was logged after the checkpoint that training goes on from: those steps come again."""
+    """Drops what was logged after the checkpoint that training goes on from: those steps come again, at step 0 all of them."""
     if not path.exists():
+        return
+    if step == 0:
+        path.unlink()
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,5 @@
-"""Everything that must survive a kill: network, average, optimiser, schedule, step and data cursor.
+"""Everything that must survive a kill: network, average, optimiser, schedule, step and data cursor; what training began with, and
+the best so far.
 
 There is no random-number state to keep: each step seeds torch from (seed, step, rank), and each sample from (seed, number).
 """
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sheap.files import whole_file
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import TrainingConfig
+from sheap.training.early_stop import Best
 from sheap.training.ema import WeightAverage
 from sheap.training.optimizer import build_optimizer, build_scheduler
+from sheap.training.start import predicting_parameters
 
 CHECKPOINT_FORMAT = "sheap-checkpoint-1"
 
@@ -31,13 +35,38 @@ class TrainingState:
     step: int = 0
     cursor: int = 0
     skipped: int = 0
+    anchor: dict[str, Tensor] | None = None
+    """Where training began from a trained predictor: its predicting weights, to stay near; empty where that counts nothing. None:
+    from random values."""
+    best: Best | None = None
+    """Where training stops early: what it keeps."""
 
     @classmethod
-    def start(cls, network: SheapNetwork, config: TrainingConfig) -> TrainingState:
-        """Before the first step."""
+    def start(cls, network: SheapNetwork, config: TrainingConfig, *, is_trained: bool = False) -> TrainingState:
+        """Before the first step. is_trained: the network's weights are a trained predictor's."""
         optimizer = build_optimizer(network, config.optimizer)
-        scheduler = build_scheduler(optimizer, config)
-        return cls(network, WeightAverage(network, config.optimizer.ema_decay), optimizer, scheduler)
+        scheduler = build_scheduler(optimizer, config, config.hold_start if is_trained else 0)
+        anchor = None
+        if is_trained:
+            named = predicting_parameters(network) if config.weights.near_start > 0 else {}
+            anchor = {name: value.detach().clone() for name, value in named.items()}
+        average = WeightAverage(network, config.optimizer.ema_decay)
+        return cls(network, average, optimizer, scheduler, anchor=anchor)
+
+    def holds(self, config: TrainingConfig) -> bool:
+        """Whether the predictor is still what training began with."""
+        return self.step == 0 or (self.anchor is not None and self.step <= config.hold_start)
+
+    def has_ended(self, config: TrainingConfig) -> bool:
+        """After the last step, or where early stopping ended it before."""
+        stop = config.early_stop
+        is_stopped = stop is not None and self.best is not None and self.best.has_ended(stop)
+        return self.step >= config.total_steps or is_stopped
+
+    def take_best(self) -> None:
+        """The averaged network becomes the best that was seen, where that is known."""
+        if self.best is not None:
+            self.average.network.load_state_dict(self.best.weights)
 
     def to_document(self) -> dict[str, Any]:
         """What `torch.save` writes: tensors, numbers, strings and containers alone."""
@@ -51,6 +80,8 @@ class TrainingState:
             "step": self.step,
             "cursor": self.cursor,
             "skipped": self.skipped,
+            "anchor": self.anchor,
+            "best": None if self.best is None else self.best.to_document(),
         }
 
     def save(self, path: Path) -> None:
@@ -69,6 +100,11 @@ class TrainingState:
             self.average.num_updates = document["average_updates"]
             self.optimizer.load_state_dict(document["optimizer"])
             self.scheduler.load_state_dict(document["scheduler"])
+            # States of before these were kept had neither.
+            anchor, best = document.get("anchor"), document.get("best")
+            device = next(self.network.parameters()).device
+            self.anchor = None if anchor is None else {name: value.to(device) for name, value in anchor.items()}
+            self.best = None if best is None else Best.from_document(best)
         except FileNotFoundError:
             raise
         except Exception as error:

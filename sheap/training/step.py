@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from sheap.losses.dinov2_distance import dinov2_distance
 from sheap.losses.gaussian_regularisers import offset_regulariser, opacity_regulariser, scale_regulariser
 from sheap.losses.geometry_consistency import depth_consistency, normal_consistency
 from sheap.losses.landmarks import landmark_loss, visibility_weights
+from sheap.losses.near_start import near_start
 from sheap.losses.photometric import photometric_loss
 from sheap.losses.priors import (
     expression_prior,
@@ -44,7 +45,8 @@ Terms = dict[str, Callable[[], Tensor]]
 @dataclass(frozen=True)
 class Models:
     """What a step works with. Frozen networks are None where no weights were given: their terms are then left out.
-    shape_metric: how wrong a shape is; None where nothing is supervised."""
+    shape_metric: how wrong a shape is; None where nothing is supervised. held_out_metric: the same for held-out pairs, which may
+    be judged by truth that teaches nothing. anchor: weights to stay near, by name; none where that counts nothing."""
 
     network: SheapNetwork
     landmark_head: HeadModel
@@ -52,6 +54,8 @@ class Models:
     dinov2: Callable[[Tensor], Tensor] | None = None
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
     shape_metric: ShapeMetric | None = None
+    held_out_metric: ShapeMetric | None = None
+    anchor: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def reenactor(self) -> Reenactor:
@@ -82,6 +86,7 @@ def training_step(
             models.network, models.landmark_head, models.cameras, models.shape_metric, source, target, pairs
         )
         terms |= computed(supervised, config.weights)
+    terms |= computed(start_terms(models), config.weights)
     head = None
     if rendered_pairs:
         seen, behind = pairs.first(rendered_pairs), background[:rendered_pairs]
@@ -132,6 +137,14 @@ def prior_terms(source: HeadCodes, target: HeadCodes) -> Terms:
         "eyelid_prior": lambda: eyelid_prior(both.eyelids),
         "pose_prior": lambda: pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
     }
+
+
+def start_terms(models: Models) -> Terms:
+    """The network's weights against those that it began with."""
+    if not models.anchor:
+        return {}
+    weights = dict(models.network.named_parameters())
+    return {"near_start": lambda: near_start([weights[name] for name in models.anchor], models.anchor.values())}
 
 
 def picture_terms(models: Models, head: HeadRender, codes: HeadCodes, pairs: Pairs, background: Tensor) -> Terms:

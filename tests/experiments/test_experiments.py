@@ -24,10 +24,11 @@ from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
 from sheap.head import HeadModel, HeadParams
 from tests.data.made_clips import SIZE, make_clip
+from tests.training.test_run import FROM_RANDOM
 
 PROJECT = Path(__file__).parents[2]
 CONFIGS = PROJECT / "experiments" / "configs"
-SHORT = {
+SHORT = FROM_RANDOM | {
     "wandb_mode": "disabled",
     "validation_pairs": 2,
     "training.landmark_phase.steps": 1,
@@ -100,7 +101,7 @@ def test_a_score_is_the_mean_heads_for_the_mean_head_and_zero_for_the_truth(data
     class Knows:
         """A network that answers with the truth."""
 
-        config, image_size = train_params({}).network(), 112
+        config, image_size = train_params(FROM_RANDOM).network(), 112
 
         def __init__(self) -> None:
             self.head = head

@@ -26,20 +26,61 @@ def metrics_document(median: float) -> dict:
     }
 
 
-def test_the_table_shows_model_and_mean_head_overall_first() -> None:
-    metrics = parse_metrics(json.dumps(metrics_document(1.2)).encode(), "metrics.json")
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(flows.demo.metrics_table(metrics))
-    lines = [line for line in console.export_text().splitlines() if "selfie" in line or "overall" in line]
-    assert [line.split("│")[1].strip() for line in lines] == ["overall", "selfie"]
-    assert [cell.strip() for cell in lines[0].split("│")[2:5]] == ["12", "1.200", "2.000"]
-    assert "1.600" in lines[0]
-    assert "25.0 % below" in flows.demo.verdict(metrics)
+def adapted_document(adapted: float, shipped: float, *, kept_start: bool = False) -> dict:
+    document = metrics_document(adapted)
+    ratios = {"landmarks": 0.953, "truth_shape": 1.0}
+    adaptation = {
+        "start": "shipped", "steps": 90, "clips": 11, "people": 1, "replayed_people": 80, "own_held_out": 0,
+        "judgement": {"kept_start": kept_start, "best_step": 60, "validations": 3, "ratios": ratios},
+    }  # fmt: skip
+    return document | {"others": {"shipped": metrics_document(shipped)["model"]}, "adaptation": adaptation}
 
 
-def test_a_miss_is_said_plainly() -> None:
-    metrics = parse_metrics(json.dumps(metrics_document(1.7)).encode(), "metrics.json")
-    assert flows.demo.verdict(metrics) == "The model does not beat the mean head on this benchmark."
+def shown(document: dict) -> list[list[str]]:
+    console = Console(width=130, record=True, file=io.StringIO())
+    console.print(flows.demo.metrics_table(parse_metrics(json.dumps(document).encode(), "metrics.json")))
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in console.export_text().splitlines() if "│" in line]
+
+
+def said(document: dict) -> str:
+    return flows.demo.verdict(parse_metrics(json.dumps(document).encode(), "metrics.json"))
+
+
+def test_the_table_has_a_row_a_method_from_the_mean_head_to_the_adapted_model() -> None:
+    assert shown(adapted_document(1.2, 1.3)) == [
+        ["mean head", "1.600", "2.000", "1.000", "1.600"],
+        ["shipped", "1.300", "2.000", "1.000", "1.300"],
+        ["adapted", "1.200", "2.000", "1.000", "1.200"],
+    ]
+    assert shown(metrics_document(1.2)) == [
+        ["mean head", "1.600", "2.000", "1.000", "1.600"],
+        ["trained", "1.200", "2.000", "1.000", "1.200"],
+    ]
+
+
+def test_the_sentence_says_what_was_gained_and_what_was_not() -> None:
+    assert said(metrics_document(1.2)) == "Trained: median error 25.0 % below that of the mean head."
+    assert said(metrics_document(1.68)) == "Trained: median error 5.0 % above that of the mean head."
+    better = said(adapted_document(1.2, 1.25))
+    assert better.startswith(
+        "Shipped: median error 21.9 % below that of the mean head. Adapted: median error 25.0 % below that of the mean head. "
+        "Adapted: median error 4.0 % below that of shipped. Adapting helped on held-out pairs: 11 clips of 1 person"
+    )
+    assert "best at step 60 of 90 (landmarks -4.7 %, true identity error +0.0 % against the start)" in better
+    assert "none of the corpus' own people was held out" in better
+    worse = said(adapted_document(1.344, 1.28))
+    assert "Adapted: median error 5.0 % above that of shipped." in worse
+    kept = said(adapted_document(1.28, 1.28, kept_start=True))
+    assert "Adapted: the same median error as shipped. Adapting did not help: 11 clips of 1 person" in kept
+    assert "none of 3 validations on held-out pairs better than the start, so the saved model is the start" in kept
+
+
+def test_without_early_stopping_nothing_is_claimed() -> None:
+    document = adapted_document(1.2, 1.3)
+    document["adaptation"] |= {"judgement": None, "clips": 1, "replayed_people": 0}
+    assert said(document).endswith(
+        "Adapted by 1 clip of 1 person in 90 steps; without early stopping nothing has judged whether it helped."
+    )
 
 
 def test_the_demo_passes_the_corpus_on_and_unsets_the_server(

@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def listed(**params) -> Corpus:
-    run(stage_params(CorpusParams, **({"folder": Path("videos"), "carphone": False} | params)))
+    run(stage_params(CorpusParams, **({"folder": Path("videos"), "carphone": False, "replay_people": 0} | params)))
     return Corpus.read()
 
 
@@ -95,7 +95,7 @@ def test_rendered_people_bring_identity_licence_and_split(project):
     ]  # fmt: skip
     document = {"origin": "rendered", "licence": "CC0-1.0", "people": people}
     (project / "people" / "people.json").write_text(json.dumps(document))
-    corpus = listed(folder=Path("people/clips"), people=Path("people/people.json"))
+    corpus = listed(folder=Path("people/clips"), people=Path("people/people.json"), replay_people=1)
     facts = {v.name: (v.identity, v.split, v.licence, v.origin) for v in corpus.videos}
     assert facts["anna-00.mp4"] == ("anna", "train", "CC0-1.0", "rendered")
     assert facts["ben-00.mp4"] == ("ben", "val", "CC0-1.0", "rendered")
@@ -109,6 +109,53 @@ def test_rendered_people_bring_identity_licence_and_split(project):
     (project / "people" / "people.json").write_text("{}")
     with pytest.raises(StageError, match=r"people\.json"):
         listed(folder=Path("people/clips"), people=Path("people/people.json"))
+
+
+def write_people(project: Path, roles: dict[str, str]) -> None:
+    """The people stage's clips and list, by name and split."""
+    (project / "people").mkdir()
+    fill(project / "people" / "clips", **{f"{who}-00_mp4": who.encode() for who in roles})
+    people = [
+        {
+            "name": f"{who}-00", "file": f"clips/{who}-00.mp4", "identity": who, "split": split, "licence": "CC0-1.0",
+            "truth": f"truth/{who}-00.npz", "truth_sha256": "a" * 64,
+        }
+        for who, split in roles.items()
+    ]  # fmt: skip
+    document = {"origin": "rendered", "licence": "CC0-1.0", "people": people}
+    (project / "people" / "people.json").write_text(json.dumps(document))
+
+
+ROLES = {"anna": "train", "ben": "train", "cleo": "train", "dora": "validation"}
+
+
+@pytest.mark.parametrize(
+    ("replay_people", "known"),
+    [(0, {"dora"}), (1, {"anna", "dora"}), (2, {"anna", "ben", "dora"}), (None, {"anna", "ben", "cleo", "dora"})],
+)
+def test_the_first_rendered_people_bring_their_truth_and_the_others_come_as_strangers(project, replay_people, known):
+    write_people(project, ROLES)
+    settings = {"people": Path("people/people.json"), "replay_people": replay_people}
+    corpus = listed(folder=Path("people/clips"), **settings)
+    assert {v.identity for v in corpus.videos} == set(ROLES)
+    assert {v.identity for v in corpus.videos if v.truth is not None} == known
+    # Beside another folder only people with truth come, if anybody shall be replayed.
+    fill(project / "videos", own_mp4=b"own")
+    corpus = listed(**settings)
+    assert corpus.videos[0].name == "own.mp4" and corpus.videos[0].truth is None
+    wanted = set() if replay_people == 0 else known
+    assert {v.identity: v.split for v in corpus.videos[1:]} == {
+        who: {"train": "train", "validation": "val"}[ROLES[who]] for who in wanted
+    }
+    assert all(v.truth is not None and v.name == f"rendered/{v.identity}-00.mp4" for v in corpus.videos[1:])
+
+
+def test_replay_needs_the_people_and_a_video_of_ones_own(project):
+    with pytest.raises(StageError, match="videos: holds no video"):
+        listed(replay_people=1)
+    fill(project / "videos", own_mp4=b"own")
+    with pytest.raises(StageError, match=r"people\.json: .*run the 'people' stage first, or set corpus\.replay_people to 0"):
+        listed(replay_people=1)
 
 
 def test_a_table_of_identities(project):

@@ -87,7 +87,7 @@ def finished(tmp_path_factory) -> Path:
     before = Path.cwd()
     os.chdir(project)
     try:
-        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
         ingest.run(PARAMS)
         shards.run(stage_params(ShardsParams, min_identities=2, val_fraction=0.2))
     finally:
@@ -99,7 +99,7 @@ def copy_of(project: Path, to: Path, monkeypatch) -> Path:
     """The same videos in a fresh project, entered."""
     shutil.copytree(project / "videos", to / "videos", symlinks=True)
     monkeypatch.chdir(to)
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     return to
 
 
@@ -136,7 +136,7 @@ def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "videos/open.mp4", carphone_frames(4))
     write_video(tmp_path / "videos/closed.mp4", carphone_frames(4, start=9)).chmod(0)
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     listed = json.loads(Path("data/corpus/corpus.json").read_text())
     assert {i["name"]: i["reason"] for i in listed["skipped"]} == {"closed.mp4": "unreadable"}
 
@@ -170,7 +170,7 @@ def test_finished_videos_are_reused_and_only_new_ones_done(finished, tmp_path, m
     work = sorted((project / ".sheap/ingest").glob("*/*"))
     stamps = {path: path.stat().st_mtime_ns for path in work}
     write_video(project / "videos/new.mp4", carphone_frames(5, start=60))
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     ingest.run(PARAMS)
     now = sorted((project / ".sheap/ingest").glob("*/*"))
     assert len(now) == len(work) + 1
@@ -202,7 +202,7 @@ def test_a_video_that_changed_or_vanished_since_it_was_listed_is_named(tmp_path,
     monkeypatch.chdir(tmp_path)
     for number in range(3):
         write_video(tmp_path / f"videos/{number}.mp4", carphone_frames(4, start=10 * number))
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     (tmp_path / "videos/1.mp4").write_bytes((tmp_path / "videos/0.mp4").read_bytes())
     (tmp_path / "videos/2.mp4").unlink()
     ingest.run(PARAMS)
@@ -216,7 +216,7 @@ def test_missing_inputs_and_models_are_one_line(tmp_path, monkeypatch):
         ingest.run(PARAMS)
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos/a.mp4", noise_frames(2))
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     with pytest.raises(StageError, match=r"none\.task"):
         ingest.run(PARAMS.model_copy(update={"landmark_model": Path("none.task")}))
     ingest.run(PARAMS)

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 NUM_KILLS = 20
 
 PARAMS = {
-    "corpus": stage_params(CorpusParams, folder="videos", carphone=False),
+    "corpus": stage_params(CorpusParams, folder="videos", carphone=False, replay_people=0),
     "ingest": stage_params(
         IngestParams, image_size=48, min_frames=3, max_frames=4, num_workers=1, filter={"min_head_px": 40}
     ),

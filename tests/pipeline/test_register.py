@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.files.corpus_file import Corpus
 from pipeline.metrics import read_metrics
-from pipeline.register import BUNDLE_DIR, RegisterParams, package_versions, run
+from pipeline.register import BUNDLE_DIR, RegisterParams, model_card, package_versions, run
 from pipeline.run.settings import StageError, load_params
+from sheap.bundle import read_bundle_config
+from sheap.networks.config import PRESETS
 from sheap.predictor import SheapPredictor
 from tests.pipeline.model_folders import write_corpus, write_metrics, write_model
 from tests.stage_settings import stage_params
@@ -80,6 +83,33 @@ def test_the_card_states_the_figures_against_the_mean_head_and_escapes_names(inp
     card = (BUNDLE_DIR / "MODEL_CARD.md").read_text()
     assert "does not beat the mean head" in card and "% below" not in card
     assert "Trained on a toy." in card
+
+
+def test_the_card_of_an_adapted_model_says_what_it_began_from_and_what_came_of_it(inputs: Path) -> None:
+    metrics_file, summary = Path("data/evaluation/metrics.json"), Path("data/model/train.json")
+    metrics, train = json.loads(metrics_file.read_text()), summary.read_text()
+    adaptation = {
+        "start": "shipped", "steps": 60, "clips": 11, "people": 11, "replayed_people": 80, "own_held_out": 2,
+        "judgement": {"kept_start": True, "best_step": 20, "validations": 4, "ratios": {"landmarks": 1.0}},
+    }  # fmt: skip
+    metrics_file.write_text(json.dumps(metrics | {"adaptation": adaptation}))
+    config = read_bundle_config(Path("data/model"))
+    compact = config.model_copy(update={"network": PRESETS["compact"]})
+
+    def card(**chosen: object) -> str:
+        training = json.loads(train)
+        training["params"] |= chosen
+        provenance = {"training": training, "data": {}}
+        params = load_params("register", RegisterParams)
+        text = model_card(params, compact, read_metrics(metrics_file), provenance, Corpus.read())
+        return " ".join(text.split())
+
+    adapted = card(start_from="shipped", supervision="none", replay={"share": 0.5})
+    assert "It began from another predictor (shipped). Adapting did not help: 11 clips of 11 people" in adapted
+    assert "none of 4 validations" in adapted and "Rendered people also taught it" in adapted
+    assert "without 3D supervision. " not in adapted and "Encoder: convolutional" in adapted
+    alone = card(start_from=None, supervision="none", replay={"share": 0.0})
+    assert "It learnt from videos alone, without 3D supervision." in alone and "began from" not in alone
 
 
 def test_missing_and_damaged_inputs_are_named_and_leave_no_bundle(inputs: Path) -> None:

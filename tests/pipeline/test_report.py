@@ -208,6 +208,19 @@ def test_a_model_that_misses_the_mean_head_is_said_to(project: Path) -> None:
     run(stage_params(ReportParams, panel_rows=0))
     text = read_page().text
     assert "The model does not beat the mean head" in text and "beats the mean head" not in text
+    assert "Adapt" not in text
+
+
+def test_what_adapting_did_stands_below_the_verdict(project: Path) -> None:
+    write_metrics()
+    metrics = Path("data/evaluation/metrics.json")
+    adaptation = {
+        "start": "shipped", "steps": 60, "clips": 11, "people": 11, "replayed_people": 80, "own_held_out": 2,
+        "judgement": {"kept_start": True, "best_step": 20, "validations": 4, "ratios": {"landmarks": 1.0}},
+    }  # fmt: skip
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"adaptation": adaptation}))
+    run(stage_params(ReportParams, panel_rows=0))
+    assert "Adapting did not help: 11 clips of 11 people (beside 80 rendered people, replayed)" in read_page().text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pipeline.run.provenance import fingerprint_files, hardware
 from pipeline.run.settings import StageError, load_params
 from pipeline.train import TrainParams, identify_run, resolve_workers, run, say_what_is_left_out
 from pipeline.workers.train_progress import describe, follow_history, last_training_record
+from sheap.bundle import SHIPPED_MODEL, read_bundle_config
 from sheap.data.manifest import Manifest, SplitInfo
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
@@ -44,7 +45,8 @@ def manifest() -> Manifest:
 
 def test_the_demo_settings_are_valid() -> None:
     params = load_params("train", TrainParams, PARAMS_FILE)
-    assert params.preset == "tiny" and params.training.total_steps > 0
+    assert params.preset == "compact" and params.start_from == "shipped" and params.training.total_steps > 0
+    assert read_bundle_config(SHIPPED_MODEL).network.encoder == params.network().encoder, "the demo begins with it"
 
 
 @pytest.mark.parametrize(
@@ -111,11 +113,17 @@ def test_workers_share_the_cores(settings: dict[str, Any], monkeypatch: pytest.M
 def test_what_has_no_effect_is_said(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         say_what_is_left_out(changed(settings))
-    assert [word for word in ("encoder:", "DINOv2:", "LPIPS:", "densification:") if word not in caplog.text] == []
+    assert [word for word in ("DINOv2:", "LPIPS:", "densification:") if word not in caplog.text] == []
+    assert "encoder:" not in caplog.text and "start:" not in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO):
         say_what_is_left_out(changed(settings, training__weights__lpips=0.0, gaussians_per_face=2))
     assert "LPIPS" not in caplog.text and "densification" not in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        say_what_is_left_out(changed(settings, start_from=None))
+    assert "encoder: no weights named" in caplog.text
+    assert "start: random values (train.start_from), nothing to stay near (near_start) or to hold (hold_start)" in caplog.text
 
 
 def record(step: int, kind: str = "training") -> str:

@@ -29,8 +29,9 @@ PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 def made_params(
     training: dict[str, Any] | None = None, weight_files: dict[str, Any] | None = None, **changes: Any
 ) -> TrainParams:
-    """The demo's settings with some changed."""
-    document = yaml.safe_load(PARAMS_FILE.read_text())["train"] | changes
+    """The demo's settings with some changed, for the small preset whose encoder looks at face points."""
+    own = {"preset": "tiny", "start_from": None}
+    document = yaml.safe_load(PARAMS_FILE.read_text())["train"] | own | changes
     document["training"] |= training or {}
     document["weight_files"] |= {name: str(path) for name, path in (weight_files or {}).items()}
     return TrainParams.model_validate(json.loads(json.dumps(document)))

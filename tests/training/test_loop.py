@@ -33,7 +33,7 @@ from sheap.training.step import Models, training_step
 SIZE = 32
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["train"]
 WEIGHTS = PARAMS["training"]["weights"]
-SELF_SUPERVISED = {name: weight for name, weight in WEIGHTS.items() if not name.startswith("truth_")}
+SELF_SUPERVISED = {name: weight for name, weight in WEIGHTS.items() if not name.startswith(("truth_", "near_start"))}
 
 NETWORK = NetworkConfig(
     encoder=EncoderConfig(
@@ -55,6 +55,7 @@ def made_config(**changes: Any) -> TrainingConfig:
         "seed": 3,
         "landmark_phase": {"steps": 4, "batch_size": 3, "rendered_pairs": 0},
         "rendered_phase": {"steps": 4, "batch_size": 2, "rendered_pairs": 1},
+        "hold_start": 0, "early_stop": None,
         "both_ways": True, "free_offset": 1.0, "largest_scale": 1.5, "weights": WEIGHTS, "precision": "auto", "compile": False,
         "optimizer": {
             "encoder_lr": 1e-3, "heads_lr": 1e-3, "regressor_lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 2,
@@ -196,7 +197,7 @@ def test_every_term_is_there_and_finite(head: HeadModel) -> None:
     config = made_config()
     state = train(head, config, notes)
     rendered = [r for r in notes.records if r["phase"] == "rendered"][-1]
-    absent = {"lpips", "dinov2"} | {name for name in type(config.weights).model_fields if name.startswith("truth_")}
+    absent = {"lpips", "dinov2", "near_start"} | {name for name in type(config.weights).model_fields if name.startswith("truth_")}
     assert set(type(config.weights).model_fields) - absent == set(rendered) & set(type(config.weights).model_fields)
     assert all(np.isfinite(v) for v in rendered.values() if isinstance(v, float))
     models = dataclasses.replace(made_models(head), network=state.network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,19 +13,34 @@ import pytest
 import torch
 import yaml
 
+from sheap.data.batches import BatchPlan
 from sheap.data.frames import Pairs
 from sheap.data.manifest import MANIFEST_NAME, Manifest
+from sheap.data.schema import TruthLayout
 from sheap.data.shard_writer import write_split
+from sheap.head import HeadModel
+from sheap.head.data import head_file_sha256
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.config import RunConfig
-from sheap.training.run import RunData, TrainingRun
+from sheap.training.corpus_counts import CorpusCounts
+from sheap.training.run import RunData, TrainingRun, split_reader
 from sheap.training.run_folder import CHECKPOINT_NAME, HISTORY_NAME, RunFolder, cut_history
 from sheap.training.state import TrainingState
 from tests.data.made_clips import SIZE, make_clip
 
 PROJECT = Path(__file__).parents[2]
-SHORT = {
+FROM_RANDOM = {
+    "preset": "tiny",
+    "start_from": None,
+    "replay.share": 0.0,
+    "training.hold_start": 0,
+    "training.early_stop": None,
+    "training.optimizer.encoder_lr": 0.001,
+    "training.optimizer.heads_lr": 0.001,
+}
+"""A run of its own, in place of the demo's, which adapts the shipped predictor."""
+SHORT = FROM_RANDOM | {
     "validation_pairs": 3,
     "panel_pairs": 2,
     "training.landmark_phase.steps": 2,
@@ -40,7 +56,7 @@ SHORT = {
 
 
 def made_run_config(**changes: object) -> RunConfig:
-    """The demo's settings, a few steps of them."""
+    """The demo's settings, a few steps of them from random weights."""
     settings = yaml.safe_load((PROJECT / "params.yaml").read_text())["train"]
     config = RunConfig.model_validate({name: settings[name] for name in RunConfig.model_fields})
     return config.changed(SHORT | changes)
@@ -173,6 +189,8 @@ def test_the_example_of_the_guide_trains(shards: Path, tmp_path: Path, monkeypat
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "shards").symlink_to(shards)
     settings = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    # The made clips carry no truth, and the preset is a small one.
+    settings["train"] |= {"preset": "tiny", "start_from": None, "replay": {"share": 0.0}}
     for phase in ("landmark_phase", "rendered_phase"):  # small batches: the test is of the code, not of what it learns
         settings["train"]["training"][phase] |= {"batch_size": 2, "rendered_pairs": int(phase == "rendered_phase")}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
@@ -207,3 +225,129 @@ def test_readings_that_cannot_be_are_refused() -> None:
         made_run_config(**{"data.shards": "pipe:cat data/shards"})
     with pytest.raises(ValueError, match=r"pairs\.across_clips: a stream shows one clip at a time"):
         made_run_config(**{"data.reading": "streaming", "pairs.across_clips": 0.5})
+
+
+def write_mixed_shards(folder: Path, known: dict[str, int] | None = None) -> Path:
+    """Three clips a split, of which the first `known` carry truth (default: one)."""
+    head = HeadModel.load()
+    layout = TruthLayout(head_sha256=head_file_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
+    rows = 0.3 * np.random.default_rng(0).standard_normal((4, layout.row_bytes // 4)).astype(np.float32)
+    rows[:, -478:] = 1
+    infos = {}
+    for split, count in (known or {"train": 1, "val": 1}).items():
+        clips = [make_clip(f"{split}{n}", truth=(layout, rows) if n < count else None) for n in range(3)]
+        infos[split] = write_split(folder / split, iter(clips), target_bytes=200_000)
+    (folder / MANIFEST_NAME).write_bytes(Manifest(image_size=SIZE, splits=infos).sealed().to_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return write_mixed_shards(tmp_path_factory.mktemp("mixed") / "shards")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder to begin from."""
+    folder = tmp_path_factory.mktemp("start")
+    TrainingRun.start(made_run_config(**{"training.seed": 5})).save_model(folder)
+    return folder
+
+
+ADAPTING = {
+    "replay.share": 0.34,
+    "training.landmark_phase.steps": 0,
+    "training.rendered_phase.steps": 4,
+    "training.rendered_phase.batch_size": 3,
+    "training.hold_start": 2,
+    "training.early_stop": {"patience": 9, "judged_by": ["landmarks", "truth_shape"]},
+    "training.weights.near_start": 0.1,
+    "training.validate_every": 1,
+    "training.panels_every": 100,
+    "panel_pairs": 1,
+    "validation_pairs": 4,
+}
+
+
+def test_an_adaptation_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(
+    mixed: Path, start: Path, tmp_path: Path
+) -> None:
+    config = made_run_config(**ADAPTING, start_from=start)
+    data = RunData.open(config, mixed)
+    whole = TrainingRun.start(config)
+    whole.train(data, RunFolder(tmp_path / "whole", whole.models, data.panel_pairs))
+    run = TrainingRun.start(config)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(data, Killed(tmp_path / "cut", run.models, data.panel_pairs))
+    again = TrainingRun.start(config)
+    again.state.restore(tmp_path / "cut" / CHECKPOINT_NAME)
+    again.train(data, RunFolder(tmp_path / "cut", again.models, data.panel_pairs, again.state.step))
+    for part in ("network", "average"):
+        ours, theirs = (run.state.to_document()[part] for run in (whole, again))
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    speed = re.compile(r'"images_per_second": [^,]*, ')
+    histories = [speed.sub("", (tmp_path / name / HISTORY_NAME).read_text()) for name in ("whole", "cut")]
+    assert histories[0] == histories[1]
+    records = [json.loads(line) for line in histories[0].splitlines()]
+    assert [r["step"] for r in records if r["kind"] == "validation"] == [0, 1, 2, 3, 4]
+    assert all({"landmarks", "truth_shape", "score"} <= set(r) for r in records if r["kind"] == "validation")
+    assert all("near_start" in r and "truth_shape" in r for r in records if r["kind"] == "training")
+    # A run that begins anew in the same folder has one history too.
+    anew = TrainingRun.start(config)
+    anew.train(data, RunFolder(tmp_path / "cut", anew.models, data.panel_pairs))
+    assert speed.sub("", (tmp_path / "cut" / HISTORY_NAME).read_text()) == histories[0]
+
+
+def test_a_share_of_every_batch_is_replayed_with_truth_and_the_rest_has_none(mixed: Path) -> None:
+    plan = BatchPlan(num_samples=12, batch_size=3, seed=0)
+    batches = list(RunData.open(made_run_config(**ADAPTING), mixed).make_batches(plan))
+    assert len(batches) == 4
+    for batch in batches:
+        assert batch.source.truth is not None and batch.source.truth.known.tolist() == [0, 0, 1]
+    # The same batches come from any place on, also over several ranks.
+    later = list(RunData.open(made_run_config(**ADAPTING), mixed).make_batches(replace(plan, cursor=6)))
+    for one, two in zip(batches[2:], later, strict=True):
+        assert torch.equal(one.source.images, two.source.images) and torch.equal(one.target.landmarks, two.target.landmarks)
+    ranks = [
+        list(RunData.open(made_run_config(**ADAPTING), mixed).make_batches(replace(plan, rank=rank, world_size=2)))
+        for rank in range(2)
+    ]
+    assert [len(found) for found in ranks] == [2, 2]
+    assert all(batch.source.truth.known.tolist() == [0, 0, 1] for found in ranks for batch in found)
+    assert not torch.equal(ranks[0][0].source.images, ranks[1][0].source.images)
+
+
+def test_held_out_pairs_are_half_known_people_in_batches_of_their_own(mixed: Path) -> None:
+    found = RunData.open(made_run_config(**ADAPTING), mixed).validation
+    assert [batch.source.truth.known.tolist() for batch in found] == [[0, 0], [1, 1]]
+    # Truth that only judges does not teach: training pairs are read without it.
+    config = made_run_config(**ADAPTING | {"replay.share": 0.0})
+    data = RunData.open(config, mixed)
+    assert data.validation[1].source.truth is not None
+    assert next(iter(data.make_batches(BatchPlan(num_samples=3, batch_size=3, seed=0)))).source.truth is None
+    models = TrainingRun.start(config).models
+    assert models.shape_metric is None and models.held_out_metric is not None
+    # And without any of it nothing is read.
+    data = RunData.open(made_run_config(validation_pairs=4), mixed)
+    assert [batch.source.truth for batch in data.validation] == [None, None]
+
+
+def test_replay_that_cannot_be_is_refused(shards: Path, mixed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.replay\.share: no clip of .*train carries truth"):
+        RunData.open(made_run_config(**ADAPTING), shards)
+    with pytest.raises(ValueError, match=r"train\.replay\.share: every clip of .*train carries truth"):
+        RunData.open(made_run_config(**ADAPTING), write_mixed_shards(tmp_path / "all", {"train": 3, "val": 1}))
+    with pytest.raises(ValueError, match=r"replay\.share: 0\.1 of training\.rendered_phase\.batch_size 3 leaves"):
+        made_run_config(**ADAPTING | {"replay.share": 0.1})
+    with pytest.raises(ValueError, match=r"replay\.share: a stream shows clips as they come"):
+        made_run_config(**ADAPTING | {"data.reading": "streaming"})
+
+
+def test_clips_and_people_are_counted_by_what_they_are_for(mixed: Path, shards: Path) -> None:
+    config = made_run_config(**ADAPTING)
+    readers = {name: split_reader(mixed, name, config) for name in ("train", "val")}
+    assert CorpusCounts.of_readers(readers, is_replaying=True) == CorpusCounts(2, 2, 1, 2)
+    assert CorpusCounts.of_readers(readers, is_replaying=False) == CorpusCounts(3, 3, 0, 2)
+    assert CorpusCounts.of_readers({"train": readers["train"]}, is_replaying=True) == CorpusCounts(2, 2, 1, 0)
+    assert CorpusCounts.of_manifest(Manifest.read(shards)) == CorpusCounts(3, 3, 0, 3)

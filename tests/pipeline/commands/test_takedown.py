@@ -38,7 +38,7 @@ def project(tmp_path_factory) -> Path:
             rows.append(f"{name}.mp4,person {name.split()[0]}")
         Path("videos/who.csv").write_text("\n".join(rows) + "\n")
         shutil.copy("videos/anna one.mp4", "videos/zz anna one again.mp4")
-        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, identities="who.csv"))
+        corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0, identities="who.csv"))
         ingest.run(PARAMS)
         shards.run(SHARDS)
         for number, path in enumerate([*Path("data/shards").rglob("*.tar"), Path("data/ingest/ingest.json")]):
@@ -90,7 +90,8 @@ def test_the_shards_equal_those_of_a_corpus_without_the_video(copy):
     Path("elsewhere").rename("videos")
     listed = [v.sha256 for v in Corpus.read().videos]
     gone = next(path for path in Path("videos").glob("ben*"))
-    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, excluded=[corpus.file_sha256(gone)]))
+    excluded = [corpus.file_sha256(gone)]
+    corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0, excluded=excluded))
     assert {v.sha256 for v in Corpus.read().videos} == set(listed)
     assert Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}
     ingest.run(PARAMS)

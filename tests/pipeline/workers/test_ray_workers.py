@@ -33,7 +33,7 @@ def do(task):
 if __name__ == "__main__":
     import pipeline.corpus as corpus, pipeline.ingest as ingest, ray
     from tests.stage_settings import stage_params
-    corpus.run(stage_params(corpus.CorpusParams, folder=Path("videos"), carphone=False))
+    corpus.run(stage_params(corpus.CorpusParams, folder=Path("videos"), carphone=False, replay_people=0))
     params = stage_params(ingest.IngestParams, image_size=48, min_frames=3, num_workers=1, filter={{"min_head_px": 40}})
     ingest.run(params)
     one = {{str(p): p.read_bytes() for p in sorted(Path("data/ingest").rglob("*")) if p.is_file()}}
