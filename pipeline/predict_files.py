@@ -32,8 +32,9 @@ def predict_picture(predictor: SheapPredictor, path: Path, stem: Path) -> None:
     faces = predictor.head.faces
     write_obj(stem.with_name(f"{stem.name}.obj"), TriangleMesh(vertices[0].double().numpy(), faces.numpy()))
     values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
-    crop = dataclasses.asdict(found.crop)
-    stem.with_name(f"{stem.name}.json").write_text(json.dumps({"params": values, "crop_px": crop}, indent=1) + "\n")
+    crop = dict(zip(("center_x", "center_y", "side"), found.crop, strict=True))
+    written = {"params": values, "crop_px": crop, "turned_deg": found.turned_deg}
+    stem.with_name(f"{stem.name}.json").write_text(json.dumps(written, indent=1) + "\n")
 
     fragments = rasterize_mesh(vertices, faces, predictor.camera(OVERLAY_SIZE))
     facing = mesh_normals(vertices, faces, fragments)[0, 0, ..., 2:].abs()

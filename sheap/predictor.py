@@ -13,19 +13,26 @@ from torch import Tensor
 from sheap.bundle import SHIPPED_MODEL, BundleConfig, load_bundle
 from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
+from sheap.head.turning import turned_back
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.face_choice import meant_face
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.face_search import no_face
 
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """One face of a picture: params (batch of one), the crop they were seen in, and its landmarks [478, 3] px."""
+    """One face of a picture: params (batch of one), the crop they were seen in, and its landmarks [478, 3] px.
+
+    All of the picture as it was given: where the face is rolled farther than the network knows, the network was shown the crop
+    turned upright, `turned_deg` counter-clockwise, and its answer is turned back.
+    """
 
     params: HeadParams
     crop: CropBox
     landmarks: NDArray[np.float32]
+    turned_deg: float = 0.0
 
 
 class SheapPredictor:
@@ -129,13 +136,14 @@ class SheapPredictor:
         """
         faces = self.face_finder.process(image)
         if not faces:
-            raise ValueError("image: no face found")
+            raise ValueError(f"image: {no_face(image)}")
         face = meant_face(faces, face_box)
         if face is None:
             raise ValueError(f"face_box: none of the {len(faces)} faces found overlaps {face_box}")
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
-        return ImagePrediction(self.predict(pixels), crop, face.points)
+        params = turned_back(self.head, self.predict(pixels), torch.tensor([crop.turn_deg]))
+        return ImagePrediction(params, crop.level(), face.points, crop.turn_deg)
 
     def mesh(self, params: HeadParams) -> HeadMesh:
         """The posed meshes of predictions."""

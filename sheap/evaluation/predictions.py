@@ -20,6 +20,7 @@ from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.pictures import read_picture
 from sheap.head import HeadModel, HeadParams
+from sheap.head.turning import turned_back
 from sheap.video.crops import CropBox, cut_crop
 from sheap.video.face_landmarker import FaceLandmarks
 
@@ -133,16 +134,18 @@ def predict_batches(
 ) -> Iterator[tuple[list[Any], dict[str, HeadParams]]]:
     """Batches of pictures with every predictor's parameters, until all pictures of the list are done.
 
-    Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
+    Crops follow the face's landmarks, as in training, and are turned where the face lies on its side or upside down; parameters
+    are those of the picture as it is. Where no face is found, the benchmark's own box is used, enlarged
     as it is on the pictures where both are known; these pictures come last. `counts` is filled on the way;
     `progress(done, total)` is called after every picture. Raises OSError or ValueError naming a missing or unreadable
     picture or box.
     """
     sizes = {predictor.image_size for predictor in predictors.values()}
-    waiting: list[tuple[Any, dict[int, NDArray[np.uint8]]]] = []
+    waiting: list[_Waiting] = []
     for done, (image, picture, crop) in enumerate(_cropped(pictures, finder, counts), start=1):
         if crop is not None:
-            waiting.append((image, {size: cut_crop(picture, crop, size) for size in sizes}))
+            crops = {size: cut_crop(picture, crop, size) for size in sizes}
+            waiting.append(_Waiting(image, crops, crop.turn_deg))
         if progress is not None:
             progress(done, len(pictures.images))
         if len(waiting) == batch_size:
@@ -187,9 +190,22 @@ def _cropped(
         yield image, read_picture(pictures.image_path(image)), box_to_crop.crop(box)
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A picture's crops [S,S,3] by S, turned upright by so many degrees."""
+
+    image: Any
+    crops: dict[int, NDArray[np.uint8]]
+    turn_deg: float
+
+
 def _predicted(
-    waiting: Sequence[tuple[Any, dict[int, NDArray[np.uint8]]]], predictors: Mapping[str, Predictor]
+    waiting: Sequence[_Waiting], predictors: Mapping[str, Predictor]
 ) -> tuple[list[Any], dict[str, HeadParams]]:
-    inputs = {size: as_input([crops[size] for _, crops in waiting]) for size in waiting[0][1]}
-    answers = {name: predictor.predict(inputs[predictor.image_size]) for name, predictor in predictors.items()}
-    return [image for image, _ in waiting], answers
+    inputs = {size: as_input([one.crops[size] for one in waiting]) for size in waiting[0].crops}
+    turns = torch.tensor([one.turn_deg for one in waiting])
+    answers = {
+        name: turned_back(predictor.head, predictor.predict(inputs[predictor.image_size]), turns)
+        for name, predictor in predictors.items()
+    }
+    return [one.image for one in waiting], answers

@@ -188,7 +188,7 @@ class HeadModel(nn.Module):
         if self.pose_basis is not None:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             rest = rest + _combine(self.pose_basis, (rotations[..., 1:, :, :] - identity).flatten(-3))
-        joints = self._rest_joints(params)
+        joints = self.rest_joints(params)
         vertices, joints = linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
         translation = params.translation[..., None, :]
         return HeadMesh(vertices + translation, joints + translation)
@@ -208,11 +208,12 @@ class HeadModel(nn.Module):
             + _lid_offsets(self.attachment_eyelid_basis, self.attachment_eyelid_bulge_basis, params.eyelids)
         )
         rotations = rotvec_to_matrix(params.rotvecs())
-        joints = self._rest_joints(params)
+        joints = self.rest_joints(params)
         points, _ = linear_blend_skinning(rest, joints, rotations, self.attachment_skinning_weights, JOINT_PARENTS)
         return points + params.translation[..., None, :]
 
-    def _rest_joints(self, params: HeadParams) -> Tensor:
+    def rest_joints(self, params: HeadParams) -> Tensor:
+        """Where the joints [..., 5, 3] of these identities and expressions lie at rest."""
         return (
             self._joint_template
             + _combine(self._joint_shape, params.shape)

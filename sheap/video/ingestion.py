@@ -74,6 +74,8 @@ class VideoReport:
     dropped_frames: dict[str, int] = field(default_factory=dict)
     """Face frames by reason; two faces in a frame count twice. `no_face` counts frames."""
     clips: list[str] = field(default_factory=list)
+    clips_turned: int = 0
+    """Clips of a head that lies on its side or upside down: their crops are turned upright."""
     clips_with_truth: int = 0
     truth_refused: int = 0
     """Clips of a rendered video that show something else than its head, such as a face on a poster behind it."""
@@ -117,6 +119,7 @@ def ingest_video(
             layout = None if truth is None or rows is None else truth.layout
             record = _record(source, clip, settings, mask_backend.name, shot, track, len(report.clips), layout)
             store(record, clip, rows)
+            report.clips_turned += record.turned_deg != 0
             report.clips_with_truth += layout is not None
             report.truth_refused += truth is not None and rows is None
             report.clips.append(record.clip_id)
@@ -178,6 +181,7 @@ def _record(
         licence=source.licence, origin=source.origin, image_size=settings.cut.image_size, num_frames=len(clip.images),
         shot=shot, track=track, times_s=clip.times_s,
         boxes_px=[tuple(round(float(v), 3) for v in box) for box in clip.boxes],
+        turned_deg=round(clip.boxes[0].turn_deg),
         sharpness=clip.sharpness, presence=clip.presence, pose_deg=clip.pose_deg, mask_backend=mask_backend,
         truth=truth,
     )
