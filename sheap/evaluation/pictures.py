@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.avif_orientation import upright_avif
+
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """uint8 RGB [H,W,3]. Raises ValueError naming the file when it is no picture, OSError when it cannot be read."""
@@ -15,4 +17,4 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     if picture is None:
         raise ValueError(f"{path}: not a picture that OpenCV can read")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(upright_avif(encoded.tobytes(), picture), cv2.COLOR_BGR2RGB)

@@ -19,11 +19,10 @@ from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.fingerprint import VideoFingerprint
+from sheap.video.following import followed_frames
 from sheap.video.foreground import MaskBackend
 from sheap.video.quality import FrameFilter
 from sheap.video.regrouping import TrackLooks, group_tracks, look_of
-from sheap.video.shots import ShotDetector
-from sheap.video.tracking import FaceTracker
 
 
 @dataclass(frozen=True)
@@ -132,16 +131,15 @@ def ingest_video(
 
     try:
         with VideoReader(source.path) as video:
-            tracker, shots = FaceTracker(landmarker), ShotDetector(settings.cut_threshold)
             cutters: dict[int, ClipCutter] = {}
-            for frame in video.frames(settings.fps, settings.max_side):
+            for followed in followed_frames(
+                video, landmarker, fps=settings.fps, max_side=settings.max_side, cut_threshold=settings.cut_threshold
+            ):
+                frame, faces = followed.frame, followed.faces
                 report.frames_sampled += 1
                 report.duration_s = round(frame.time_s, 3)
                 fingerprint.add(frame.image, frame.time_s)
-                if shots.is_cut(frame.image) or report.shots == 0:
-                    report.shots += 1
-                    tracker.start_shot()
-                faces = tracker.update(frame.image)
+                report.shots = followed.shot + 1
                 for number in [n for n in cutters if n not in faces]:
                     cutters.pop(number).close()
                 for number, face in faces.items():
