@@ -1,4 +1,4 @@
-"""What the place of a checkout needs before anything starts: a folder that can be written, and DVC's consent where git is absent."""
+"""What a checkout needs where it lies, before anything starts: a folder that can be written; without git, DVC's consent."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Ray on this machine alone, wherever the checkout lies.
 
-Ray writes the path of its interpreter unquoted into a shell line when it starts a worker: from a folder whose name holds a blank or
-a parenthesis no worker ever starts. A program that needs Ray is therefore started again through a link at a plain path.
+Ray writes the path of its interpreter unquoted into a shell line when it starts a worker: from a folder whose name holds a
+blank or a parenthesis no worker ever starts. A program that needs Ray is therefore started again through a link at a plain path.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def _problem(remedy: str) -> str:
 
 
 def start_local_ray(num_cpus: int) -> None:
-    """Ray of `num_cpus` for this process alone, without a file in the home folder. Raises StageError where no worker could start."""
+    """Ray of `num_cpus` for this process alone, without a file in the home folder.
+
+    Raises StageError where no worker could start.
+    """
     if not is_plain(sys.executable):
         raise StageError(_problem("move the checkout, or run the stage as a program (python -m pipeline.STAGE)"))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -84,7 +84,7 @@ class ClipRecord(BaseModel):
     """Presentation times in the video."""
     boxes_px: list[tuple[float, float, float]]
     """The square cut out of each (upright) video frame: centre x, centre y, side."""
-    turned_deg: Literal[0, 90, 180, 270] = 0
+    turned_deg: Annotated[int, Field(ge=0, lt=360, multiple_of=90)] = 0
     """How far these squares are turned clockwise in the frames: the head lies on its side or upside down there, and is upright
     in the crops."""
     sharpness: list[float]

@@ -53,8 +53,9 @@ class FootageCounts:
     is_whole: bool
 
     def __str__(self) -> str:
+        of_more = "" if self.is_whole else ", the first of more"
         return (
-            f"{self.frames} frames looked at{'' if self.is_whole else ', the first of more'}, {self.frames_with_face} with a face; "
+            f"{self.frames} frames looked at{of_more}, {self.frames_with_face} with a face; "
             f"{self.shots} shot{'s' * (self.shots != 1)}, {self.tracks} track{'s' * (self.tracks != 1)}"
         )
 

@@ -159,7 +159,7 @@ class VideoReader:
 def display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
     """How the file wants this frame to be shown: [3, 3], points (x, y, 1) of the frame times it; None: as it is."""
     told = frame.side_data.get("DISPLAYMATRIX")
-    values = np.frombuffer(bytes(told), np.int32) if told is not None else np.zeros(0)
+    values = np.frombuffer(b"" if told is None else bytes(told), np.int32)
     return values.reshape(3, 3) if values.size == 9 else None
 
 

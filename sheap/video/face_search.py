@@ -52,8 +52,8 @@ CLOSER_SHARES = (0.75, 0.45, 0.2)
 """Sides of the squares in which small faces are looked for, over the picture's shorter side."""
 
 LEAST_SHARE = 0.15
-"""Height of a face that is surely found, over the square that shows it. Measured with eight faces at three places each: 7 of 24 at
-0.09, 21 at 0.12, all from 0.16."""
+"""Height of a face that is surely found, over the square that shows it. Measured with eight faces at three places each: 7 of
+24 at 0.09, 21 at 0.12, all from 0.16."""
 
 SAME_FACE = 0.25
 """Overlap of two faces' boxes from which on they are one."""
@@ -110,8 +110,8 @@ def search_faces(
 ) -> list[FoundFace]:
     """Faces of a uint8 RGB picture [H, W, 3], best detection first, but for those in the `known` boxes [4].
 
-    Where the whole picture shows none, also small ones (closely: in squares of these `shares` of its shorter side) and those that lie on the side or upside down (turned; None:
-    as closely).
+    Where the whole picture shows none, also small ones (closely: in squares of these `shares` of its shorter side) and those
+    that lie on the side or upside down (turned; None: as closely).
     """
     found: list[FoundFace] = []
     looks = _looks(image.shape[0], image.shape[1], shares if closely else (), closely if turned is None else turned)
@@ -138,8 +138,8 @@ def no_face(image: NDArray[np.uint8]) -> str:
     least = math.ceil(LEAST_SHARE * CLOSER_SHARES[-1] * min(height, width))
     squares = ", ".join(f"{share:.0%}" for share in CLOSER_SHARES)
     return (
-        f"no face found: looked at the whole picture ({width} x {height}), at squares of {squares} of its shorter side, and at all of "
-        f"them turned by 90, 180 and 270 degrees; a face that is at least {least} px high, lit and seen from the front would be "
+        f"no face found: looked at the whole picture ({width} x {height}), at squares of {squares} of its shorter side, and at "
+        f"all of them turned by 90, 180 and 270 degrees; a face that is at least {least} px high, lit and seen from the front would be "
         "found: crop the picture around a smaller one, or take another picture"
     )
 

@@ -75,8 +75,9 @@ class FaceTracker:
 
     def _start_new(self, image: NDArray[np.uint8], closely: bool, turned: bool) -> None:
         known = [face_box(track.face.points) for track in self._tracks]
+        closely, turned = closely and not known, turned and not known
         for found in search_faces(
-            self._landmarker, image, closely=closely and not known, turned=turned and not known, shares=FOOTAGE_SHARES, known=known
+            self._landmarker, image, closely=closely, turned=turned, shares=FOOTAGE_SHARES, known=known
         ):
             self._tracks.append(_Track(self._next_number, found.face))
             self._next_number += 1
