@@ -181,7 +181,7 @@ def _cropped(
             unfound.append((image, box))
             continue
         (counts.without_face if crop is None else counts.by_landmarks).append(image)
-        if crop is not None and box is not None:
+        if crop is not None and box is not None and not crop.turn_deg:  # a box says nothing of a turn
             known.append((box, crop))
         yield image, picture, crop
     box_to_crop = BoxToCrop.fit(known)

@@ -139,8 +139,8 @@ def no_face(image: NDArray[np.uint8]) -> str:
     squares = ", ".join(f"{share:.0%}" for share in CLOSER_SHARES)
     return (
         f"no face found: looked at the whole picture ({width} x {height}), at squares of {squares} of its shorter side, and at "
-        f"all of them turned by 90, 180 and 270 degrees; a face that is at least {least} px high, lit and seen from the front would be "
-        "found: crop the picture around a smaller one, or take another picture"
+        f"all of them turned by 90, 180 and 270 degrees; a face that is at least {least} px high, lit and seen from the front "
+        "would be found: crop the picture around a smaller one, or take another picture"
     )
 
 
