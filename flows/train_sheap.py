@@ -7,6 +7,7 @@ the current folder: the checkout for `make demo`, the deployment's working direc
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.own_corpus import OWN_DVC_FILE, OWN_STAGE, use_corpus
+from flows.places import prepare_place
 from pipeline.run.settings import StageError, StageParams, load_params
 from pipeline.run.stage import STATE_DIR
 
@@ -68,6 +70,13 @@ def one_line_error(stage: str, lines: list[str], code: int) -> tuple[str, bool]:
     return f"{stage}: error: dvc ended with code {code} and said nothing", False
 
 
+def without_empty_traceback(record: logging.LogRecord) -> bool:
+    """Prefect logs a returned Failed state as an exception that there is not: "NoneType: None" below the one line that counts."""
+    if record.exc_info and record.exc_info[0] is None:
+        record.exc_info = None
+    return True
+
+
 def is_worth_a_retry(_task: Task[..., Any], _run: Any, state: State[Any]) -> bool:
     """Prefect's retry condition: a crash may be the machine's, a user's mistake stays one."""
     return state.name != "Mistake"
@@ -101,9 +110,11 @@ def train_sheap(corpus: str | None = None) -> State[Any]:
     Ends Failed with one line that names the stage, the file or the field; a later run goes on where this one stopped.
     """
     logger = get_run_logger()
+    logging.getLogger("prefect.task_runs").addFilter(without_empty_traceback)
     project = Path.cwd()
     try:
         stages = stage_names(project)
+        prepare_place(project)
         params = load_params("flow", FlowParams, project / PARAMS_FILE)
         if unknown := sorted(set(params.retries) - set(stages)):
             raise StageError(f"{PARAMS_FILE}: 'flow.retries' names no stage of dvc.yaml: {', '.join(unknown)}")
@@ -134,6 +145,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.train_sheap", description="Runs the flow train-sheap.")
     parser.add_argument("--corpus", metavar="FOLDER", help="train on this folder of videos")
     corpus = parser.parse_args(arguments).corpus
+    try:
+        prepare_place(Path.cwd())
+    except StageError as error:  # before a server is started
+        print(f"train-sheap: {error}", file=sys.stderr)
+        return 1
     try:
         state = train_sheap(corpus, return_state=True)  # pyrefly: ignore[no-matching-overload]
     except Exception as error:

@@ -324,6 +324,7 @@ def summarize(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "dropped_videos": dict(sorted(Counter(r["reason"] for r in reports if r["status"] != "kept").items())),
         "damaged_videos": sum(report["damage"] is not None for report in reports),
         "clips": sum(len(report["clips"]) for report in reports),
+        "clips_turned": sum(report.get("clips_turned", 0) for report in kept),
         "clips_with_truth": sum(report["clips_with_truth"] for report in kept),
         "truth_refused": sum(report["truth_refused"] for report in kept),
         "identities": len({report["identity"] for report in kept}),
@@ -345,7 +346,7 @@ def without_copies(reports: list[VideoReport], max_distance: float) -> list[Vide
         changed[places[copy]] = dataclasses.replace(
             report, status="dropped", reason="near_duplicate", detail=f"shows what {original.video} shows",
             dropped_frames=dict(sorted(dropped.items())), frames_kept=0, clips=[], people=[],
-            clips_with_truth=0, truth_refused=0,
+            clips_turned=0, clips_with_truth=0, truth_refused=0,
         )  # fmt: skip
     return changed
 

@@ -48,8 +48,9 @@ def predict_picture(
     if neutral:
         write_obj(beside(stem, NEUTRAL_ENDING), _mesh(predictor.neutral(found.params), faces), note=NEUTRAL_NOTE)
     values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
-    crop = dataclasses.asdict(found.crop)
-    write_json(beside(stem, ".json"), {**found.verdict.to_json(), "params": values, "crop_px": crop})
+    crop = dict(zip(("center_x", "center_y", "side"), found.crop, strict=True))
+    written = {**found.verdict.to_json(), "params": values, "crop_px": crop, "turned_deg": found.turned_deg}
+    write_json(beside(stem, ".json"), written)
 
     fragments = rasterize_mesh(vertices, faces, predictor.camera(OVERLAY_SIZE))
     facing = mesh_normals(vertices, faces, fragments)[0, 0, ..., 2:].abs()

@@ -26,6 +26,7 @@ from pipeline.run.compilers import require_compiler
 from pipeline.run.provenance import fingerprint_files, git_commit, hardware
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
+from pipeline.workers.local_ray import restart_at_plain_path, start_local_ray
 from pipeline.workers.train_progress import follow_history
 from sheap.data.addresses import is_address, read_manifest
 from sheap.data.manifest import Manifest
@@ -171,14 +172,7 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
     from pipeline.workers.train_worker import TrainJob, train_worker
 
     if params.workers.ray_address is None:
-        ray.init(
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            num_cpus=max(cpu_count(), num_workers),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
+        start_local_ray(max(cpu_count(), num_workers))
     else:
         ray.init(address=params.workers.ray_address, log_to_driver=False)
     trainer = TorchTrainer(
@@ -302,5 +296,15 @@ def _mean_speed(history: list[dict[str, Any]]) -> dict[str, float]:
     return {phase: sum(values) / len(values) for phase, values in speeds.items()}
 
 
+def main() -> int:
+    """The stage program."""
+    try:
+        restart_at_plain_path()
+    except StageError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2
+    return stage_main("train", TrainParams, run)
+
+
 if __name__ == "__main__":
-    sys.exit(stage_main("train", TrainParams, run))
+    sys.exit(main())

@@ -15,22 +15,29 @@ from sheap.bundle import SHIPPED_MODEL, BundleConfig, load_bundle
 from sheap.evaluation.verdict import Verdict, judge_prediction
 from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
+from sheap.head.turning import turned_back
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
 from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.face_search import no_face
 from sheap.video.transparency import opaque
 
 
 @dataclass(frozen=True)
 class ImagePrediction:
     """One face of a picture: params (batch of one), the crop they were seen in, its landmarks [478, 3] px, and whether the
-    answer is to be trusted."""
+    answer is to be trusted.
+
+    All of the picture as it was given: where the face is rolled farther than the network knows, the network was shown the crop
+    turned upright, `turned_deg` counter-clockwise, and its answer is turned back.
+    """
 
     params: HeadParams
     crop: CropBox
     landmarks: NDArray[np.float32]
     verdict: Verdict
+    turned_deg: float = 0.0
 
 
 class SheapPredictor:
@@ -137,14 +144,15 @@ class SheapPredictor:
         box = None if face_box is None else box_sides(face_box, box_format, image.shape[0], image.shape[1])
         faces = self.face_finder.process(image)
         if not faces:
-            raise ValueError("image: no face found")
+            raise ValueError(f"image: {no_face(image)}")
         face = meant_face(faces, box)
         if face is None:
             raise ValueError(f"face_box: {no_meant_face(faces, face_box, box_format)}")
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
-        params = self.predict(pixels)
-        return ImagePrediction(params, crop, face.points, judge_prediction(self.head, params, crop, face))
+        params = turned_back(self.head, self.predict(pixels), torch.tensor([crop.turn_deg]))
+        verdict = judge_prediction(self.head, params, crop.level(), face)
+        return ImagePrediction(params, crop.level(), face.points, verdict, crop.turn_deg)
 
     def mesh(self, params: HeadParams) -> HeadMesh:
         """The posed meshes of predictions."""

@@ -5,7 +5,6 @@ Videos, the work folder and the project must be at the same paths on every machi
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,19 +13,17 @@ from typing import Any
 
 import ray
 
+from pipeline.workers.local_ray import start_local_ray
 from pipeline.workers.worker_pool import Outcome, Result, Task
 
 
 @contextmanager
 def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
     """Joins the cluster at an address; None starts one of `num_cpus` for the time of the block, for this machine alone."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
-        ray.init(
-            include_dashboard=False, _node_ip_address="127.0.0.1", num_cpus=num_cpus, log_to_driver=False,
-            logging_level=logging.ERROR,
-        )  # fmt: skip
+        start_local_ray(num_cpus)
     else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address=address, log_to_driver=False)
     try:
         yield

@@ -84,10 +84,13 @@ class ClipRecord(BaseModel):
     """Presentation times in the video."""
     boxes_px: list[tuple[float, float, float]]
     """The square cut out of each (upright) video frame: centre x, centre y, side."""
+    turned_deg: Annotated[int, Field(ge=0, lt=360, multiple_of=90)] = 0
+    """How far these squares are turned clockwise in the frames: the head lies on its side or upside down there, and is upright
+    in the crops."""
     sharpness: list[float]
     presence: list[float]
     pose_deg: list[tuple[float, float, float]]
-    """Head rotation: yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise)."""
+    """Head rotation in the crop: yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise)."""
     mask_backend: str
     truth: TruthLayout | None = None
     """Of rendered clips: what is stored of each frame as `truth.npy`."""

@@ -1,16 +1,15 @@
 """A predictor on real videos and pictures: how steady it is, and how well it agrees with detected landmarks.
 
 There is no ground truth here, so nothing of this is an error (see video_metrics.py). Every frame is predicted for
-itself, as in use, on the crop of its own landmarks.
+itself, as in use, on the crop of its own landmarks. Shots and tracks are those of ingestion (sheap/video/following.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,15 +22,14 @@ from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_e
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams
 from sheap.results.names import distinct_files, distinct_labels
-from sheap.video.crops import CropBox, crop_box, cut_crop
+from sheap.video.crops import CropBox, crop_box, cut_crop, points_to_picture
 from sheap.video.decoding import VideoProblem, VideoReader
-from sheap.video.face_landmarker import FaceLandmarker
-from sheap.video.file_names import VIDEO_SUFFIXES
-from sheap.video.tracking import FaceTracker
+from sheap.video.face_search import FaceModels, no_face
+from sheap.video.file_names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from sheap.video.following import followed_frames
 
 Floats = NDArray[np.float64]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 LEAST_FRAMES = 8
 """A face followed for fewer frames says nothing about steadiness."""
 
@@ -45,30 +43,55 @@ class SeenFace:
     detected_px: Floats
 
 
+@dataclass(frozen=True)
+class FootageCounts:
+    """What was looked at of a video: frames, those with a face, shots, tracks of faces; whether that is all of it."""
+
+    frames: int
+    frames_with_face: int
+    shots: int
+    tracks: int
+    is_whole: bool
+
+    def __str__(self) -> str:
+        of_more = "" if self.is_whole else ", the first of more"
+        return (
+            f"{self.frames} frames looked at{of_more}, {self.frames_with_face} with a face; "
+            f"{self.shots} shot{'s' * (self.shots != 1)}, {self.tracks} track{'s' * (self.tracks != 1)}"
+        )
+
+
+class FaceFinderAndModels(FaceFinder, FaceModels, Protocol):
+    """Finds faces in pictures and follows them in videos: FaceLandmarker is one."""
+
+
 def measure_footage(
     paths: Sequence[Path],
     predictors: Mapping[str, Predictor],
-    landmarker: FaceLandmarker,
+    landmarker: FaceFinderAndModels,
     *,
     fps: float = 25.0,
     max_frames: int,
 ) -> dict[str, dict[str, Any]]:
     """Every predictor's figures of every file by name, and their means over the files, as plain JSON.
 
-    Of a video, the face that is followed longest within its first `max_frames` frames counts. `unusable` says which
-    files were left out, and why.
+    Of a video, the face that is followed longest within one shot of its first `max_frames` frames counts; `seen` says how much
+    of each video was looked at, and what was in it. `unusable` says which files were left out, and why.
     """
     videos: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
     pictures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in predictors}
     unusable: dict[str, str] = {}
+    seen: dict[str, dict[str, Any]] = {}
     paths = distinct_files(paths)
     for path, label in zip(paths, distinct_labels(paths), strict=True):
         try:
             if path.suffix.lower() in PICTURE_SUFFIXES:
                 found, into = measure_picture(path, predictors, landmarker), pictures
             else:
-                found, into = measure_video(path, predictors, landmarker, fps=fps, max_frames=max_frames), videos
-        except (ValueError, OSError, VideoProblem) as error:
+                faces, counts = _longest_track(path, landmarker, _sizes(predictors), fps, max_frames)
+                seen[label] = asdict(counts)
+                found, into = _figures(path, predictors, faces, counts), videos
+        except (ValueError, VideoProblem, OSError) as error:
             unusable[label] = str(error).removeprefix(f"{path}: ")
             continue
         for name, figures in found.items():
@@ -77,6 +100,7 @@ def measure_footage(
         name: {
             "videos": {"mean": _means(videos[name]), "files": videos[name]},
             "pictures": {"mean": _means(pictures[name]), "files": pictures[name]},
+            "seen": seen,
             "unusable": unusable,
         }
         for name in predictors
@@ -84,17 +108,25 @@ def measure_footage(
 
 
 def footage_files(folder: Path) -> list[Path]:
-    """Videos and pictures in a folder, by name. Raises OSError when there is none such, ValueError when it has none."""
+    """Videos and pictures in a folder and those below it, by path; what hides behind a dot is left out, as by ingestion.
+
+    Raises OSError when there is no such folder, ValueError when it holds none.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected videos or pictures of faces")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES)
+    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in wanted and not path.name.startswith(".") and not path.is_dir()
+    )
     if not found:
         raise ValueError(f"{folder}: no video and no picture in it")
     return found
 
 
 def measure_video(
-    path: Path, predictors: Mapping[str, Predictor], landmarker: FaceLandmarker, *, fps: float, max_frames: int
+    path: Path, predictors: Mapping[str, Predictor], landmarker: FaceModels, *, fps: float, max_frames: int
 ) -> dict[str, dict[str, float]]:
     """Every predictor's steadiness and agreement over the frames in which one face was followed.
 
@@ -104,9 +136,15 @@ def measure_video(
     identity_spread_mm: deviation (RMS) of the neutral vertices from their mean, zero for one constant identity. Raises
     ValueError for too few frames with a face, VideoProblem when it cannot be decoded.
     """
-    faces = _longest_track(path, landmarker, _sizes(predictors), fps, max_frames)
+    faces, counts = _longest_track(path, landmarker, _sizes(predictors), fps, max_frames)
+    return _figures(path, predictors, faces, counts)
+
+
+def _figures(
+    path: Path, predictors: Mapping[str, Predictor], faces: Sequence[SeenFace], counts: FootageCounts
+) -> dict[str, dict[str, float]]:
     if len(faces) < LEAST_FRAMES:
-        raise ValueError(f"{path}: a face was followed for {len(faces)} frames, fewer than {LEAST_FRAMES}")
+        raise ValueError(f"{path}: a face was followed for {len(faces)} frames, fewer than {LEAST_FRAMES} ({counts})")
     return {name: _steadiness(predictor, faces) for name, predictor in predictors.items()}
 
 
@@ -137,7 +175,7 @@ def measure_picture(
     picture = read_picture(path)
     found = finder.process(picture)
     if not found:
-        raise ValueError(f"{path}: no face found")
+        raise ValueError(f"{path}: {no_face(picture)}")
     face = _see(picture, found[0].points, _sizes(predictors))
     figures = {}
     for name, predictor in predictors.items():
@@ -154,21 +192,27 @@ def project_landmarks(predictor: Predictor, params: HeadParams, boxes: Sequence[
     with torch.inference_mode():
         in_crop, _ = project(head.landmarks(head(params).vertices), camera)
     unit = in_crop[:, 0].double().cpu().numpy()
-    corner = np.array([(box.center_x - box.side / 2, box.center_y - box.side / 2) for box in boxes])
-    side = np.array([box.side for box in boxes])
-    return corner[:, None] + side[:, None, None] * unit
+    return np.stack([points_to_picture(points, box, 1) for points, box in zip(unit, boxes, strict=True)])
 
 
 def _longest_track(
-    path: Path, landmarker: FaceLandmarker, sizes: set[int], fps: float, max_frames: int
-) -> list[SeenFace]:
-    tracker = FaceTracker(landmarker)
+    path: Path, landmarker: FaceModels, sizes: set[int], fps: float, max_frames: int
+) -> tuple[list[SeenFace], FootageCounts]:
     tracks: dict[int, list[SeenFace]] = {}
+    frames = frames_with_face = shots = 0
+    is_whole = True
     with VideoReader(path) as video:
-        for frame in islice(video.frames(fps), max_frames):
-            for number, face in tracker.update(frame.image).items():
-                tracks.setdefault(number, []).append(_see(frame.image, face.points, sizes))
-    return max(tracks.values(), key=len, default=[])
+        for followed in followed_frames(video, landmarker, fps=fps):
+            if frames == max_frames:
+                is_whole = False
+                break
+            frames += 1
+            frames_with_face += bool(followed.faces)
+            shots = followed.shot + 1
+            for number, face in followed.faces.items():
+                tracks.setdefault(number, []).append(_see(followed.frame.image, face.points, sizes))
+    counts = FootageCounts(frames, frames_with_face, shots, len(tracks), is_whole)
+    return max(tracks.values(), key=len, default=[]), counts
 
 
 def _see(picture: NDArray[np.uint8], points: NDArray[np.float32], sizes: set[int]) -> SeenFace:

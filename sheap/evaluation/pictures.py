@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.evaluation.avif_orientation import upright_avif
 from sheap.evaluation.picture_header import check_size
 from sheap.reading.regular_file import read_bytes
 from sheap.video.picture_advice import picture_advice
@@ -31,4 +32,4 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise ValueError(f"{path}: not a picture that OpenCV can read ({' '.join(str(error.err).split())})") from None
     if picture is None:
         raise ValueError(f"{path}: {picture_advice(content[:64])}")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(upright_avif(content, picture), cv2.COLOR_BGR2RGB)

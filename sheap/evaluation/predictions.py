@@ -21,6 +21,7 @@ from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.pictures import read_picture
 from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
+from sheap.head.turning import turned_back
 from sheap.video.crops import CropBox, cut_crop
 from sheap.video.face_choice import meant_face
 from sheap.video.face_landmarker import FaceLandmarks
@@ -146,16 +147,18 @@ def predict_batches(
 ) -> Iterator[tuple[list[Any], dict[str, HeadParams]]]:
     """Batches of pictures with every predictor's parameters, until all pictures of the list are done.
 
-    Crops follow the face's landmarks, as in training. Where no face is found, the benchmark's own box is used, enlarged
+    Crops follow the face's landmarks, as in training, and are turned where the face lies on its side or upside down; parameters
+    are those of the picture as it is. Where no face is found, the benchmark's own box is used, enlarged
     as it is on the pictures where both are known; these pictures come last. `counts` is filled on the way;
     `progress(done, total)` is called after every picture. A missing or unreadable picture, or box, is counted with its reason
     and ends nothing.
     """
     sizes = {predictor.image_size for predictor in predictors.values()}
-    waiting: list[tuple[Any, dict[int, NDArray[np.uint8]]]] = []
+    waiting: list[_Waiting] = []
     for done, (image, picture, crop) in enumerate(_cropped(pictures, finder, counts), start=1):
         if picture is not None and crop is not None:
-            waiting.append((image, {size: cut_crop(picture, crop, size) for size in sizes}))
+            crops = {size: cut_crop(picture, crop, size) for size in sizes}
+            waiting.append(_Waiting(image, crops, crop.turn_deg))
         if progress is not None:
             progress(done, len(pictures.images))
         if len(waiting) == batch_size:
@@ -193,12 +196,12 @@ def _cropped(
         found = finder.process(picture)
         crop = crop_by_landmarks(found, box)
         if crop is not None and (face := meant_face(found, None if box is None else box.sides)) is not None:
-            counts.faces[image] = face, crop
+            counts.faces[image] = face, crop.level()
         if crop is None and box is not None:
             unfound.append((image, box))
             continue
         (counts.without_face if crop is None else counts.by_landmarks).append(image)
-        if crop is not None and box is not None:
+        if crop is not None and box is not None and not crop.turn_deg:  # a box says nothing of a turn
             known.append((box, crop))
         yield image, picture, crop
     box_to_crop = BoxToCrop.fit(known)
@@ -231,9 +234,22 @@ def verdict_of(predictions: Predictions, counts: CropCounts, image: Any) -> dict
     return judge_prediction(predictions.head, predictions.params.index(slice(row, row + 1)), crop, face).to_json()
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A picture's crops [S,S,3] by S, turned upright by so many degrees."""
+
+    image: Any
+    crops: dict[int, NDArray[np.uint8]]
+    turn_deg: float
+
+
 def _predicted(
-    waiting: Sequence[tuple[Any, dict[int, NDArray[np.uint8]]]], predictors: Mapping[str, Predictor]
+    waiting: Sequence[_Waiting], predictors: Mapping[str, Predictor]
 ) -> tuple[list[Any], dict[str, HeadParams]]:
-    inputs = {size: as_input([crops[size] for _, crops in waiting]) for size in waiting[0][1]}
-    answers = {name: predictor.predict(inputs[predictor.image_size]) for name, predictor in predictors.items()}
-    return [image for image, _ in waiting], answers
+    inputs = {size: as_input([one.crops[size] for one in waiting]) for size in waiting[0].crops}
+    turns = torch.tensor([one.turn_deg for one in waiting])
+    answers = {
+        name: turned_back(predictor.head, predictor.predict(inputs[predictor.image_size]), turns)
+        for name, predictor in predictors.items()
+    }
+    return [one.image for one in waiting], answers

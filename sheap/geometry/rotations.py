@@ -95,6 +95,14 @@ SQUARINGS = 12
 """A gap of a hundredth between the two greatest eigenvalues leaves e^-20 of the wrong one."""
 
 
+def matrix_to_rotvec(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] to rotation vectors [..., 3] (radians), at most half a turn long."""
+    quat = matrix_to_quat_wxyz(matrix)
+    sine = quat[..., 1:].norm(dim=-1, keepdim=True)
+    half = torch.atan2(sine, quat[..., :1])
+    return quat[..., 1:] * torch.where(sine < 1e-6, 2.0, 2 * half / sine.clamp_min(1e-6))
+
+
 def quat_multiply_wxyz(left: Tensor, right: Tensor) -> Tensor:
     """Hamilton product of quaternions [..., 4]: the rotation `right` followed by `left`."""
     w1, x1, y1, z1 = left.unbind(-1)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+import sheap.forks  # noqa: F401
 from sheap.geometry.rotations import rotvec_to_matrix
 from sheap.head.data import OPEN_HEAD_PATH, Attachments, HeadData, SurfacePoints, read_head
 from sheap.head.params import HeadMesh, HeadParams

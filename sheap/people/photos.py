@@ -27,7 +27,8 @@ from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import eyelid_follow, feeling_actions, params_from_actions, speech_actions
 from sheap.people.person import Person
 from sheap.people.stage_set import StageSet
-from sheap.video.crops import crop_box, with_depth
+from sheap.video.crops import crop_box_of_pose, with_depth
+from sheap.video.head_pose import fit_head_pose
 
 Array = NDArray[np.float32]
 
@@ -142,7 +143,7 @@ def _photo(
 
 def crop_camera(in_cam: Array, settings: PhotoSettings) -> Array:
     """K [3, 3] of the picture whose middle is the rule's crop of a face with landmarks in_cam [478, 3] (m)."""
-    box = crop_box(with_depth(in_cam[:, :2] / in_cam[:, 2:], in_cam[:, 2], 1.0))
+    box = crop_box_of_pose(fit_head_pose(with_depth(in_cam[:, :2] / in_cam[:, 2:], in_cam[:, 2], 1.0)))
     focal = settings.crop_side_px / box.side
     return np.array(
         [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.video.crops import CropBox, crop_box_of_pose, cut_crop, inside_picture, landmarks_to_crop
+from sheap.video.crops import CropBox, crop_box_of_pose, cut_crop, inside_picture, landmarks_to_crop, turn_to_level
 from sheap.video.decoding import VideoFrame
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarks
@@ -53,6 +53,7 @@ class Clip:
     landmarks: list[NDArray[np.float32]] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
     boxes: list[CropBox] = field(default_factory=list)
+    """All turned alike, by quarters."""
     picture_widths: list[int] = field(default_factory=list)
     """Of the whole pictures that the boxes lie in, px."""
     sharpness: list[float] = field(default_factory=list)
@@ -76,6 +77,7 @@ class _Seen:
     pose: HeadPose
     box: NDArray[np.float64]
     """Centre x, centre y, log of the side."""
+    turn_deg: float
 
 
 class ClipCutter:
@@ -102,17 +104,34 @@ class ClipCutter:
         except ValueError:
             self._dropped.note("doubtful_landmarks", frame.image)
             return
-        box = crop_box_of_pose(pose)
-        self._window.append(_Seen(frame, face, pose, np.array([box.center_x, box.center_y, math.log(box.side)])))
+        turn = self._turn_of(pose)
+        if self._window and turn != self._window[-1].turn_deg:
+            self._end_clip()  # crops of one clip are turned alike
+        box = crop_box_of_pose(pose, turn)
+        place = np.array([box.center_x, box.center_y, math.log(box.side)])
+        self._window.append(_Seen(frame, face, pose, place, turn))
         reach = WINDOW_SIGMAS * self._settings.smooth_s
         while self._next < len(self._window) and self._window[self._next].frame.time_s + reach <= frame.time_s:
             self._finish_next()
 
     def close(self) -> None:
         """The track has ended: finishes what waits."""
+        self._end_clip()
+
+    def _end_clip(self) -> None:
         while self._next < len(self._window):
             self._finish_next()
+        self._window, self._next = [], 0
         self._close_clip()
+
+    def _turn_of(self, pose: HeadPose) -> float:
+        """Quarter turns, in degrees, that bring the head upright: the last frame's while none is certainly better."""
+        in_plane = pose.in_plane_deg()
+        last = self._window[-1].turn_deg if self._window else None
+        turn = turn_to_level(in_plane, self._filter.max_roll_deg)
+        if turn % 90 == 0 and (last is None or abs(roll_left(in_plane, last)) > self._filter.max_roll_deg):
+            return turn
+        return 90.0 * round(in_plane / 90) % 360 if last is None else last
 
     def _finish_next(self) -> None:
         seen = self._window[self._next]
@@ -122,7 +141,7 @@ class ClipCutter:
         reach_px = MAX_DEPARTURE * math.exp(seen.box[2])
         limits = np.array([reach_px, reach_px, MAX_DEPARTURE])
         x, y, log_side = seen.box + np.clip(smoothed - seen.box, -limits, limits)
-        self._cut(seen, CropBox(float(x), float(y), math.exp(log_side)))
+        self._cut(seen, CropBox(float(x), float(y), math.exp(log_side), seen.turn_deg))
         self._next += 1
         # what lies behind every later window is let go
         reach = WINDOW_SIGMAS * self._settings.smooth_s
@@ -138,11 +157,11 @@ class ClipCutter:
         landmarks = landmarks_to_crop(seen.face.points, box, size)
         crop = cut_crop(seen.frame.image, box, size)
         rows, columns = inside_picture(box, size, height, width)
-        pose_deg = seen.pose.euler_deg()
+        pose_deg = seen.pose.euler_deg(box.turn_deg)
         crispness = sharpness(crop, landmarks)
         reason = self._filter.reason_to_drop(
             head_px=box.side, sharpness=crispness, presence=seen.face.presence, pose_deg=pose_deg,
-            outside=1.0 - float(rows.mean() * columns.mean()),
+            outside=1.0 - float(rows.mean() * columns.mean()), roll_deg=roll_left(seen.pose.in_plane_deg(), box.turn_deg),
         )
         if reason is not None:
             self._dropped.note(reason, crop)
@@ -184,3 +203,8 @@ class ClipCutter:
     def _start_clip(self) -> None:
         self._clip = Clip()
         self._masks = MaskSequence(self._mask_backend, self._settings.mask_every_s)
+
+
+def roll_left(in_plane_deg: float, turn_deg: float) -> float:
+    """Roll of a face in a crop that is turned by `turn_deg`, -180 to 180."""
+    return (in_plane_deg - turn_deg + 180) % 360 - 180

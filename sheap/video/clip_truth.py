@@ -78,7 +78,10 @@ class VideoTruth:
         """Rows of truth [T', D] (see TruthLayout) for a clip's frames, landmarks in px of its image_size x image_size crops.
 
         None when the landmarks found in any frame do not lie on the true ones: the clip shows something else in the picture.
+        None, too, for a clip whose crops are turned: the true pose is that in the video as it was rendered.
         """
+        if any(box.turn_deg for box in clip.boxes):
+            return None
         frames = np.rint(np.array(clip.times_s) * self.fps).astype(int)
         if frames.max() >= len(self.landmarks):
             return None

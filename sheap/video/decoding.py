@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -200,9 +200,24 @@ class VideoReader:
         if size != (frame.width, frame.height):
             frame = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation=Interpolation.AREA)
         image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-        # FFmpeg: the angle by which the picture is to be turned counter-clockwise for display
-        quarters = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+        return np.ascontiguousarray(as_displayed(image, display_matrix(frame)))
+
+
+def display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
+    """How the file wants this frame to be shown: [3, 3], points (x, y, 1) of the frame times it; None: as it is."""
+    told: Any = frame.side_data.get("DISPLAYMATRIX")
+    values = np.frombuffer(b"" if told is None else bytes(told), np.int32)
+    return values.reshape(3, 3) if values.size == 9 else None
+
+
+def as_displayed(image: NDArray[np.uint8], matrix: NDArray[np.int32] | None) -> NDArray[np.uint8]:
+    """An image [H, W, 3] turned by the quarter turn or mirrored as the nearest of the eight that pictures can stand."""
+    if matrix is None or not matrix[:2, :2].any():
+        return image
+    (a, b), (c, d) = matrix[:2, :2].astype(np.int64)
+    if abs(a) + abs(d) < abs(b) + abs(c):  # what lay along a row lies along a column
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 class _NamelessFile:

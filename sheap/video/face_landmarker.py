@@ -8,10 +8,8 @@ centres at +0.5.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,34 +22,24 @@ from sheap.video.face_models import (
     find_bundle,
     read_bundle_member,
 )
+from sheap.video.face_region import (
+    LEFT_EYE_OUTER,
+    RIGHT_EYE_OUTER,
+    FaceLandmarks,
+    FaceRoi,
+    roi_from_detection,
+    roi_from_landmarks,
+    roi_to_image,
+    warp_patch,
+)
+from sheap.video.face_search import MIN_PRESENCE, search_faces
+
+__all__ = [
+    "LEFT_EYE_OUTER", "MIN_PRESENCE", "NUM_LANDMARKS", "RIGHT_EYE_OUTER", "FaceLandmarker", "FaceLandmarks", "FaceRoi",
+    "roi_from_detection", "roi_from_landmarks", "roi_to_image", "warp_patch",
+]  # fmt: skip
 
 NUM_LANDMARKS = 478
-RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
-"""Landmarks whose line gives the face's roll."""
-
-ROI_MARGIN = 1.5
-"""The region's side over the longer side of the box it is made from."""
-
-MIN_PRESENCE = 0.5
-"""Below this the region holds no face."""
-
-
-@dataclass(frozen=True)
-class FaceRoi:
-    """An upright-turned square around a face: centre and side in px; rotation in radians, clockwise on the screen."""
-
-    center_x: float
-    center_y: float
-    side: float
-    rotation: float
-
-
-@dataclass(frozen=True)
-class FaceLandmarks:
-    """points [478, 3]: x, y in image pixels, z (towards the viewer is negative) in the same unit; presence in 0..1."""
-
-    points: NDArray[np.float32]
-    presence: float
 
 
 class FaceLandmarker:
@@ -93,53 +81,8 @@ class FaceLandmarker:
         return FaceLandmarks(points, presence)
 
     def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]:
-        """Landmarks of every face found in a uint8 RGB picture [H, W, 3], best detection first."""
-        found = [self.landmarks(image, roi_from_detection(detection)) for detection in self.detect(image)]
-        return [face for face in found if face.presence >= MIN_PRESENCE]
+        """Landmarks of every face found in a uint8 RGB picture [H, W, 3], best detection first.
 
-
-def roi_from_detection(detection: FaceDetection) -> FaceRoi:
-    """The region to look at for a detected face, turned so that the eyes are level."""
-    right_eye, left_eye = detection.keypoints[0], detection.keypoints[1]
-    return _roi_around(detection.box[:2], detection.box[2:], right_eye, left_eye)
-
-
-def roi_from_landmarks(points: NDArray[np.float32]) -> FaceRoi:
-    """The region to look at in the next frame for a face whose landmarks [478, 2 or 3] are known in this one."""
-    xy = points[:, :2]
-    return _roi_around(xy.min(0), xy.max(0), xy[RIGHT_EYE_OUTER], xy[LEFT_EYE_OUTER])
-
-
-def _roi_around(
-    low: NDArray[np.float32], high: NDArray[np.float32], right_eye: NDArray[np.float32], left_eye: NDArray[np.float32]
-) -> FaceRoi:
-    centre = (low + high) / 2
-    across = left_eye - right_eye
-    rotation = math.atan2(float(across[1]), float(across[0]))
-    return FaceRoi(float(centre[0]), float(centre[1]), ROI_MARGIN * float((high - low).max()), rotation)
-
-
-def roi_to_image(roi: FaceRoi, size: int) -> NDArray[np.float64]:
-    """Affine map [2, 3] from a size x size patch of the region to the picture, both in px with centres at +0.5.
-
-    MediaPipe lets the patch's first pixel centre, not its corner, fall on the region's corner. We cut the same patch,
-    so that the model sees the same pixels, but map points back by where the patch really lies; MediaPipe's own
-    landmarks carry a shift of (side / size - 1) / 2 px.
-    """
-    scale = roi.side / size
-    cos, sin = scale * math.cos(roi.rotation), scale * math.sin(roi.rotation)
-    linear = np.array([[cos, -sin], [sin, cos]])
-    offset = np.array([roi.center_x, roi.center_y]) - linear @ np.full(2, size / 2)
-    offset += 0.5 - linear @ np.full(2, 0.5)
-    return np.concatenate([linear, offset[:, None]], axis=1)
-
-
-def warp_patch(image: NDArray[np.uint8], to_image: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """The size x size patch that `to_image` [2, 3] maps into the picture; outside it the border is repeated.
-
-    OpenCV counts pixel centres at whole numbers; the half-pixel shifts translate between its habit and ours.
-    """
-    to_index = to_image.copy()
-    to_index[:, 2] += 0.5 * (to_image[:, 0] + to_image[:, 1]) - 0.5
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, to_index, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        Small faces and turned ones are looked for where the whole picture shows none (face_search.py).
+        """
+        return [found.face for found in search_faces(self, image, closely=True)]

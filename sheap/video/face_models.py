@@ -8,9 +8,12 @@ model.
 from __future__ import annotations
 
 import importlib.util
+import os
+import threading
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -56,21 +59,49 @@ def read_bundle_member(bundle: Path, member: str) -> bytes:
 
 
 class LiteModel:
-    """One TensorFlow Lite model with a single float32 image input [1, H, W, 3]."""
+    """One TensorFlow Lite model with a single float32 image input [1, H, W, 3].
+
+    An interpreter holds one call's numbers, so each thread has its own, and so has a forked process. Copies and pickles carry
+    the file's content.
+    """
 
     def __init__(self, content: bytes, num_threads: int = 1) -> None:
-        self._interpreter = Interpreter(model_content=content, num_threads=num_threads)
-        self._interpreter.allocate_tensors()
-        details = self._interpreter.get_input_details()
+        self._content, self._num_threads = content, num_threads
+        self._held = threading.local()
+        interpreter = self._interpreter()
+        details = interpreter.get_input_details()
         self._input_index = details[0]["index"]
         self.input_height, self.input_width = (int(n) for n in details[0]["shape"][1:3])
-        self._output_indices = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+        self._output_indices = {d["name"]: d["index"] for d in interpreter.get_output_details()}
 
     def __call__(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs by name for an image [H, W, 3] already in the model's own range and size."""
-        self._interpreter.set_tensor(self._input_index, image[None])
-        self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._output_indices.items()}
+        interpreter = self._interpreter()
+        interpreter.set_tensor(self._input_index, image[None])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in self._output_indices.items()}
+
+    def _interpreter(self) -> Interpreter:
+        """This thread's own in this process."""
+        process, held = getattr(self._held, "own", (None, None))
+        if held is not None and process == os.getpid():
+            return held
+        if held is not None:
+            _OF_PARENTS.append(held)
+        interpreter = Interpreter(model_content=self._content, num_threads=self._num_threads)
+        interpreter.allocate_tensors()
+        self._held.own = os.getpid(), interpreter
+        return interpreter
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_held"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _held=threading.local())
+
+
+_OF_PARENTS: list[Interpreter] = []
+"""Interpreters that a fork copied. They are kept: letting one go waits for threads that a fork does not copy."""
 
 
 def check_image(image: NDArray[np.uint8]) -> None:

@@ -57,9 +57,25 @@ class HeadPose:
         seen = self.origin_px + self.px_per_cm * (points_cm @ self.rotation.T)
         return seen[..., :2] * [1, -1]
 
-    def euler_deg(self) -> tuple[float, float, float]:
-        """Yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise on screen)."""
-        out, across = self.rotation[:, 2], self.rotation[:, 0]
+    def in_plane_deg(self) -> float:
+        """How far the face is turned clockwise on the screen, -180 to 180: the turn nearest to all of its rotation.
+
+        Unlike the roll below it tells upside down from upright, and holds up to profiles.
+        """
+        return -math.degrees(
+            math.atan2(self.rotation[1, 0] - self.rotation[0, 1], self.rotation[0, 0] + self.rotation[1, 1])
+        )
+
+    def euler_deg(self, turn_deg: float = 0.0) -> tuple[float, float, float]:
+        """Yaw (positive: towards the person's left), pitch (positive: up), roll (positive: clockwise on screen).
+
+        turn_deg: of a picture that is turned back, counter-clockwise, by so much.
+        """
+        rotation = self.rotation
+        if turn_deg:
+            cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+            rotation = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ rotation
+        out, across = rotation[:, 2], rotation[:, 0]
         yaw = math.degrees(math.atan2(out[0], out[2]))
         pitch = math.degrees(math.asin(float(np.clip(out[1], -1, 1))))
         roll = -math.degrees(math.atan2(across[1], math.hypot(across[0], across[2])))

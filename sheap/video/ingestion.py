@@ -19,11 +19,10 @@ from sheap.video.decoding import VideoProblem, VideoReader
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.fingerprint import VideoFingerprint
+from sheap.video.following import followed_frames
 from sheap.video.foreground import MaskBackend
 from sheap.video.quality import FrameFilter
 from sheap.video.regrouping import TrackLooks, group_tracks, look_of
-from sheap.video.shots import ShotDetector
-from sheap.video.tracking import FaceTracker
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class VideoReport:
     dropped_frames: dict[str, int] = field(default_factory=dict)
     """Face frames by reason; two faces in a frame count twice. `no_face` counts frames."""
     clips: list[str] = field(default_factory=list)
+    clips_turned: int = 0
+    """Clips of a head that lies on its side or upside down: their crops are turned upright."""
     clips_with_truth: int = 0
     truth_refused: int = 0
     """Clips of a rendered video that show something else than its head, such as a face on a poster behind it."""
@@ -117,6 +118,7 @@ def ingest_video(
             layout = None if truth is None or rows is None else truth.layout
             record = _record(source, clip, settings, mask_backend.name, shot, track, len(report.clips), layout)
             store(record, clip, rows)
+            report.clips_turned += record.turned_deg != 0
             report.clips_with_truth += layout is not None
             report.truth_refused += truth is not None and rows is None
             report.clips.append(record.clip_id)
@@ -129,16 +131,15 @@ def ingest_video(
 
     try:
         with VideoReader(source.path) as video:
-            tracker, shots = FaceTracker(landmarker), ShotDetector(settings.cut_threshold)
             cutters: dict[int, ClipCutter] = {}
-            for frame in video.frames(settings.fps, settings.max_side):
+            for followed in followed_frames(
+                video, landmarker, fps=settings.fps, max_side=settings.max_side, cut_threshold=settings.cut_threshold
+            ):
+                frame, faces = followed.frame, followed.faces
                 report.frames_sampled += 1
                 report.duration_s = round(frame.time_s, 3)
                 fingerprint.add(frame.image, frame.time_s)
-                if shots.is_cut(frame.image) or report.shots == 0:
-                    report.shots += 1
-                    tracker.start_shot()
-                faces = tracker.update(frame.image)
+                report.shots = followed.shot + 1
                 for number in [n for n in cutters if n not in faces]:
                     cutters.pop(number).close()
                 for number, face in faces.items():
@@ -178,6 +179,7 @@ def _record(
         licence=source.licence, origin=source.origin, image_size=settings.cut.image_size, num_frames=len(clip.images),
         shot=shot, track=track, times_s=clip.times_s,
         boxes_px=[tuple(round(float(v), 3) for v in box) for box in clip.boxes],
+        turned_deg=round(clip.boxes[0].turn_deg),
         sharpness=clip.sharpness, presence=clip.presence, pose_deg=clip.pose_deg, mask_backend=mask_backend,
         truth=truth,
     )

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sheap.video.crops import MAX_ROLL_DEG
+
 
 class FrameFilter(BaseModel):
     """Thresholds; a frame beyond one is dropped and counted under that field's reason."""
@@ -21,21 +23,32 @@ class FrameFilter(BaseModel):
     min_presence: float = Field(ge=0, le=1)
     max_yaw_deg: float = Field(gt=0)
     max_pitch_deg: float = Field(gt=0)
+    max_roll_deg: float = Field(MAX_ROLL_DEG, gt=0, le=45)
+    """Roll that is left when a clip has been turned by quarters; the network is trained for so much."""
     max_outside: float = Field(ge=0, le=1)
     """Share of the crop that lies beyond the picture."""
     min_face_visible: float = Field(ge=0, le=1)
     """Mean opacity of the mask over the face's landmarks: what stands before a face is no part of the person."""
 
     def reason_to_drop(
-        self, *, head_px: float, sharpness: float, presence: float, pose_deg: tuple[float, float, float], outside: float
+        self,
+        *,
+        head_px: float,
+        sharpness: float,
+        presence: float,
+        pose_deg: tuple[float, float, float],
+        outside: float,
+        roll_deg: float = 0.0,
     ) -> str | None:
-        """The first reason to drop a frame, or None to keep it."""
+        """The first reason to drop a frame, or None to keep it. roll_deg: in the plane of the crop."""
         if presence < self.min_presence:
             return "doubtful_landmarks"
         if head_px < self.min_head_px:
             return "small_head"
         if abs(pose_deg[0]) > self.max_yaw_deg or abs(pose_deg[1]) > self.max_pitch_deg:
             return "turned_away"
+        if abs(roll_deg) > self.max_roll_deg:
+            return "rolled_head"
         if outside > self.max_outside:
             return "outside_picture"
         if sharpness < self.min_sharpness:

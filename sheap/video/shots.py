@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _THUMBNAIL = (80, 60)
 
+CUT_THRESHOLD = 27.0
+
 
 class ShotDetector:
     """Feed frames in order; `is_cut` tells whether a frame starts a new shot.
@@ -18,7 +20,7 @@ class ShotDetector:
     threshold: mean change of hue (0..179), saturation and lightness (0..255) that counts as a cut.
     """
 
-    def __init__(self, threshold: float = 27.0) -> None:
+    def __init__(self, threshold: float = CUT_THRESHOLD) -> None:
         self._threshold = threshold
         self._last: NDArray[np.uint8] | None = None
         self._shape: tuple[int, ...] | None = None

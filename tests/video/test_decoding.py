@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from sheap.video.decoding import VideoProblem, VideoReader
-from tests.video.made_videos import corner_names, noise_frames, quadrants, turn_in_header, write_audio, write_video
+from tests.video.made_videos import (
+    corner_names,
+    noise_frames,
+    quadrants,
+    shown_as,
+    turn_in_header,
+    write_audio,
+    write_video,
+)
 
 
 def read(path, fps=1000.0, **options):
@@ -142,3 +150,20 @@ def test_a_file_without_permission_is_unreadable(tmp_path):
     path = write_video(tmp_path / "v.mp4", [quadrants()] * 2)
     path.chmod(0)
     assert problem_of(path) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("linear", "seen"),
+    [
+        ((1, 0, 0, 1), "RGBW"), ((0, 1, -1, 0), "BRWG"), ((-1, 0, 0, -1), "WBGR"), ((0, -1, 1, 0), "GWRB"),
+        ((-1, 0, 0, 1), "GRWB"), ((1, 0, 0, -1), "BWRG"), ((0, 1, 1, 0), "RBGW"), ((0, -1, -1, 0), "WGBR"),
+        ((0.04, 0.99, -0.99, 0.04), "BRWG"), ((-0.5, 0, 0, 0.5), "GRWB"), ((0, 0, 0, 0), "RGBW"),
+    ],
+)  # fmt: skip
+def test_mirrored_and_transposed_videos_are_shown_as_their_header_says(tmp_path, linear, seen):
+    path = write_video(tmp_path / "v.mp4", [quadrants()] * 3)
+    shown_as(path, linear)
+    with VideoReader(path) as video:
+        image = next(iter(video.frames(25))).image
+    assert corner_names(image) == seen
+    assert image.shape == ((64, 48, 3) if abs(linear[1]) > abs(linear[0]) else (48, 64, 3))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -231,3 +232,40 @@ def test_memory_does_not_grow_with_the_video(tmp_path, models, talking, monkeypa
     assert max(waiting) <= 2 * 3 + 2  # three sigmas of one frame to both sides, the frame itself, and the newest
 
 
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_clip_that_lies_on_its_side_is_turned_upright(tmp_path, models, talking, quarters):
+    lying = [np.ascontiguousarray(np.rot90(image, -quarters)) for image in talking]
+    report, clips = ingest(write_video(tmp_path / "lying.mp4", lying), models)
+    check_books(report, clips)
+    assert report.status == "kept" and report.clips_turned == len(clips) > 0
+    upright_report, upright = ingest(write_video(tmp_path / "upright.mp4", talking), models)
+    assert upright_report.clips_turned == 0
+    for (record, clip), (plain, same) in zip(clips, upright, strict=True):
+        assert record.turned_deg == 90 * quarters and plain.turned_deg == 0
+        height = np.ptp(same.landmarks_array()[..., 1])
+        assert np.abs(clip.landmarks_array() - same.landmarks_array())[..., :2].mean() < 0.06 * height
+        assert np.abs(np.array(record.pose_deg) - np.array(plain.pose_deg)).mean() < 8
+        assert np.mean(np.stack(clip.masks) == np.stack(same.masks)) > 0.5
+        assert np.abs(np.stack(clip.images).astype(int) - np.stack(same.images)).mean() < 15
+
+
+def test_a_clip_between_two_quarters_is_dropped_under_a_reason_of_its_own(tmp_path, models, talking):
+    """At 50 degrees no quarter turn brings the head within what the predictor is trained for."""
+    size = 240
+    turn = cv2.getRotationMatrix2D((88, 72), -50, 1.0)
+    turn[:, 2] += [size / 2 - 88, size / 2 - 72]
+    askew = [cv2.warpAffine(image, turn, (size, size), borderValue=(90, 90, 90)) for image in talking]
+    report, clips = ingest(write_video(tmp_path / "askew.mp4", askew), models)
+    assert clips == [] and report.reason == "rolled_head"
+    assert report.dropped_frames["rolled_head"] >= 20
+
+
+def test_a_camera_turned_while_filming_starts_another_clip(tmp_path, models, talking):
+    """The same shot, square: first upright, then on the side."""
+    squares = [cv2.copyMakeBorder(image, 16, 16, 0, 0, cv2.BORDER_REPLICATE) for image in talking]
+    frames = squares[:12] + [np.ascontiguousarray(np.rot90(image)) for image in squares[12:]]
+    report, clips = ingest(write_video(tmp_path / "turning.mp4", frames), models)
+    check_books(report, clips)
+    assert {record.turned_deg for record, _ in clips} == {0, 270}

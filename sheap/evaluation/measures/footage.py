@@ -80,6 +80,8 @@ class FootageMeasure(Measure[FootageSettings]):
     def tables(self, metrics: Figures) -> list[Table]:
         if self.name not in metrics:
             return []
+        from sheap.evaluation.footage import FootageCounts
+
         methods = by_method(metrics[self.name])
         several = len(methods) > 1
         columns = (Column("file"), *([Column("method")] if several else []), Column("frames"))
@@ -100,5 +102,7 @@ class FootageMeasure(Measure[FootageSettings]):
             "outer eye corners. The face's own vertices at rest: jitter, and how far the identity, which should be constant, "
             "strays over the clip."
         )
-        notes = tuple(f"Left out: {name}: {reason}" for name, reason in methods[MODEL]["unusable"].items())
+        seen = {name: str(FootageCounts(**counts)) for name, counts in methods[MODEL].get("seen", {}).items()}
+        notes = tuple(f"{name}: {said}" for name, said in seen.items())
+        notes += tuple(f"Left out: {name}: {reason}" for name, reason in methods[MODEL]["unusable"].items())
         return [Table("Real footage", text, columns, tuple(rows), notes)]
