@@ -73,7 +73,7 @@ class BenchmarkParams(StageParams):
 
 
 def run(params: BenchmarkParams) -> None:
-    """Renders all subjects in as many processes as there are cores."""
+    """Checks what is named, then renders."""
     # Wrong files are told before anything is rendered.
     shared_assets(str(params.assets or ""))
     if params.ict is not None:
@@ -81,19 +81,24 @@ def run(params: BenchmarkParams) -> None:
             read_ict(params.ict)
         except (OSError, ValueError) as error:
             raise StageError(f"benchmark.ict: {error}") from None
-    begin = time.monotonic()
     with atomic_directory(OUTPUT) as folder:
-        with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(render_subject, params, folder, index) for index in range(params.subjects)]
-            of_ict = range(params.subjects if params.ict is not None else 0)
-            ict_futures = [pool.submit(render_ict_subject, params, folder / ICT, index) for index in of_ict]
-            subjects = [future.result() for future in futures]
-            ict_subjects = [future.result() for future in ict_futures]
-        moments = [moment for subject in subjects for moment in subject.pop("moments")]
-        ExpressionWriter(folder / EXPRESSIONS).write_list(moments)
-        photos = _write_lists(folder, "benchmark.json", LICENCE, subjects)
-        if ict_subjects:
-            photos += _write_lists(folder / ICT, "ict_people.json", ICT_LICENCE, ict_subjects)
+        render(params, folder)
+
+
+def render(params: BenchmarkParams, folder: Path) -> None:
+    """All subjects into a folder that is there, in as many processes as there are cores."""
+    begin = time.monotonic()
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(render_subject, params, folder, index) for index in range(params.subjects)]
+        of_ict = range(params.subjects if params.ict is not None else 0)
+        ict_futures = [pool.submit(render_ict_subject, params, folder / ICT, index) for index in of_ict]
+        subjects = [future.result() for future in futures]
+        ict_subjects = [future.result() for future in ict_futures]
+    moments = [moment for subject in subjects for moment in subject.pop("moments")]
+    ExpressionWriter(folder / EXPRESSIONS).write_list(moments)
+    photos = _write_lists(folder, "benchmark.json", LICENCE, subjects)
+    if ict_subjects:
+        photos += _write_lists(folder / ICT, "ict_people.json", ICT_LICENCE, ict_subjects)
     log.info("%d photos of %d subjects, %.0f s", photos, len(subjects + ict_subjects), time.monotonic() - begin)
 
 

@@ -45,7 +45,9 @@ def paint_eye(
     iris_deg = np.degrees(np.arcsin(traits.iris_radius / ball_radius))
     share = angle / iris_deg
 
-    sclera = srgb_to_linear(np.array([0.84, 0.80, 0.78], np.float32)) * (1 - 0.15 * traits.age)
+    # Duller with age and with pigment: an eye as white as paper stares.
+    white = srgb_to_linear(np.array([0.79, 0.75, 0.725], np.float32))
+    sclera = white * (1 - 0.15 * traits.age) * (1 - 0.2 * traits.melanin)
     picture = np.broadcast_to(sclera, (size, size, 3)).copy()
     veins = np.clip(image_noise(rng, size, size, 14, octaves=3) - 0.6, 0, 1) * smoothstep(1.2, 3.2, share)
     picture *= 1 - (veins * 0.4)[..., None] * np.array([0.1, 0.8, 0.8], np.float32)
@@ -73,7 +75,7 @@ def paint_eye(
     picture += inside[..., None] * (iris - picture)
     picture *= (1 - 0.985 * smoothstep(traits.pupil + 0.04, traits.pupil - 0.04, share))[..., None]
     # The upper lid and its lashes shade the top of the ball; corners are shaded too.
-    picture *= (1 - 0.4 * smoothstep(3.0, 22.0, dy / 0.5 * _EDGE_DEG))[..., None]
+    picture *= (1 - 0.5 * smoothstep(1.0, 20.0, dy / 0.5 * _EDGE_DEG))[..., None]
     picture *= (1 - 0.35 * smoothstep(20.0, 50.0, np.abs(dx) / 0.5 * _EDGE_DEG))[..., None]
     out = np.full((size, size, 4), 255, np.uint8)
     out[..., :3] = (np.clip(linear_to_srgb(picture), 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -123,7 +123,7 @@ _MODELLED = {
 }
 """Which of the package's modelled hair suits a style; other styles are strands alone."""
 _WOMENS = ("bob02", "braid01", "ponytail01")
-_MODELLED_SHARE = 0.8
+_MODELLED_SHARE = 0.65
 _MODELLED_RECEDED = 0.35
 """Modelled hair has its hairline where it is: it suits no one whose own went back farther."""
 

@@ -14,9 +14,14 @@ from sheap.people.makehuman import MakeHumanAssets
 from sheap.people.noise import smoothstep
 
 TEXTURE_SIDE = 384
-_BESIDE_THE_EYE = 0.056
-_EYE_LEVEL = (0.048, 0.022)
-"""Heights (m) between which a fringe begins to be combed aside."""
+_LOWEST_FRINGE = 0.036
+"""Height (m) that a fringe over the eyes is cut to."""
+_CUT_SPAN = 0.02
+"""Hair up to so far (m) above the cut gives way with it, so that its texture is pressed together and not folded."""
+_TORN = 0.02
+"""Rise (m) that would tear hair beside it."""
+_OVER_THE_EYES = (0.057, 0.052)
+"""Distances (m) from the middle beyond which hair hangs as it was made, and within which it is cut."""
 
 
 def build_hair(assets: MakeHumanAssets, head: HeadModel) -> list[BoundMesh]:
@@ -28,14 +33,24 @@ def build_hair(assets: MakeHumanAssets, head: HeadModel) -> list[BoundMesh]:
 
 
 def _off_the_eyes(mesh: BoundMesh, points: NDArray[np.float32]) -> BoundMesh:
-    """A fringe that hangs over an eye is combed to its side: faces are rendered to be looked at. points [V + M, 3]: the mean
-    head's vertices and loose points."""
+    """A fringe that hangs over an eye is cut above it, along its own sweep: faces are rendered to be looked at.
+
+    points [V + M, 3]: the mean head's vertices and loose points.
+    """
     vertices, _ = mesh.fitted(points)
     x, y, z = vertices.T
-    aside = np.maximum(_BESIDE_THE_EYE - np.abs(x), 0) * smoothstep(*_EYE_LEVEL, y) * smoothstep(0.02, 0.05, z)
-    moved = np.stack([np.sign(x) * aside, np.zeros_like(x), -0.7 * aside], -1)
+    above = y - _LOWEST_FRINGE
+    # The lower it hung, the nearer to the cut it ends: what swept to a side still does.
+    cut = np.where(above < _CUT_SPAN, _CUT_SPAN * np.exp(np.minimum(above - _CUT_SPAN, 0) / _CUT_SPAN), above)
+    share = smoothstep(*_OVER_THE_EYES, np.abs(x)) * smoothstep(0.02, 0.05, z)
+    rise = share * (cut - above)
+    moved = np.stack([np.zeros_like(x), rise, np.zeros_like(x)], -1)
     unit = np.array([abs(points[a, k] - points[b, k]) / d for k, (a, b, d) in enumerate(mesh.scales)], np.float32)
-    return replace(mesh, offsets=(mesh.offsets + moved / unit).astype(np.float32))
+    # Between what is cut and what hangs on beside it, nothing is left to stretch.
+    left = (np.ptp(share[mesh.faces], axis=1) < 0.3) | (rise[mesh.faces].max(1) < _TORN)
+    return replace(
+        mesh, offsets=(mesh.offsets + moved / unit).astype(np.float32), faces=mesh.faces[left], corner_uv=mesh.corner_uv[left]
+    )
 
 
 def _small(mesh: BoundMesh) -> BoundMesh:

@@ -335,7 +335,7 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     cover = np.zeros(points.shape[:2], np.float32)
     thick = traits.brow_thickness / own
     for side in (1, -1):
-        own_height, own_tilt, own_thick = rng.normal(0, [0.0006, 0.025, 0.05])
+        own_height, own_tilt, own_thick = rng.normal(0, [0.0008, 0.030, 0.07])
         across = side * points[..., 0] - middle_x - np.float32(traits.brow_gap)
         up = points[..., 1] - middle_y - np.float32(traits.brow_height + own_height)
         tilt = traits.brow_tilt + own_tilt - _LEVELLED * slope
@@ -349,7 +349,7 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         seen = cv2.remap(picture, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderValue=0)
         cover = np.maximum(cover, seen * (side * points[..., 0] > -0.004))
     soft = cv2.GaussianBlur(cover, None, 2.0)
-    cover = (0.6 * cover + 0.4 * soft) * (0.35 + 0.75 * traits.brow_density) * (1 + 0.15 * noise[window])
+    cover = (0.6 * cover + 0.4 * soft) * (0.15 + 0.95 * traits.brow_density) * (1 + 0.15 * noise[window])
     color = np.log(srgb_to_linear(np.array(traits.brow_color))).astype(np.float32)
     _blend(log_color[window], np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 

@@ -30,6 +30,7 @@ MELANIN = np.array([-0.30, -0.46, -0.58], np.float32)
 _WHISKERS = np.array([-0.42, -0.36, -0.26], np.float32)
 """What cut whiskers under the skin do: darker, and a little blue."""
 
+_PALEST = np.float32(-0.12)
 _LIGHTEST, _SHOULDER = np.log(np.array([0.92, 0.80, 0.74], np.float32)), np.float32(0.10)
 
 _AREAS = (
@@ -140,6 +141,8 @@ def mix_skin(ground: SkinGround, traits: Traits, seed: int) -> SkinCoat:
     contour = traits.contour * rng.standard_normal(len(_CONTOURS)).astype(np.float32) @ ground.contours
     melanin, blood = melanin + 0.30 * contour, blood + 0.10 * contour
     melanin = melanin + 0.75 * traits.eye_bags * ground.tired + 0.8 * traits.lid_dark * ground.lids
+    # Skin without its share of blood is pale, not green.
+    blood = np.maximum(blood, _PALEST)
     log_color = np.log(skin_tone(traits)) + pattern + blood[:, None] * BLOOD + melanin[:, None] * MELANIN
     whiskers = traits.beard_shadow * ground.beard * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)
     log_color = log_color + whiskers[:, None] * _WHISKERS

@@ -164,6 +164,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
     wears_makeup = not is_man and rng.random() < MAKEUP_SHARE
     wears_lipstick = not is_man and rng.random() < LIPSTICK_SHARE
     brow_dark = np.minimum(_mixed(np.array(young_hair), np.array(hair), 0.5 * rng.random()), 0.42)
+    brow_dark = np.clip(brow_dark * rng.uniform(0.7, 1.25), 0.02, 0.45)
     brow_tinted = wears_makeup and rng.random() < 0.5
     asian = demographics.ancestry[ANCESTRIES.index("asian")]
     heavy = float(np.clip(0.5 + 0.22 * demographics.weight, 0, 1))
@@ -177,7 +178,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         melanin=melanin,
         undertone=float(np.clip(rng.normal(-0.25 * asian, 0.5), -1.3, 1.3)),
         blood=float(np.clip(rng.normal(0.55 + 0.15 * is_man, 0.3), 0, 1.5)),
-        blotches=float(rng.uniform(0.4, 1.1) + 0.7 * age * rng.random()),
+        blotches=float(rng.uniform(0.4, 1.0) + 0.4 * age * rng.random()),
         pattern=float(rng.uniform(0.4, 1.3)),
         contour=float(rng.uniform(0.4, 1.3)),
         skin_contrast=float(np.clip(rng.normal(0.95, 0.22), 0.4, 1.5)),
@@ -185,13 +186,13 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         skin_gloss=float(rng.uniform(0.4, 1.6)),
         freckles=float(rng.uniform(0.3, 1)) if freckled else 0.0,
         moles=int(rng.poisson(2.5)),
-        eye_bags=float(np.clip(rng.beta(1.4, 3.5) + 0.45 * age * rng.random() + 0.1 * (heavy - 0.5), 0, 1)),
+        eye_bags=float(np.clip(rng.beta(1.2, 2.6) + 0.45 * age * rng.random() + 0.1 * (heavy - 0.5), 0, 1)),
         bag_height=float(rng.uniform(0.0055, 0.0095)),
         lid_red=float(rng.beta(1.5, 3)),
-        lid_dark=float(rng.beta(1.3, 4) + 0.1 * melanin),
-        lid_crease=float(np.clip(rng.normal(0.0042, 0.0012), 0.0018, 0.0080)),
-        lid_crease_depth=float(rng.uniform(0.25, 1.0) * (1 - 0.65 * asian * rng.random())),
-        lash_density=float(np.clip(rng.normal(0.5 - 0.1 * is_man, 0.25), 0, 1)),
+        lid_dark=float(1.5 * rng.beta(1.1, 3.5) + 0.1 * melanin),
+        lid_crease=float(np.clip(rng.normal(0.0042, 0.0018), 0.0014, 0.0090)),
+        lid_crease_depth=float(rng.uniform(0.1, 1.5) * (1 - 0.65 * asian * rng.random())),
+        lash_density=float(np.clip(rng.normal(0.5 - 0.1 * is_man, 0.35), 0, 1)),
         forehead_lines=who.line(1.0),
         frown_lines=who.line(0.9),
         fold_lines=float(np.clip(0.12 + who.line(0.8) + 0.1 * (heavy - 0.5), 0, 1)),
@@ -209,18 +210,18 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         eyeshadow_color=_color(np.array([[0.25, 0.17, 0.13], [0.30, 0.25, 0.30], [0.45, 0.30, 0.22], [0.16, 0.15, 0.16],
                                          [0.40, 0.22, 0.28]])[rng.integers(5)]),
         brow_style=who.brow_style(),
-        brow_thickness=float(np.clip(rng.normal(0.0058 if is_man else 0.0044, 0.0011), 0.0022, 0.0090)),
-        brow_density=float(np.clip(rng.beta(2.2, 1.7) - 0.2 * age * rng.random() + 0.1 * is_man, 0.08, 1)),
-        brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.30), -0.3, 1.3)),
-        brow_height=float(rng.normal(-0.0010 if is_man else 0.0008, 0.0022)),
-        brow_gap=float(rng.normal(0, 0.0020)),
-        brow_length=float(np.clip(rng.normal(1.0, 0.11), 0.7, 1.3)),
-        brow_tilt=float(rng.normal(0.0, 0.09)),
+        brow_thickness=float(np.clip(rng.normal(0.0068 if is_man else 0.0050, 0.0019), 0.0018, 0.0115)),
+        brow_density=float(np.clip(rng.beta(1.2, 1.0) - 0.2 * age * rng.random() + 0.1 * is_man, 0.0, 1)),
+        brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.45), -0.5, 1.5)),
+        brow_height=float(np.clip(rng.normal(-0.0010 if is_man else 0.0008, 0.0036), -0.0070, 0.0085)),
+        brow_gap=float(np.clip(rng.normal(0.0003, 0.0033), -0.0055, 0.0080)),
+        brow_length=float(np.clip(rng.normal(1.0, 0.18), 0.65, 1.4)),
+        brow_tilt=float(np.clip(rng.normal(0.0, 0.14), -0.32, 0.32)),
         brow_color=_color(np.minimum(brow_dark, 0.18) if brow_tinted else brow_dark),
         hair_color=hair,
         hair_style=style,
         hair_part=float(rng.choice([0.0, rng.uniform(0.015, 0.035), -rng.uniform(0.015, 0.035)], p=[0.3, 0.35, 0.35])),
-        hairline_shift=float(np.clip(rng.normal(0.001, 0.005), -0.010, 0.013)),
+        hairline_shift=float(np.clip(rng.normal(0.001, 0.008), -0.010, 0.018)),
         receded=receded,
         beard=beard,
         beard_density=float(rng.uniform(0.25, 1.0)),
@@ -298,11 +299,11 @@ class _Draws:
             if receded > 0.65:
                 return str(rng.choice(["receding", "bald", "buzz"], p=[0.6, 0.28, 0.12]))
             weights = {"bald": 0.25 + 0.5 * african, "receding": 2.0 * receded, "buzz": 1.5 + 3 * african, "short": 4.0,
-                       "quiff": 2.0, "fringe": 1.0 - 0.6 * self.age, "curly": 0.7, "medium": 0.5, "long": 0.25,
+                       "quiff": 2.0, "fringe": 2.0 - 1.4 * self.age, "curly": 1.0, "medium": 0.5, "long": 0.25,
                        "tied": 0.2, "afro": 2.0 * african}  # fmt: skip
         else:
             weights = {"bald": 0.03, "receding": 0.0, "buzz": 0.15 + 0.3 * african, "short": 0.6 + 1.5 * self.age,
-                       "quiff": 0.3, "fringe": 0.8, "curly": 1.0 + 0.8 * self.age, "medium": 3.0, "long": 3.2 - 2 * self.age,
+                       "quiff": 0.3, "fringe": 1.8, "curly": 1.4 + 0.8 * self.age, "medium": 3.0, "long": 3.2 - 2 * self.age,
                        "tied": 2.0, "afro": 2.5 * african}  # fmt: skip
         if african > 0.6:
             weights |= {"quiff": 0.1, "fringe": 0.1, "short": 0.5 * weights["short"]}

@@ -59,6 +59,17 @@ def test_modelled_hair_fits_the_head(stage):
         assert not ((np.abs(np.abs(x) - 0.032) < 0.015) & (np.abs(y) < 0.012) & (z > 0.05)).any()
 
 
+def test_a_fringe_is_cut_and_not_torn(stage):
+    """Where hair had been pushed to both sides of the face, its triangles spanned the forehead: edges of 11 cm."""
+    points = np.concatenate([stage.template, stage.head.attachment_template.numpy()])
+    for mesh in open_hair().values():
+        corners = mesh.fitted(points)[0][mesh.faces]
+        ends = np.stack([corners, np.roll(corners, -1, axis=1)])
+        x, y, z = np.moveaxis(ends.mean(0), -1, 0)
+        before_face = (np.abs(x) < 0.06) & (y > -0.01) & (y < 0.07) & (z > 0.03)
+        assert np.linalg.norm(ends[0] - ends[1], axis=-1)[before_face].max() < 0.055
+
+
 def test_foreign_files_are_named(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"x": np.zeros(3, np.float32)}, path)

@@ -5,6 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from sheap.people.eyes import paint_eye
 from sheap.people.skin import paint_skin
 from sheap.people.skin_ground import mix_skin, skin_tone
 
@@ -127,3 +128,27 @@ def test_smaller_pictures_show_the_same_skin(stage, member):
     assert half.shape[0] == round(full.shape[0] / 2)
     difference = cv2.resize(full, half.shape[1::-1], interpolation=cv2.INTER_AREA).astype(float) - half
     assert np.abs(difference.mean((0, 1))).max() < 3 and np.abs(difference).mean() < 9
+
+
+def test_blotchy_fair_skin_is_red_or_pale_but_not_green(stage, member):
+    """Where blotches take blood away, less than a tenth of the face has much less red beside green than the plain tone."""
+    traits = dataclasses.replace(
+        member.traits, **PLAIN, melanin=0.12, undertone=0.0, blood=0.0, blotches=1.4, pattern=1.3, contour=0.0, skin_contrast=0.0,
+        lid_red=0.0,
+    )  # fmt: skip
+    soft = stage.soft_regions
+    face = (soft["face"] > 0.5) & (soft["lips"] + soft["eye_sockets"] + soft["mouth_interior"] + soft["ears"] < 0.1)
+    red, green, _ = np.log(skin_tone(traits))
+    for seed in range(4):
+        fields = mix_skin(stage.skin_ground, traits, seed).fields[face]
+        assert np.quantile((fields[:, 0] - fields[:, 1]) - (red - green), 0.1) > -0.17
+
+
+def test_the_white_of_the_eye_is_duller_with_age_and_pigment(member):
+    def white(**changes):
+        picture = paint_eye(dataclasses.replace(member.traits, **changes), 3, 0.012)
+        return picture[60:70, 100:110, :3].mean()
+
+    fair, dark, old = white(age=0.1, melanin=0.1), white(age=0.1, melanin=0.9), white(age=0.9, melanin=0.1)
+    assert dark < fair - 5 and old < fair - 5
+    assert fair < 0.78 * 255

@@ -93,3 +93,13 @@ def test_brows_lines_and_clothes_lean_on_sex_and_age():
         assert np.mean([getattr(t, line) for t in old]) > np.mean([getattr(t, line) for t in men]) + 0.08
     assert not any(t.neckline == "scoop" for t in men)
     assert {t.hair_style for t in women + men + old} >= set(HAIR_STYLES) - {"afro"}
+
+
+@pytest.mark.parametrize("sex", ["female", "male"])
+def test_brows_differ_as_much_as_in_life(sex):
+    """Brows are what a face recogniser tells people apart by most of all that is not shape."""
+    crowd = people(sex)
+    assert np.std([t.brow_height for t in crowd]) > 0.003 and np.ptp([t.brow_height for t in crowd]) < 0.017
+    assert np.std([t.brow_gap for t in crowd]) > 0.0025
+    assert np.std([t.brow_thickness for t in crowd]) > 0.0015 and min(t.brow_thickness for t in crowd) > 0.0015
+    assert np.std([t.brow_density for t in crowd]) > 0.22
