@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -158,7 +159,7 @@ class VideoReader:
 
 def display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
     """How the file wants this frame to be shown: [3, 3], points (x, y, 1) of the frame times it; None: as it is."""
-    told = frame.side_data.get("DISPLAYMATRIX")
+    told: Any = frame.side_data.get("DISPLAYMATRIX")
     values = np.frombuffer(b"" if told is None else bytes(told), np.int32)
     return values.reshape(3, 3) if values.size == 9 else None
 

@@ -80,13 +80,14 @@ class LiteModel:
 
     def _interpreter(self) -> Interpreter:
         """This thread's own in this process."""
-        process, interpreter = getattr(self._held, "own", (None, None))
-        if process != os.getpid():
-            if interpreter is not None:
-                _OF_PARENTS.append(interpreter)
-            interpreter = Interpreter(model_content=self._content, num_threads=self._num_threads)
-            interpreter.allocate_tensors()
-            self._held.own = os.getpid(), interpreter
+        process, held = getattr(self._held, "own", (None, None))
+        if held is not None and process == os.getpid():
+            return held
+        if held is not None:
+            _OF_PARENTS.append(held)
+        interpreter = Interpreter(model_content=self._content, num_threads=self._num_threads)
+        interpreter.allocate_tensors()
+        self._held.own = os.getpid(), interpreter
         return interpreter
 
     def __getstate__(self) -> dict[str, Any]:
