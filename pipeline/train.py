@@ -26,8 +26,9 @@ from pipeline.run.provenance import fingerprint_files, git_commit, hardware
 from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.train_progress import follow_history
-from sheap.data.addresses import is_address, read_manifest
+from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
+from sheap.data.remote import is_address
 from sheap.head.data import head_file_sha256
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh

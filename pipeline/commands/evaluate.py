@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic.fields import FieldInfo
@@ -16,9 +16,12 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from pipeline.commands.options import HeadFile, LandmarkFile, Model
-from pipeline.run.settings import StageError, read_params_file
+from pipeline.run.settings import PARAMS_FILE, StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
+
+if TYPE_CHECKING:
+    from pipeline.evaluate import WorkloadParams
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
 
@@ -51,7 +54,24 @@ def load_inputs(model: Path | None, head_model: Path | None, landmark_model: Pat
     from pipeline.files.trained_model import load_trained
 
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    return Inputs(methods_of(predictor), predictor.face_finder, folder)
+    return Inputs(methods_of(predictor), predictor.face_finder, folder, **workload_here().of_inputs())
+
+
+def workload_here(**given: int | None) -> WorkloadParams:
+    """How much is done at once: as given, the rest as this folder's params.yaml has it; without one, as the library has it."""
+    from pipeline.evaluate import WorkloadParams
+    from sheap.evaluation.pictures import PICTURES_A_PASS
+
+    section = stage_section()
+    settings = {"batch_size": PICTURES_A_PASS, "num_workers": 1}
+    settings |= {name: section[name] for name in settings if name in section}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    return WorkloadParams.model_validate(settings)
+
+
+def stage_section() -> dict[str, Any]:
+    """Section `evaluate` of this folder's params.yaml; empty where there is none."""
+    return read_params_file().get("evaluate", {}) if PARAMS_FILE.is_file() else {}
 
 
 def command_of(measure: Measure[Any]) -> Callable[..., None]:
@@ -98,7 +118,7 @@ def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
     settings = dict(given) | ({measure.name: True} if measure.name in fields else {})
     absent = [name for name in fields if name not in settings]
     if absent:
-        section = read_params_file().get("evaluate", {}) if Path("params.yaml").is_file() else {}
+        section = stage_section()
         settings |= {name: section[name] for name in absent if name in section}
     still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
     if still_absent:
@@ -110,7 +130,7 @@ def now(
     dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
     predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
     challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes, if others; 0 takes every core.")] = None,
     metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
 ) -> None:
@@ -120,8 +140,9 @@ def now(
     from sheap.evaluation.measures.base import error_table
     from sheap.evaluation.now.evaluation import evaluate_now_folder
 
+    num_workers = workload_here(num_workers=workers).of_inputs()["num_workers"]
     evaluation = evaluate_now_folder(
-        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=workers
+        dataset, predictions, out, challenge=challenge, metrical_unit=metrical_unit, num_workers=num_workers
     )
     errors = {predictions.name: {name: asdict(figures) for name, figures in evaluation.statistics().items()}}
     print_tables([error_table("NoW", "", errors, "challenge", ("median_mm", "mean_mm", "std_mm"))])

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+PICTURES_A_PASS = 16
+"""How many go through a network at once where no setting says it."""
+
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """uint8 RGB [H,W,3]. Raises ValueError naming the file when it is no picture, OSError when it cannot be read."""

@@ -21,7 +21,7 @@ from sheap.data.frames import Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
-from sheap.data.remote import is_url
+from sheap.data.remote import is_address
 from sheap.data.schema import TruthLayout
 from sheap.data.streaming import StreamedSplit, streamed_batches
 from sheap.data.truth import TruthMirror, WantedTruth
@@ -224,7 +224,7 @@ def wanted_truth(config: RunConfig) -> WantedTruth | None:
 
 def _reader(place: str, config: RunConfig) -> ShardReader:
     """Random access to one split."""
-    return ShardReader(place if is_url(place) else Path(place), cache_dir=config.data.cache_dir)
+    return ShardReader(place if is_address(place) else Path(place), cache_dir=config.data.cache_dir)
 
 
 def streamed_pairs(

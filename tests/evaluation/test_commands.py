@@ -10,10 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.commands import cli
+from pipeline.commands.evaluate import workload_here
+from pipeline.run.stage import cpu_count
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.submission import read_prediction, write_prediction
+from sheap.evaluation.pictures import PICTURES_A_PASS
 
 
 def sheap(*arguments: object) -> Result:
@@ -26,7 +29,7 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
     good = read_prediction(predictions, first)
     write_prediction(predictions, second, good.mesh, good.landmarks[[3, 2, 1, 0, 4, 6, 5]])
     (predictions / f"{third.stem}.npy").unlink()
-    result = sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions)
+    result = sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--workers", 1)
     assert result.exit_code == 0, result.output
     for row in ("overall", "multiview_neutral", "selfie"):
         assert row in result.stdout
@@ -38,7 +41,7 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
 
 def test_now_measures_one_challenge_and_the_metrical_variant(benchmark: Path, predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    common = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--out", out)
+    common = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--out", out, "--workers", 1)
     result = sheap(*common, "--challenge", "selfie", "--metrical-unit", "mm")
     assert result.exit_code == 0 and "multiview_neutral" not in result.stdout
     assert (out / "RECON_metrical_computed_distances_selfie.npy").is_file()
@@ -61,6 +64,18 @@ def test_expressions_are_told_by_region(scan, tmp_path: Path, prediction) -> Non
     assert "not evaluated: ann/shout/1.jpg: no prediction" in result.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["missing"] == ["ann/shout/1.jpg"] and figures["overall"]["images"] == 1
+
+
+def test_how_much_is_done_at_once_is_what_params_yaml_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workload_here().of_inputs() == {"batch_size": PICTURES_A_PASS, "num_workers": 1}
+    Path("params.yaml").write_text(json.dumps({"evaluate": {"batch_size": 3, "num_workers": 0, "image_set": "val"}}))
+    assert workload_here().of_inputs() == {"batch_size": 3, "num_workers": cpu_count()}
+    assert workload_here(num_workers=None).num_workers == 0
+    assert workload_here(num_workers=2).of_inputs() == {"batch_size": 3, "num_workers": 2}
+    Path("params.yaml").write_text(json.dumps({"evaluate": {"batch_size": 0}}))
+    with pytest.raises(ValueError, match="batch_size"):
+        workload_here()
 
 
 def test_a_users_mistake_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
