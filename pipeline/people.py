@@ -108,7 +108,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
     write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
     truth = folder / "truth" / f"{name}.npz"
-    np.savez_compressed(truth, **clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
+    np.savez_compressed(truth, allow_pickle=False, **clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
     return {
         "name": name,
         "identity": member.name,

@@ -48,7 +48,7 @@ class TriangleTree:
     count as the segments or points they have shrunk to.
     """
 
-    def __init__(self, vertices: Floats, faces: Ints) -> None:
+    def __init__(self, vertices: Floats, faces: NDArray[np.integer]) -> None:
         check_mesh(vertices, faces)
         corners = np.ascontiguousarray(np.asarray(vertices, dtype=np.float64)[np.asarray(faces, dtype=np.int64)])
         self.boxes, self.skip, self.first, self.count, self.order = build_tree(corners, LEAF_FACES)
@@ -79,7 +79,7 @@ class TriangleTree:
         return ClosestPoints(distances, found, self.order[slots])
 
     @property
-    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+    def arrays(self) -> tuple[Floats, Ints, Ints, Ints, Floats, NDArray[np.bool_]]:
         """The flat arrays that compiled code walks: boxes, skip, first, count, corners, is_sliver."""
         return self.boxes, self.skip, self.first, self.count, self.corners, self.is_sliver
 

@@ -163,6 +163,7 @@ def _write_distances(folder: Path, evaluations: Mapping[str, NowEvaluation]) -> 
     (folder / CUMULATIVE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     np.savez_compressed(
         folder / ERRORS_NAME,
+        allow_pickle=False,
         **{
             f"{name}/{challenge}": np.concatenate(evaluation.distances(challenge)).astype(np.float32)
             for name, evaluation in evaluations.items()
