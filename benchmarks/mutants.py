@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ TESTS_OF = {
     "sheap/data/**/*.py": "tests/data",
     "sheap/training/**/*.py": "tests/training",
     "sheap/evaluation/**/*.py": "tests/evaluation",
-    "pipeline/**/promote.py": "tests/pipeline/**/test_promote.py",
+    # Of promotion those that start no other process, which would run the code as it is: test_promote.py does.
+    "pipeline/**/promote.py": "tests/pipeline/**/test_promotion_rules.py",
 }
 """Modules, and the tests that are to notice a change in them. Those marked slow are left out: [tool.mutmut]."""
 
@@ -72,21 +74,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("modules", nargs="*", help="paths or patterns; without any, all that have tests named for them")
     parser.add_argument("--most", type=int, default=40, metavar="N", help="mutants a module, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="only these are to notice, which is quicker")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args(arguments)
     groups = tests_and_modules(given.modules)
+    if given.tests:
+        groups = {" ".join(given.tests): [*chain.from_iterable(groups.values())]} if groups else {}
     if not groups:
         print(f"no module with tests named for it: {' '.join(given.modules)} (see TESTS_OF)", file=sys.stderr)
         return 1
-    scores: dict[str, Score] = {}
     for tests, modules in groups.items():
         copy_tree(tests, modules)
         names = {name for module in modules for name in sample(mutant_names(module), given.most, given.seed)}
         run_mutmut("run", "--max-children", str(given.processes), *sorted(names))
-        scores.update({module: read_score(module, names) for module in modules})
-        for module in modules:
-            report(module, scores[module])
-    write_results(scores, given.most, given.seed)
+        scores = {module: read_score(module, names) for module in modules}
+        for module, score in scores.items():
+            report(module, score)
+        write_results(scores, {"most": given.most, "seed": given.seed, "tests": tests})
     return 0
 
 
@@ -116,7 +120,10 @@ def sample(names: list[str], most: int, seed: int) -> list[str]:
 
 
 def copy_tree(tests: str, modules: list[str]) -> None:
-    """A fresh copy of the checkout, changes that are not committed included, set up for these modules and tests."""
+    """A fresh copy of the checkout, changes that are not committed included, set up for these modules and tests.
+
+    tests: paths with a space between them.
+    """
     shutil.rmtree(TREE, ignore_errors=True)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
@@ -128,7 +135,7 @@ def copy_tree(tests: str, modules: list[str]) -> None:
         (TREE / "shared").symlink_to((ROOT.parent / "shared").resolve())
     settings = {
         "only_mutate": modules,
-        "pytest_add_cli_args_test_selection": [tests],
+        "pytest_add_cli_args_test_selection": tests.split(),
         "also_copy": sorted(path.name for path in TREE.iterdir() if path.name != "shared"),
     }
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
@@ -184,10 +191,10 @@ def report(module: str, score: Score) -> None:
         print(f"  {mutant.outcome} in {mutant.function}: {mutant.line}\n    -> {mutant.mutated}")
 
 
-def write_results(scores: dict[str, Score], most: int, seed: int) -> None:
+def write_results(scores: dict[str, Score], settings: dict[str, Any]) -> None:
     """Adds these modules to the results, whose other rows stay, and writes the page anew."""
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    of_this_run = {"commit": commit(), "most": most, "seed": seed}
+    of_this_run = {"commit": commit(), **settings}
     results |= {module: {**asdict(score), **of_this_run} for module, score in scores.items()}
     results = {module: row for module, row in sorted(results.items()) if (ROOT / module).exists()}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -202,8 +209,10 @@ def page(results: dict[str, Any], reasons: list[dict[str, str]]) -> str:
         "Small changes to the code, one at a time: does a test notice? Printed by `make mutants` (one module:",
         "`make mutants MODULE=sheap/losses/ssim.py`), made by mutmut in the bodies of functions and methods; decorated ones",
         "(numba kernels, properties) and module level are not changed. Tests marked slow do not run. A module with more",
-        "mutants than the cap is sampled by the seed. Reasons stand in `benchmarks/surviving_mutants.yaml`.", "",
-        "| module | mutants | tried | noticed | survived, with a reason | open | commit |", "|---|---|---|---|---|---|---|",
+        "mutants than the cap is sampled by the seed. Where only some files of a folder's tests were run, others might notice",
+        "more. Reasons stand in `benchmarks/surviving_mutants.yaml`.", "",
+        "| module | tests | mutants | tried | noticed | survived, with a reason | open | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     known = {(row["module"], row["line"], row["mutated"]): row["reason"] for row in reasons}
     listed: list[str] = []
@@ -212,7 +221,7 @@ def page(results: dict[str, Any], reasons: list[dict[str, str]]) -> str:
         answers = [known.get((module, mutant["line"], mutant["mutated"])) for mutant in survivors]
         tried, explained = row["killed"] + len(survivors), sum(answer is not None for answer in answers)
         noticed = f"{row['killed']} ({row['killed'] / tried:.0%})" if tried else "0"
-        cells = [module, row["possible"], tried, noticed, explained, len(survivors) - explained, row["commit"]]
+        cells = [module, row["tests"], row["possible"], tried, noticed, explained, len(survivors) - explained, row["commit"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
         if survivors:
             listed += ["", f"## {module}", ""]

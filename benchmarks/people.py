@@ -146,7 +146,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     command = "python -m benchmarks.people" + (f" --output {args.output}" if args.output else "")
-    result = {
+    result: dict[str, Any] = {
         "command": command, "cpu": cpu_name(), "load": os.getloadavg()[0], "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }  # fmt: skip

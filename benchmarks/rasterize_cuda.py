@@ -22,7 +22,7 @@ import torch
 from benchmarks.splat_parity import CUDA_LIMITS, HEAD, PARAMETERS, Disagreement, disagreement, measure
 from benchmarks.splat_scenes import NASTY_KINDS, head_camera, head_scene, head_splats
 from sheap.render import Splats, rasterize_splats
-from sheap.render.splatting import why_no_gsplat
+from sheap.render.splatting import Backend, why_no_gsplat
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def main() -> int:
     return 0 if all(row.passed for row in parities) else 1
 
 
-def parity(kind: str, num_seeds: int, *, backend: str = "gsplat", device: str = "cuda") -> Parity:
+def parity(kind: str, num_seeds: int, *, backend: Backend = "gsplat", device: str = "cuda") -> Parity:
     """A backend against the reference on scenes of one of NASTY_KINDS, or on HEAD."""
     found: list[Disagreement]
     if kind == HEAD:
@@ -96,7 +96,9 @@ def parity(kind: str, num_seeds: int, *, backend: str = "gsplat", device: str = 
     return Parity(kind, images, gradients, contribution, passed)
 
 
-def timing(num_splats: int, size: int, batch: int, *, repeats: int = 20, backend: str = "gsplat", device: str = "cuda") -> Timing:
+def timing(
+    num_splats: int, size: int, batch: int, *, repeats: int = 20, backend: Backend = "gsplat", device: str = "cuda"
+) -> Timing:
     """Milliseconds of forward and backward, the median of `repeats` after three, and the peak of GPU memory."""
     splats = head_splats(num_splats, batch=batch).to(device)
     leaves = Splats(*(getattr(splats, name).requires_grad_() for name in PARAMETERS))

@@ -23,6 +23,7 @@ from benchmarks.splat_scenes import NASTY_KINDS, nasty_scene
 from sheap.geometry.cameras import Cameras
 from sheap.render import RenderedViews, Splats, rasterize_splats, splat_reference
 from sheap.render import splat_rules as rules
+from sheap.render.splatting import Backend
 
 IMAGES = ("color", "alpha", "depth", "normal")
 PARAMETERS = ("means", "quats_wxyz", "scales", "opacities", "colors")
@@ -69,7 +70,7 @@ def disagreement(
     cameras: Cameras,
     background: Tensor,
     *,
-    backend: str,
+    backend: Backend,
     device: str = "cpu",
     seed: int = 0,
     instead: Splats | None = None,
@@ -103,7 +104,7 @@ def disagreement(
 
 
 def _run(
-    splats: Splats, cameras: Cameras, background: Tensor, upstream: Tensor, backend: str
+    splats: Splats, cameras: Cameras, background: Tensor, upstream: Tensor, backend: Backend
 ) -> tuple[RenderedViews, dict[str, Tensor]]:
     leaves = Splats(*(getattr(splats, name).detach().clone().requires_grad_() for name in PARAMETERS))
     views = rasterize_splats(leaves, cameras, background=background.to(leaves.means.dtype), backend=backend)
@@ -192,7 +193,7 @@ def _is_close_to_integer(projected: splat_reference.ProjectedSplats) -> Tensor:
     return rounding | reaching
 
 
-def measure(kind: str, seeds: range, *, backend: str, device: str = "cpu", **shape: int) -> list[Disagreement]:
+def measure(kind: str, seeds: range, *, backend: Backend, device: str = "cpu", **shape: int) -> list[Disagreement]:
     """The backend on one scene of a kind per seed, of the default sizes or `shape` (see `nasty_scene`)."""
     found = []
     for seed in seeds:

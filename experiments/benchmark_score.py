@@ -43,7 +43,7 @@ class RememberedFaces:
         self._found: dict[bytes, list[FaceLandmarks]] = {}
 
     def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]:
-        key = sha256(image).digest()
+        key = sha256(image.tobytes()).digest()
         if key not in self._found:
             self._found[key] = self._finder.process(image)
         return self._found[key]

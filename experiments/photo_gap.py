@@ -230,11 +230,12 @@ def compare(real: Crops, rendered: Crops) -> dict[str, Any]:
         "accuracy": {},
         "cues": {},
     }
+    scores: dict[str, Array] = {}
     for name in real.features:
-        scores = held_out_scores(np.concatenate([real.features[name], rendered.features[name]]), is_real, people)
-        found["accuracy"][name] = accuracy(scores, is_real, people)
+        scores[name] = held_out_scores(np.concatenate([real.features[name], rendered.features[name]]), is_real, people)
+        found["accuracy"][name] = accuracy(scores[name], is_real, people)
     # The last features' scores, those of looks, are what the cues are held against.
-    own = _within(scores, is_real)
+    own = _within(scores[next(reversed(scores))], is_real)
     for name in real.cues:
         values = np.concatenate([real.cues[name], rendered.cues[name]])
         inner = _within(values, is_real)

@@ -33,7 +33,7 @@ def identity_changes(predictor: SheapPredictor, paths: list[Path]) -> dict[int, 
             continue
         box = crop_box(faces[0].points)
         # a crop that is turned counter-clockwise shows the face rolled clockwise
-        boxes = [CropBox(*box, (box.turn_deg - roll) % 360) for roll in ROLLS_DEG]
+        boxes = [CropBox(box.center_x, box.center_y, box.side, (box.turn_deg - roll) % 360) for roll in ROLLS_DEG]
         crops = np.stack([cut_crop(picture, turned, predictor.image_size) for turned in boxes])
         params = predictor.predict(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255)
         neutral = predictor.neutral(params)[:, region]

@@ -117,7 +117,7 @@ def table(found: list[Judged]) -> str:
         given = [verdict for verdict in verdicts if verdict is not None]
         cells = [group, str(len(verdicts)), str(len(verdicts) - len(given))]
         if given:
-            apart = [verdict.disagreement for verdict in given]
+            apart = [verdict.disagreement for verdict in given if verdict.disagreement is not None]
             cells += [f"{np.percentile([v.presence for v in given], 5):.3f}", f"{np.median(apart):.3f}"]
             cells += [f"{np.percentile(apart, 95):.3f}", f"{np.percentile([abs(v.yaw_deg) for v in given], 95):.0f}"]
             cells.append(f"{sum(not v.is_sure for v in given)}")

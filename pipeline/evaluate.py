@@ -32,13 +32,22 @@ OUTPUT_DIR = Path("data/evaluation")
 log = logging.getLogger("evaluate")
 
 
-class PredictionParams(StageParams):
-    """What the stage is told beside the measures' own settings."""
+class WorkloadParams(StageParams):
+    """How much is done at once."""
 
     batch_size: int = Field(ge=1)
     """Pictures a forward pass."""
     num_workers: int = Field(ge=0)
     """Processes that measure; 0 takes every core."""
+
+    def of_inputs(self) -> dict[str, int]:
+        """Keywords of Inputs."""
+        return {"batch_size": self.batch_size, "num_workers": self.num_workers or cpu_count()}
+
+
+class PredictionParams(WorkloadParams):
+    """What the stage is told beside the measures' own settings."""
+
     landmark_model: Path | None
     """MediaPipe's face landmark bundle; null takes the one that the model was trained with."""
 
@@ -63,13 +72,8 @@ def run(params: PredictionParams) -> None:
     check_inputs(params, MEASURES)
     predictor = load_trained(MODEL_DIR, landmark_model=params.landmark_model)
     with atomic_directory(OUTPUT_DIR) as folder:
-        inputs = Inputs(
-            methods_of(predictor, load_start(MODEL_DIR)),
-            predictor.face_finder,
-            folder,
-            batch_size=params.batch_size,
-            num_workers=params.num_workers or cpu_count(),
-        )
+        methods = methods_of(predictor, load_start(MODEL_DIR))
+        inputs = Inputs(methods, predictor.face_finder, folder, **params.of_inputs())
         figures = measure_all(params, inputs, MEASURES)
         if (adaptation := read_adaptation(MODEL_DIR)) is not None:
             figures["adaptation"] = adaptation.model_dump()

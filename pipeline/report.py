@@ -10,6 +10,7 @@ import logging
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def page_environment() -> Environment:
     environment.filters["duration"] = _duration
     environment.filters["style"] = style_of
     environment.filters["widest"] = widest_bar
-    environment.filters["jpeg"] = lambda picture: jpeg_url(picture, JPEG_QUALITY)
+    environment.filters["jpeg"] = partial(jpeg_url, quality=JPEG_QUALITY)
     return environment
 
 

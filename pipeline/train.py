@@ -28,8 +28,9 @@ from pipeline.run.settings import StageError, StageParams
 from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
 from pipeline.workers.local_ray import restart_at_plain_path, start_local_ray
 from pipeline.workers.train_progress import follow_history
-from sheap.data.addresses import is_address, read_manifest
+from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
+from sheap.data.remote import is_address
 from sheap.files import write_json
 from sheap.head.data import head_file_sha256
 from sheap.networks.config import EncoderConfig

@@ -25,12 +25,13 @@ from pipeline.commands.options import (
     seconds_or_none,
 )
 from pipeline.reporting.terminal import print_table
-from pipeline.run.settings import StageError, read_params_file
+from pipeline.run.settings import PARAMS_FILE, StageError, read_params_file
 from sheap.evaluation.measures import MEASURES
 from sheap.evaluation.measures.base import Inputs, Measure, MissingInput, Table
 from sheap.files import require_writable, write_json
 
 if TYPE_CHECKING:
+    from pipeline.evaluate import WorkloadParams
     from sheap.results.submission_state import SubmissionState
 
 app = typer.Typer(no_args_is_help=True, help="Measure predictions.")
@@ -64,7 +65,24 @@ def load_inputs(model: Path | None, head_model: Path | None, landmark_model: Pat
     from pipeline.files.trained_model import load_trained
 
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
-    return Inputs(methods_of(predictor), predictor.face_finder, folder)
+    return Inputs(methods_of(predictor), predictor.face_finder, folder, **workload_here().of_inputs())
+
+
+def workload_here(**given: int | None) -> WorkloadParams:
+    """How much is done at once: as given, the rest as this folder's params.yaml has it; without one, as the library has it."""
+    from pipeline.evaluate import WorkloadParams
+    from sheap.evaluation.pictures import PICTURES_A_PASS
+
+    section = stage_section()
+    settings = {"batch_size": PICTURES_A_PASS, "num_workers": 1}
+    settings |= {name: section[name] for name in settings if name in section}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    return WorkloadParams.model_validate(settings)
+
+
+def stage_section() -> dict[str, Any]:
+    """Section `evaluate` of this folder's params.yaml; empty where there is none."""
+    return read_params_file().get("evaluate", {}) if PARAMS_FILE.is_file() else {}
 
 
 def command_of(measure: Measure[Any]) -> Callable[..., None]:
@@ -113,7 +131,7 @@ def complete_settings(measure: Measure[Any], given: dict[str, Any]) -> Any:
     settings = dict(given) | ({measure.name: True} if measure.name in fields else {})
     absent = [name for name in fields if name not in settings]
     if absent:
-        section = read_params_file().get("evaluate", {}) if Path("params.yaml").is_file() else {}
+        section = stage_section()
         settings |= {name: section[name] for name in absent if name in section}
     still_absent = [flag_of(name, fields[name]) for name in absent if name not in settings]
     if still_absent:
@@ -131,7 +149,7 @@ def now(
     dataset: Annotated[Path, typer.Option(help="A folder in NoW's layout.")],
     predictions: Annotated[Path, typer.Option(help="A folder in NoW's submission format.")],
     challenge: Annotated[str | None, typer.Option(help="One of NoW's challenges instead of all.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes, if others; 0 takes every core.")] = None,
     metrical_unit: Annotated[Literal["m", "cm", "mm"] | None, typer.Option(help="Evaluate the metrical variant.")] = None,
     image_timeout: ImageTimeout = IMAGE_TIMEOUT_S,
     out: Annotated[Path | None, typer.Option(help="Result folder (PREDICTIONS/results).")] = None,
@@ -148,7 +166,8 @@ def now(
     from sheap.results.submission_state import submission_state
 
     opened = NowDataset.open(dataset)
-    options = {"challenge": challenge, "metrical_unit": metrical_unit, "num_workers": workers}
+    num_workers = workload_here(num_workers=workers).of_inputs()["num_workers"]
+    options = {"challenge": challenge, "metrical_unit": metrical_unit, "num_workers": num_workers}
     with progress_bar("now") as progress:
         evaluation = evaluate_now_folder(
             opened, predictions, out, image_timeout_s=seconds_or_none(image_timeout), progress=progress, **options

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def write_contact_sheet(shards_dir: Path, ingest_dir: Path | None, out: Path) ->
     manifest = Manifest.read(shards_dir)
     clips = sorted(shown_clips(shards_dir, manifest), key=lambda clip: (clip.sharpness, clip.record.clip_id))
     environment = html_environment()
-    environment.filters["jpeg"] = lambda image: jpeg_url(image, JPEG_QUALITY)
+    environment.filters["jpeg"] = partial(jpeg_url, quality=JPEG_QUALITY)
     videos, summary, dropped = ([], None, {}) if ingest_dir is None else what_was_dropped(ingest_dir)
     page = environment.get_template("contact_sheet.html.j2").render(
         clips=clips,

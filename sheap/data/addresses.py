@@ -10,11 +10,7 @@ import fsspec
 import webdataset
 
 from sheap.data.manifest import MANIFEST_NAME, Manifest
-
-
-def is_address(place: Path | str) -> bool:
-    """Whether a place is an address (`https://...`, `pipe:...`) rather than a path."""
-    return isinstance(place, str) and ":" in place.partition("/")[0]
+from sheap.data.remote import is_address
 
 
 def open_address(address: str) -> IO[bytes]:

@@ -21,7 +21,7 @@ from sheap.data.codecs import (
     decode_mask,
 )
 from sheap.data.manifest import INDEX_NAME, Manifest, verify_split
-from sheap.data.remote import RemoteSplit, is_url
+from sheap.data.remote import RemoteSplit, is_address
 from sheap.data.schema import LANDMARKS_NAME, RECORD_NAME, TRUTH_NAME, ClipRecord, image_name, mask_name, num_frames_of
 from sheap.data.truth import FrameTruth, decode_frame_truth, frame_place
 
@@ -52,7 +52,7 @@ class ShardReader:
         self, folder: Path | str, *, verify_hashes: bool = True, cache_dir: Path | str | None = None
     ) -> None:
         self._remote: RemoteSplit | None = None
-        if is_url(folder):
+        if is_address(folder):
             if cache_dir is None:
                 raise ValueError(f"{folder}: an address needs a cache_dir, a folder for what is fetched")
             self._remote = RemoteSplit.open(str(folder), Path(cache_dir))

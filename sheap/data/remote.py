@@ -25,9 +25,9 @@ from sheap.data.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, SplitInfo, 
 _PIECE = 8 * 1024**2
 
 
-def is_url(place: Path | str) -> bool:
-    """Whether a place is an address rather than a folder."""
-    return isinstance(place, str) and "://" in place
+def is_address(place: Path | str) -> bool:
+    """Whether a place is an address (`https://...`, `pipe:...`) rather than a path."""
+    return isinstance(place, str) and ":" in place.partition("/")[0]
 
 
 @dataclass(frozen=True)

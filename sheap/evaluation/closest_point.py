@@ -50,7 +50,7 @@ class TriangleTree:
     of faces that skip all over a mesh overlap, so that every search goes through all of them).
     """
 
-    def __init__(self, vertices: Floats, faces: Ints, time_limit: TimeLimit | None = None) -> None:
+    def __init__(self, vertices: Floats, faces: NDArray[np.integer], time_limit: TimeLimit | None = None) -> None:
         check_mesh(vertices, faces)
         self.time_limit = time_limit
         corners = np.ascontiguousarray(np.asarray(vertices, dtype=np.float64)[np.asarray(faces, dtype=np.int64)])
@@ -82,7 +82,7 @@ class TriangleTree:
         return ClosestPoints(distances, found, self.order[slots])
 
     @property
-    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+    def arrays(self) -> tuple[Floats, Ints, Ints, Ints, Floats, NDArray[np.bool_]]:
         """The flat arrays that compiled code walks: boxes, skip, first, count, corners, is_sliver."""
         return self.boxes, self.skip, self.first, self.count, self.corners, self.is_sliver
 

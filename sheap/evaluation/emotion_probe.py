@@ -67,7 +67,7 @@ def predict_features(
     predictors: Mapping[str, Predictor],
     finder: FaceFinder,
     *,
-    batch_size: int = 16,
+    batch_size: int,
     progress: Progress | None = None,
     counts: CropCounts | None = None,
 ) -> tuple[dict[str, EmotionFeatures], list[str]]:

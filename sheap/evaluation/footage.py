@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
-from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.pictures import PICTURES_A_PASS, read_picture
 from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
@@ -224,7 +224,7 @@ def _sizes(predictors: Mapping[str, Predictor]) -> set[int]:
     return {predictor.image_size for predictor in predictors.values()}
 
 
-def _predict(predictor: Predictor, faces: Sequence[SeenFace], batch_size: int = 16) -> HeadParams:
+def _predict(predictor: Predictor, faces: Sequence[SeenFace], batch_size: int = PICTURES_A_PASS) -> HeadParams:
     crops = [face.crops[predictor.image_size] for face in faces]
     batches = (as_input(crops[start : start + batch_size]) for start in range(0, len(crops), batch_size))
     return joined(predictor.head, [predictor.predict(batch) for batch in batches])

@@ -52,8 +52,9 @@ class MeshesOf:
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
             params = self.predictions.params.index(batch).to(self.predictions.head.template)
-            for row, *found in zip(batch, *self.make(self.predictions.head, params), strict=True):
-                meshes[row] = NowPrediction(*found)
+            made, landmarks = self.make(self.predictions.head, params)
+            for row, mesh, points in zip(batch, made, landmarks, strict=True):
+                meshes[row] = NowPrediction(mesh, points)
         return HeldMeshes(meshes, rows)
 
 

@@ -14,6 +14,9 @@ from sheap.reading.regular_file import read_bytes
 from sheap.video.picture_advice import picture_advice
 from sheap.video.transparency import decode_opaque
 
+PICTURES_A_PASS = 16
+"""How many go through a network at once where no setting says it."""
+
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """uint8 RGB [H,W,3], over grey where it is transparent.

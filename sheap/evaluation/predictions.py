@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sheap.evaluation.face_boxes import FaceBox
 from sheap.evaluation.picture_crops import BoxToCrop, crop_by_landmarks
-from sheap.evaluation.pictures import read_picture
+from sheap.evaluation.pictures import PICTURES_A_PASS, read_picture
 from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.head.turning import turned_back
@@ -120,7 +120,7 @@ def predict_pictures(
     predictors: Mapping[str, Predictor],
     finder: FaceFinder,
     *,
-    batch_size: int = 16,
+    batch_size: int = PICTURES_A_PASS,
     progress: Progress | None = None,
 ) -> tuple[CropCounts, dict[str, Predictions]]:
     """Every predictor's answer to every picture with a face, by the predictors' names. See predict_batches."""
@@ -142,7 +142,7 @@ def predict_batches(
     finder: FaceFinder,
     counts: CropCounts,
     *,
-    batch_size: int = 16,
+    batch_size: int,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[Any], dict[str, HeadParams]]]:
     """Batches of pictures with every predictor's parameters, until all pictures of the list are done.

@@ -34,7 +34,8 @@ def scan_expression(
     """
     meshes, landmarks = expressive_meshes(head, params.index(None))
     vertices, faces = meshes[0].vertices, meshes[0].faces
-    normals = np.cross(*(vertices[faces[:, corner]] - vertices[faces[:, 0]] for corner in (1, 2)))
+    first, second, third = vertices[faces].swapaxes(0, 1)
+    normals = np.cross(second - first, third - first)
     areas = np.linalg.norm(normals, axis=1)
     inside = {
         name: head.region_masks[name].numpy()[faces].all(1)

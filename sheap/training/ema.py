@@ -26,7 +26,7 @@ class WeightAverage:
         """Takes in the network after one step."""
         decay = min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+        torch._foreach_lerp_(tuple(self.network.parameters()), tuple(network.parameters()), 1 - decay)
         for own, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             if own is not theirs:
                 own.copy_(theirs)

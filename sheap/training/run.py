@@ -21,7 +21,7 @@ from sheap.data.frames import Pairs
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
-from sheap.data.remote import is_url
+from sheap.data.remote import is_address
 from sheap.data.schema import TruthLayout
 from sheap.data.streaming import StreamedSplit, streamed_batches
 from sheap.data.truth import TruthMirror, WantedTruth
@@ -231,7 +231,7 @@ def split_reader(shards: Path | str, split: str, config: RunConfig, *, verify_ha
     """Random access to one split of a shard folder or address."""
     place = f"{shards}/{split}"
     return ShardReader(
-        place if is_url(place) else Path(place), verify_hashes=verify_hashes, cache_dir=config.data.cache_dir
+        place if is_address(place) else Path(place), verify_hashes=verify_hashes, cache_dir=config.data.cache_dir
     )
 
 

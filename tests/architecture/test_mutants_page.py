@@ -24,8 +24,8 @@ def test_the_page_is_made_from_the_results_and_every_reason_is_for_a_module_that
 def test_the_page_counts_survivors_with_and_without_a_reason() -> None:
     survivors = [Mutant("f", "x = 1", "x = 2", "survived"), Mutant("g", "y = 1", "y = None", "untested")]
     score = Score(possible=9, killed=2, survivors=survivors)
-    row = {**vars(score), "survivors": [vars(mutant) for mutant in survivors], "commit": "abc"}
+    row = {**vars(score), "survivors": [vars(mutant) for mutant in survivors], "commit": "abc", "tests": "tests/a"}
     text = page({"a.py": row}, [{"module": "a.py", "line": "x = 1", "mutated": "x = 2", "reason": "same result"}])
-    assert "| a.py | 9 | 4 | 2 (50%) | 1 | 1 | abc |" in text
+    assert "| a.py | tests/a | 9 | 4 | 2 (50%) | 1 | 1 | abc |" in text
     assert "- f: `x = 1` -> `x = 2`: same result" in text
     assert "- g: `y = 1` -> `y = None` (no test reaches it): **open**" in text

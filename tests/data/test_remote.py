@@ -9,6 +9,7 @@ import pytest
 
 from sheap.data.pairs import PairDataset
 from sheap.data.reader import ShardReader
+from sheap.data.remote import is_address
 
 
 @pytest.fixture
@@ -88,3 +89,14 @@ def test_mistakes_are_named(address, tmp_path):
     with pytest.raises(ValueError, match="martian://x/manifest"):
         ShardReader("martian://x/train", cache_dir=tmp_path)
     assert not [path for path in tmp_path.glob(".*")]
+
+
+def test_an_address_is_told_from_a_path_in_one_way(tmp_path):
+    for address in ("s3://bucket/shards/train", "memory://a", "pipe:cat shards/train", "https://a.org/b"):
+        assert is_address(address)
+    for path in ("data/shards", "/data/a:b/train", "shards/pipe:x", Path("s3://bucket")):
+        assert not is_address(path)
+    with pytest.raises(ValueError, match=r"pipe:cat shards/train: an address needs a cache_dir"):
+        ShardReader("pipe:cat shards/train")
+    with pytest.raises(ValueError, match=r"pipe:cat shards/manifest\.json: (cannot be read|not found)"):
+        ShardReader("pipe:cat shards/train", cache_dir=tmp_path)

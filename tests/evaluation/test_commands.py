@@ -10,11 +10,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.commands import cli
+from pipeline.commands.evaluate import workload_here
 from pipeline.commands.exit_codes import INCOMPLETE
+from pipeline.run.stage import cpu_count
 from sheap.evaluation.expression_dataset import ExpressionImage, ExpressionWriter
 from sheap.evaluation.mesh_files import TriangleMesh
 from sheap.evaluation.now.dataset import NowDataset
 from sheap.evaluation.now.submission import read_prediction, write_prediction
+from sheap.evaluation.pictures import PICTURES_A_PASS
 
 
 def sheap(*arguments: object) -> Result:
@@ -27,7 +30,8 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
     good = read_prediction(predictions, first)
     write_prediction(predictions, second, good.mesh, good.landmarks[[3, 2, 1, 0, 4, 6, 5]])
     (predictions / f"{third.stem}.npy").unlink()
-    result = sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions)
+    command = ("--dataset", benchmark, "--predictions", predictions, "--workers", 1)
+    result = sheap("evaluate", "now", *command)
     assert result.exit_code == INCOMPLETE, result.output
     assert "2 of 3 images have a prediction: 1 missing, 0 stale, 0 foreign" in result.stdout
     for row in ("overall", "multiview_neutral", "selfie"):
@@ -40,7 +44,7 @@ def test_now_prints_a_row_a_challenge_and_names_what_is_wrong(benchmark: Path, p
 
 def test_now_measures_one_challenge_and_the_metrical_variant(benchmark: Path, predictions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    common = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--out", out)
+    common = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--out", out, "--workers", 1)
     result = sheap(*common, "--challenge", "selfie", "--metrical-unit", "mm")
     assert result.exit_code == 0 and "multiview_neutral" not in result.stdout
     assert (out / "RECON_metrical_computed_distances_selfie.npy").is_file()
@@ -67,7 +71,7 @@ def test_expressions_are_told_by_region(scan, tmp_path: Path, prediction) -> Non
 
 
 def test_a_whole_submission_ends_with_zero_and_a_foreign_mesh_does_not(benchmark: Path, predictions: Path) -> None:
-    command = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions)
+    command = ("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--workers", 1)
     result = sheap(*command)
     assert result.exit_code == 0, result.output
     assert "3 of 3 images have a prediction: 0 missing, 0 stale, 0 foreign" in result.stdout
@@ -79,6 +83,18 @@ def test_a_whole_submission_ends_with_zero_and_a_foreign_mesh_does_not(benchmark
     assert result.exit_code == INCOMPLETE and "foreign: somebody/selfie/else.obj" in result.stderr
     result = sheap(*command, "--challenge", "selfie")
     assert "1 foreign" in result.stdout, "another challenge's predictions are of the list"
+
+
+def test_how_much_is_done_at_once_is_what_params_yaml_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workload_here().of_inputs() == {"batch_size": PICTURES_A_PASS, "num_workers": 1}
+    Path("params.yaml").write_text(json.dumps({"evaluate": {"batch_size": 3, "num_workers": 0, "image_set": "val"}}))
+    assert workload_here().of_inputs() == {"batch_size": 3, "num_workers": cpu_count()}
+    assert workload_here(num_workers=None).num_workers == 0
+    assert workload_here(num_workers=2).of_inputs() == {"batch_size": 3, "num_workers": 2}
+    Path("params.yaml").write_text(json.dumps({"evaluate": {"batch_size": 0}}))
+    with pytest.raises(ValueError, match="batch_size"):
+        workload_here()
 
 
 def test_a_users_mistake_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:

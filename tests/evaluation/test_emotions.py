@@ -168,7 +168,7 @@ def test_features_are_expression_and_jaw_in_the_pictures_order(tmp_path: Path) -
     np.testing.assert_allclose(found.features[:, 0], [50 / 255, 150 / 255], atol=1e-3)
     np.testing.assert_allclose(found.features[:, -3], [100 / 255, 300 / 255], atol=1e-3)
     with pytest.raises(ValueError, match="no face found in any of 1"):
-        predict_features(pictures[1:2], {"ours": predictor}, NoFaces())
+        predict_features(pictures[1:2], {"ours": predictor}, NoFaces(), batch_size=1)
 
 
 def test_the_stage_trains_on_one_split_and_measures_the_other(tmp_path: Path) -> None:
@@ -183,7 +183,8 @@ def test_the_stage_trains_on_one_split_and_measures_the_other(tmp_path: Path) ->
             rows.append(f"{name},10,10,20,20,,{emotion},{0.8 - 0.2 * emotion},{0.1 * emotion}\n")
         (tmp_path / f"{split}.csv").write_text(HEADER + "".join(rows))
     settings = EmotionSettings(emotions_dir=tmp_path)
-    inputs = Inputs([Method("model", Predictor()), Method("again", Predictor())], NoFaces(), tmp_path)
+    methods = [Method("model", Predictor()), Method("again", Predictor())]
+    inputs = Inputs(methods, NoFaces(), tmp_path, batch_size=16, num_workers=1)
     figures = EmotionMeasure().figures(settings, inputs)["emotions"]
     assert figures["pictures"] == 24 and figures["train_pictures"] == 64 and figures["without_face"] == []
     assert figures["valence"]["ccc"] > 0.9 and figures["emotion_accuracy"] > 0.5

@@ -188,7 +188,7 @@ def test_the_measure_tells_what_the_expression_is_worth(head, truth, dataset, tm
     settings = ExpressionSettings(expressions_dir=dataset.root)
     knowing = KnowsTheTruth(head, truth)
     methods = [Method("model", knowing), Method("mean_head", knowing, mean_head)]
-    figures = ExpressionMeasure().figures(settings, Inputs(methods, Finder([face]), tmp_path))
+    figures = ExpressionMeasure().figures(settings, Inputs(methods, Finder([face]), tmp_path, batch_size=16, num_workers=1))
     section = figures["expressions"]
     mouth = {name: errors["mouth"]["median_mm"] for name, errors in section["methods"].items()}
     assert list(mouth) == ["model", "identity_alone", "mean_head"]
@@ -197,4 +197,4 @@ def test_the_measure_tells_what_the_expression_is_worth(head, truth, dataset, tm
     [table] = ExpressionMeasure().tables(figures)
     assert [row.cells[0] for row in table.rows] == ["overall", *REGIONS]
     with pytest.raises(ValueError, match="no face found in any of 2"):
-        ExpressionMeasure().figures(settings, Inputs(methods, Finder([]), tmp_path))
+        ExpressionMeasure().figures(settings, Inputs(methods, Finder([]), tmp_path, batch_size=16, num_workers=1))

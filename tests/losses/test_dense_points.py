@@ -37,3 +37,34 @@ def test_the_best_scale_is_the_distance_over_the_dimensions(dims):
     log_scales = torch.tensor([[math.log(distance / dims)]], requires_grad=True)
     dense_points_loss(predicted, true, log_scales).backward()
     assert float(log_scales.grad) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_certainty_pays_no_more_below_a_thousandth_of_a_unit_nor_above_a_thousand():
+    """Log scales act between -7 and 7 only, and a point outside has no gradient that would pull it further."""
+    predicted, true = torch.zeros(1, 4, 2), torch.tensor([[[0.3, 0.4]] * 4])
+    log_scales = torch.tensor([[-9.0, -7.0, 7.0, 9.0]], requires_grad=True)
+    distance = math.sqrt(0.25 + 1e-6)
+    for k, held in enumerate((-7.0, -7.0, 7.0, 7.0)):
+        one = dense_points_loss(predicted[:, k : k + 1], true[:, k : k + 1], log_scales[:, k : k + 1])
+        assert float(one.detach()) == pytest.approx(distance * math.exp(-held) + 2 * held, rel=1e-5)
+    dense_points_loss(predicted, true, log_scales).backward()
+    assert log_scales.grad is not None
+    assert float(log_scales.grad[0, 0]) == 0 and float(log_scales.grad[0, 3]) == 0
+
+
+def test_a_point_that_is_met_exactly_has_a_finite_cost_and_gradient():
+    predicted = torch.zeros(1, 1, 3, requires_grad=True)
+    loss = dense_points_loss(predicted, torch.zeros(1, 1, 3), torch.zeros(1, 1))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(1e-3, rel=1e-4)
+    assert predicted.grad is not None and bool(torch.isfinite(predicted.grad).all())
+
+
+def test_weights_are_shares_however_small_they_are():
+    predicted, true = torch.zeros(1, 2, 2), torch.tensor([[[0.3, 0.4], [3.0, 4.0]]])
+    log_scales = torch.zeros(1, 2)
+    expected = 0.25 * math.sqrt(0.25 + 1e-6) + 0.75 * math.sqrt(25 + 1e-6)
+    for scale in (1.0, 1e-3):
+        weights = scale * torch.tensor([[0.25, 0.75]])
+        assert float(dense_points_loss(predicted, true, log_scales, weights)) == pytest.approx(expected, rel=1e-5)
+    assert float(dense_points_loss(predicted, true, log_scales, torch.zeros(1, 2))) == 0

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from sheap.head import HeadModel
-from sheap.losses.shape_metric import SIMILARITY_SHARE, TANGENT_SHARE, ShapeMetric, face_weights, similarity_motions
+from sheap.losses.shape_metric import (
+    FACE_RADIUS_M,
+    SIMILARITY_SHARE,
+    TANGENT_SHARE,
+    ShapeMetric,
+    face_vertices,
+    face_weights,
+    outer_skin,
+    similarity_motions,
+)
 from sheap.render.mesh import vertex_normals
 
 
@@ -64,3 +73,18 @@ def test_turning_and_scaling_a_face_counts_little(head):
     stiff = metric(torch.zeros(1, head.num_shape), coefficients.norm() / head.num_shape**0.5 * torch.ones(1, head.num_shape))
     assert left < 0.5
     assert float(grown) < 0.5 * float(stiff)
+
+
+def test_every_vertex_weighs_a_third_of_the_area_around_it(head):
+    """Outer skin alone; what is off the face counts a twentieth."""
+    template, faces = head.template.double().numpy(), head.faces.numpy()
+    area = np.zeros(len(template))
+    for a, b, c in faces:
+        area[[a, b, c]] += np.linalg.norm(np.cross(template[b] - template[a], template[c] - template[a])) / 2 / 3
+    outer = head.region_masks["skin"] & ~head.region_masks["mouth_interior"] & ~head.region_masks["eye_sockets"]
+    right_eye, left_eye, nose_base = (head.now_landmarks(head.template)[k].numpy() for k in (1, 2, 4))
+    middle = nose_base + 0.3 * ((right_eye + left_eye) / 2 - nose_base)
+    near = np.linalg.norm(template - middle, axis=1) < FACE_RADIUS_M
+    expected = area * outer.numpy() * np.where(near, 1.0, 0.05)
+    assert outer_skin(head).equal(outer) and face_vertices(head).equal(outer & torch.from_numpy(near))
+    assert face_weights(head).numpy() == pytest.approx(expected, rel=1e-7)  # 0.05 is held in float32

@@ -5,6 +5,7 @@ Inputs have two leading dimensions wherever a loss allows it, lie on both sides 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
 
@@ -26,6 +27,37 @@ from sheap.losses.priors import (
     pose_prior,
     shape_prior,
 )
+from sheap.networks.landmark_calibration import LandmarkCalibration
+from sheap.training.config import LossWeights
+
+HERE = "tests.losses.test_slow_forms"
+SLOW_FORMS = {
+    "landmarks": (HERE, "test_landmark_loss"),
+    "calibration": (HERE, "test_calibration_size"),
+    "photometric": (HERE, "test_mean_absolute_differences"),
+    "ssim": ("tests.losses.test_losses", "test_ssim_against_windows_one_by_one"),
+    "lpips": ("tests.losses.test_losses", "test_lpips_against_its_definition"),
+    "dinov2": ("tests.losses.test_losses", "test_dinov2_distance_is_one_minus_cosine_and_pulls_on_the_render_alone"),
+    "normals": (HERE, "test_normal_consistency"),
+    "depth": (HERE, "test_depth_consistency"),
+    "alpha": (HERE, "test_mean_absolute_differences"),
+    "shape_prior": (HERE, "test_standard_normal_priors"),
+    "population_prior": (HERE, "test_population_prior"),
+    "identity_consistency": (HERE, "test_identity_consistency"),
+    "expression_prior": (HERE, "test_standard_normal_priors"),
+    "pose_prior": (HERE, "test_pose_prior"),
+    "eyelid_prior": (HERE, "test_eyelid_prior"),
+    "lighting_prior": (HERE, "test_standard_normal_priors"),
+    "offset": (HERE, "test_offset_regulariser"),
+    "scale": (HERE, "test_scale_regulariser"),
+    "opacity": (HERE, "test_opacity_regulariser"),
+    "truth_shape": ("tests.training.test_supervision", "test_each_term_against_its_slow_form"),
+    "truth_fused_shape": ("tests.training.test_supervision", "test_fused_shape_against_its_slow_form"),
+    "truth_points": ("tests.training.test_supervision", "test_points_against_their_slow_form"),
+    "truth_landmarks": ("tests.training.test_supervision", "test_each_term_against_its_slow_form"),
+    "truth_motion": ("tests.training.test_supervision", "test_each_term_against_its_slow_form"),
+}
+"""Where each loss term stands against its definition, by its weight's name."""
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -53,6 +85,12 @@ def mean(values: Iterator[float] | list[float]) -> float:
 def assert_is(loss: Tensor, expected: float) -> None:
     assert loss.ndim == 0
     assert float(loss) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_every_term_has_a_slow_form() -> None:
+    assert set(SLOW_FORMS) == set(LossWeights.model_fields)
+    for module, function in set(SLOW_FORMS.values()):
+        assert callable(getattr(importlib.import_module(module), function)), f"{module}.{function}"
 
 
 @pytest.mark.parametrize("prior", [shape_prior, expression_prior, lighting_prior])
@@ -173,3 +211,12 @@ def test_scale_regulariser() -> None:
 def test_opacity_regulariser() -> None:
     opacities = uniform(2, 30)
     assert_is(opacity_regulariser(opacities), mean(o * (1 - o) for o in numbers(opacities)))
+
+
+def test_calibration_size() -> None:
+    calibration = LandmarkCalibration(4).double()
+    with torch.no_grad():
+        calibration.offsets.copy_(normal(4, 3))
+        calibration.by_turn.copy_(normal(4, 3, 9, seed=1))
+    expected = mean(v * v for v in numbers(calibration.offsets)) + mean(v * v for v in numbers(calibration.by_turn))
+    assert_is(calibration.size(), expected)

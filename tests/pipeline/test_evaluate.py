@@ -38,6 +38,7 @@ from sheap.head import HeadModel, HeadParams
 from sheap.head.data import OPEN_HEAD_PATH, read_head, write_head
 from sheap.networks.config import PRESETS
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.predictor import SheapPredictor
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 from sheap.video.face_models import find_bundle
 from tests.stage_settings import stage_params
@@ -99,11 +100,15 @@ def evaluated(project: Path) -> Path:
     return project / "data/evaluation"
 
 
+def inputs_of(params: PredictionParams, methods: list[Method], predictor: SheapPredictor, folder: Path) -> Inputs:
+    return Inputs(methods, predictor.face_finder, folder, **params.of_inputs())
+
+
 def measured(name: str, params: PredictionParams, folder: Path) -> dict:
     """One measure's figures in the current project."""
     [measure] = [measure for measure in MEASURES if measure.name == name]
     predictor = load_trained(Path("data/model"), landmark_model=params.landmark_model)
-    return measure.figures(params, Inputs(methods_of(predictor), predictor.face_finder, folder))
+    return measure.figures(params, inputs_of(params, methods_of(predictor), predictor, folder))
 
 
 def test_metrics_are_what_the_readers_expect(evaluated: Path) -> None:
@@ -234,7 +239,7 @@ def test_several_predictors_and_what_is_made_of_them_stand_side_by_side(
         return Predictions(predictions.head, params, rows)
 
     methods = [*methods_of(predictor), Method("again", other), Method("model_fused", predictor, fused)]
-    figures = evaluate.measure_all(settings(), Inputs(methods, predictor.face_finder, tmp_path), MEASURES)
+    figures = evaluate.measure_all(settings(), inputs_of(settings(), methods, predictor, tmp_path), MEASURES)
     before = json.loads((evaluated / "metrics.json").read_text())
     assert {key: figures[key] for key in ("model", "mean_head")} == {key: before[key] for key in ("model", "mean_head")}
     assert figures["others"]["again"] == figures["model"]
@@ -301,7 +306,7 @@ def test_a_new_measure_reaches_stage_metrics_command_and_report_by_being_registe
         load_params("evaluate", EvaluateParams, tmp_path / "params.yaml")
     # metrics.json.
     predictor = load_trained(Path("data/model"))
-    figures = evaluate.measure_all(params, Inputs(methods_of(predictor), predictor.face_finder, tmp_path), measures)
+    figures = evaluate.measure_all(params, inputs_of(params, methods_of(predictor), predictor, tmp_path), measures)
     assert figures["brightness"] == {name: {"grey.png": 77.0} for name in ("model", "mean_head")}
     (tmp_path / "metrics.json").write_text(json.dumps(figures))
     assert read_metrics(tmp_path / "metrics.json").challenges[0] == "overall"

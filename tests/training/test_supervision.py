@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from sheap.data.truth import FrameTruth
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadModel, HeadParams
 from sheap.losses.shape_metric import ShapeMetric
+from sheap.networks.compact_encoder import POINT_UNIT
 from sheap.networks.config import PRESETS, CompactConfig, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
 from sheap.training.landmark_head import landmark_head
@@ -110,6 +113,45 @@ def test_each_term_against_its_slow_form(network, head, cameras):
     assert float(terms["truth_shape"]) == pytest.approx(np.mean(shape), rel=1e-4)
     assert float(terms["truth_landmarks"]) == pytest.approx(landmarks / weights, rel=1e-4)
     assert float(terms["truth_motion"]) == pytest.approx(np.mean(motion), rel=1e-3)
+
+
+def test_fused_shape_against_its_slow_form(network, head, cameras):
+    """Tokens weighted by e^confidence, person by person; those without truth count nothing."""
+    torch.nn.init.normal_(network.heads["shape"].out.weight, std=0.1)
+    pairs, metric = made_pairs(head, cameras, (1.0, 0.0, 1.0)), ShapeMetric(head)
+    images = torch.cat([pairs.source.colors(), pairs.target.colors()]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        source, target = network.encode(images).split([PEOPLE, PEOPLE])
+        sure = torch.tensor([0.7, -0.2, -1.5])
+        source = source.replace(look=source.look.replace(confidence=sure))
+        target = target.replace(look=target.look.replace(confidence=-sure))
+        terms = truth_terms(network, landmark_head(head), cameras, metric, source, target, pairs)
+        errors = []
+        for b in (0, 2):
+            share = math.exp(sure[b]) / (math.exp(sure[b]) + math.exp(-sure[b]))
+            token = share * source.look.tokens[b, 0] + (1 - share) * target.look.tokens[b, 0]
+            errors.append(float(metric(network.heads["shape"](token[None])[0], pairs.source.truth.shape[b])))
+        assert float(terms["truth_fused_shape"]()) == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_points_against_their_slow_form(network, head, cameras):
+    """Coarse points in three dimensions, fine ones in two; a hidden point counts less, an unknown person nothing."""
+    known = (1.0, 0.0, 1.0)
+    pairs = made_pairs(head, cameras, known)
+    with torch.no_grad():
+        source, target, terms = terms_of(network, head, cameras, pairs)
+    total, weights = 0.0, 0.0
+    for frames, codes in ((pairs.source, source), (pairs.target, target)):
+        for b in (0, 2):
+            for k in range(478):
+                weight = 1.0 if frames.truth.seen[b, k] else HIDDEN_POINT
+                weights += weight
+                for points, dims in ((codes.look.coarse, 3), (codes.look.fine, 2)):
+                    apart = points.places[b, k, :dims] - frames.truth.landmarks[b, k, :dims] / SIZE
+                    distance = math.sqrt(float((apart / POINT_UNIT).square().sum()) + 1e-6)
+                    log_scale = float(points.log_scales[b, k])
+                    total += weight * (distance / math.exp(log_scale) + dims * log_scale)
+    assert float(terms["truth_points"]) == pytest.approx(total / weights, rel=1e-4)
 
 
 def test_nothing_is_taught_where_nothing_is_known(network, head, cameras):

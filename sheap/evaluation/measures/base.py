@@ -53,11 +53,11 @@ class Inputs:
     """What measures share: the methods, the face finder, and all predictions made so far.
 
     folder: where a measure may leave files of its own (curves, every distance). methods: the first is the one that the
-    run is about.
+    run is about. batch_size: pictures a forward pass. num_workers: processes that measure, at least 1.
     """
 
     def __init__(
-        self, methods: Sequence[Method], finder: FaceFinder, folder: Path, *, batch_size: int = 16, num_workers: int = 1
+        self, methods: Sequence[Method], finder: FaceFinder, folder: Path, *, batch_size: int, num_workers: int
     ) -> None:
         if len({method.name for method in methods}) != len(methods):
             raise ValueError(f"methods: two have one name ({', '.join(method.name for method in methods)})")
