@@ -47,10 +47,11 @@ class LossWeights(_Config):
 
 
 class PhaseConfig(_Config):
-    """A stretch of steps with one batch size (pairs of each worker)."""
+    """A stretch of steps with one batch size."""
 
     steps: int = Field(ge=0)
     batch_size: int = Field(ge=1)
+    """Pairs of a step, all workers together: their number changes who computes, not what is learnt."""
     rendered_pairs: int = Field(ge=0)
     """How many pairs of the batch are rendered; the rest count by their landmarks alone, which is far cheaper."""
 
@@ -59,6 +60,14 @@ class PhaseConfig(_Config):
         if self.rendered_pairs > self.batch_size:
             raise ValueError(f"rendered_pairs {self.rendered_pairs} is more than batch_size {self.batch_size}")
         return self
+
+    def share(self, num_workers: int) -> PhaseConfig:
+        """One worker's part of every step. Raises ValueError naming the field that cannot be shared equally."""
+        for name in ("batch_size", "rendered_pairs"):
+            if (value := getattr(self, name)) % num_workers:
+                raise ValueError(f"{name}: {value} pairs cannot be shared equally by {num_workers} workers")
+        changes = {"batch_size": self.batch_size // num_workers, "rendered_pairs": self.rendered_pairs // num_workers}
+        return self.model_copy(update=changes)
 
 
 class OptimizerConfig(_Config):
@@ -124,6 +133,17 @@ class TrainingConfig(_Config):
     def phase_of(self, step: int) -> PhaseConfig:
         """The phase that step number `step` (from 0) belongs to."""
         return self.landmark_phase if step < self.landmark_phase.steps else self.rendered_phase
+
+    def share(self, num_workers: int) -> TrainingConfig:
+        """What one of several workers does. Raises ValueError naming phase and field where they cannot share equally."""
+        shares = {}
+        for name in ("landmark_phase", "rendered_phase"):
+            phase: PhaseConfig = getattr(self, name)
+            try:
+                shares[name] = phase.share(num_workers if phase.steps else 1)
+            except ValueError as error:
+                raise ValueError(f"training.{name}.{error}") from None
+        return self.model_copy(update=shares)
 
 
 class PairConfig(_Config):

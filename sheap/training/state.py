@@ -53,9 +53,14 @@ class TrainingState:
         }
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint; the file appears when it is complete."""
+        """Writes a checkpoint; the file appears when it is complete. Raises OSError naming it when it cannot be written."""
         temporary = path.with_name(f".{path.name}.tmp")
-        torch.save(self.to_document(), temporary)
+        try:
+            # Through our own file: torch's says of a full disk only that a write failed.
+            with temporary.open("wb") as stream:
+                torch.save(self.to_document(), stream)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         temporary.rename(path)
 
     def restore(self, path: Path) -> None:
