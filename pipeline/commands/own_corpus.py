@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     if problem is not None:
         print(f"videos: error: {folder}: {problem}", file=sys.stderr)
         return 2
-    text = yaml.safe_dump({"folder": str(folder), "carphone": False}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"folder": str(folder), "carphone": False, "further": []}, sort_keys=False, allow_unicode=True)
     OWN_CORPUS_FILE.write_text(f"# Stands for these settings of params.yaml: see README.md.\n{text}", encoding="utf-8")
     return 0
 
