@@ -1,7 +1,8 @@
 """The flow `train-sheap`: every stage of dvc.yaml as one Prefect task, from a video corpus to a registered model.
 
 A task runs `dvc repro -s STAGE`, so the graph exists once and `dvc repro` by hand shares its cache. The flow works in
-the current folder: the checkout for `make demo`, the deployment's working directory under a worker.
+the current folder: the checkout for `make demo`, the deployment's working directory under a worker. A run with settings of
+its own works in a checkout of its own (flows.run_checkout).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Task, flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import NonNegativeFloat, NonNegativeInt
@@ -24,10 +26,10 @@ from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.own_corpus import OWN_DVC_FILE, OWN_STAGE, use_corpus
 from flows.places import prepare_place
-from pipeline.run.settings import StageError, StageParams, load_params
+from flows.run_checkout import RunCheckout
+from pipeline.run.settings import PARAMS_FILE, StageError, StageParams, load_params
 from pipeline.run.stage import STATE_DIR
 
-PARAMS_FILE = Path("params.yaml")
 MISTAKE_EXIT_CODE = 2
 """A stage's exit code for a user's mistake (pipeline.run.stage.stage_main): trying again cannot help."""
 
@@ -44,7 +46,12 @@ class FlowParams(StageParams):
 
 
 def checked_corpus(folder: str | Path) -> Path:
-    """The absolute path of a folder of videos. Raises StageError when it is no folder."""
+    """The absolute path of a folder of videos. Raises StageError when it is no folder, or none is named."""
+    if not str(folder).strip():
+        raise StageError(
+            "corpus: empty, and no folder of videos is meant by that; an event names one in its payload "
+            "(payload={'folder': '/path/to/videos'}), a command by --param corpus=/path/to/videos"
+        )
     path = Path(os.path.normpath(Path(folder).expanduser().absolute()))
     if not path.exists():
         raise StageError(f"corpus: {path}: no such folder")
@@ -83,8 +90,8 @@ def is_worth_a_retry(_task: Task[..., Any], _run: Any, state: State[Any]) -> boo
 
 
 @task(retry_condition_fn=is_worth_a_retry)
-def run_stage(stage: str) -> State[Any]:
-    """Brings one stage up to date. DVC skips it in under a second when nothing it depends on has changed."""
+def run_stage(stage: str, folder: Path) -> State[Any]:
+    """Brings one stage of the checkout `folder` up to date. DVC skips it in a second when nothing that it depends on changed."""
     logger = get_run_logger()
     tail: list[str] = []
 
@@ -95,7 +102,7 @@ def run_stage(stage: str) -> State[Any]:
         tail.append(line)
         del tail[:-200]
 
-    code = run_on_leash([sys.executable, "-m", "dvc", "repro", "-s", stage], Path.cwd(), on_line)
+    code = run_on_leash([sys.executable, "-m", "dvc", "repro", "-s", stage], folder, on_line)
     if code == 0:
         return Completed(message=f"{stage} is up to date")
     message, is_mistake = one_line_error(stage.rpartition(":")[2], tail, code)
@@ -104,26 +111,50 @@ def run_stage(stage: str) -> State[Any]:
 
 
 @flow(name="train-sheap", log_prints=True)
-def train_sheap(corpus: str | None = None) -> State[Any]:
-    """Runs every stage in order. `corpus`: a folder of videos to train on; None keeps the one that the settings name.
+def train_sheap(corpus: str | None = None, params: dict[str, Any] | None = None) -> State[Any]:
+    """Runs every stage in order.
 
+    corpus: a folder of videos to train on; None keeps the one that the settings name. params: settings of this run alone, by
+    dotted name ({"train.training.seed": 1}), as `dvc exp run -S` takes them; the run then has a checkout of its own, and
+    params.yaml stays as it is; a branch keeps what it was and made.
     Ends Failed with one line that names the stage, the file or the field; a later run goes on where this one stopped.
     """
     logger = get_run_logger()
     logging.getLogger("prefect.task_runs").addFilter(without_empty_traceback)
     project = Path.cwd()
     try:
-        stages = stage_names(project)
         prepare_place(project)
-        params = load_params("flow", FlowParams, project / PARAMS_FILE)
-        if unknown := sorted(set(params.retries) - set(stages)):
-            raise StageError(f"{PARAMS_FILE}: 'flow.retries' names no stage of dvc.yaml: {', '.join(unknown)}")
         if corpus is not None:
             use_corpus(checked_corpus(corpus), project)
+        if not params:
+            return run_stages(project)
+        checkout = RunCheckout.make(project, params)
+        if left_out := checkout.uncommitted():
+            logger.warning("not committed, so no part of this run: %s", ", ".join(left_out))
+        record_params(checkout, params)
+        state = run_stages(checkout.folder)
+        if not state.is_completed():
+            return state
+        settings = ", ".join(f"{name}={value}" for name, value in sorted(params.items()))
+        branch = checkout.commit_results(f"Run with {settings}")
+        checkout.remove()
+        return Completed(message=f"{state.message}; the settings and dvc.lock are on branch {branch}")
     except StageError as error:
         logger.error("%s", error)
         return Failed(message=str(error))
-    if (project / OWN_DVC_FILE).exists():
+
+
+def run_stages(folder: Path) -> State[Any]:
+    """Every stage of a checkout, in order; Failed with the line of the first that cannot be brought up to date.
+
+    Raises StageError where the flow's own settings are wrong.
+    """
+    logger = get_run_logger()
+    stages = stage_names(folder)
+    params = load_params("flow", FlowParams, folder / PARAMS_FILE)
+    if unknown := sorted(set(params.retries) - set(stages)):
+        raise StageError(f"{PARAMS_FILE}: 'flow.retries' names no stage of dvc.yaml: {', '.join(unknown)}")
+    if (folder / OWN_DVC_FILE).exists():
         logger.info("%s: this checkout's own corpus stands for that of %s", OWN_DVC_FILE, PARAMS_FILE)
         stages = [OWN_STAGE, *stages]
     for stage in stages:
@@ -133,11 +164,17 @@ def train_sheap(corpus: str | None = None) -> State[Any]:
             retries=params.retries.get(stage, 0),
             retry_delay_seconds=params.retry_delay_s,
         )
-        state = stage_task(stage, return_state=True)
+        state = stage_task(stage, folder, return_state=True)
         if not state.is_completed():
             logger.error("%s", state.message)
             return Failed(message=state.message)
     return Completed(message=f"{len(stages)} stages are up to date")
+
+
+def record_params(checkout: RunCheckout, params: dict[str, Any]) -> None:
+    """A Prefect artifact: what this run was told, and from which commit it began."""
+    table = [{"setting": name, "value": repr(value)} for name, value in sorted(params.items())]
+    create_table_artifact(table, key="sheap-params", description=f"Settings of this run alone, on commit {checkout.commit}")
 
 
 def main(arguments: list[str] | None = None) -> int:

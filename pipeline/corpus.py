@@ -15,19 +15,41 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline.files.corpus_file import CORPUS_DIR, Corpus, CorpusVideo, TruthFile, write_corpus
+from pipeline.run.known_hashes import KnownHashes
 from pipeline.run.settings import StageError, StageParams
-from pipeline.run.stage import stage_main
-from sheap.data.manifest import file_sha256
+from pipeline.run.stage import STATE_DIR, stage_main
 from sheap.reading.regular_file import special_kind
 from sheap.reading.text import read_text
 from sheap.results.names import distinct_labels, printable
 from sheap.video import carphone
 from sheap.video.file_names import VIDEO_SUFFIXES
 
+HASHES_FILE = STATE_DIR / "hashes.db"
+
 log = logging.getLogger("corpus")
+
+
+RENDERED = "rendered"
+"""What the names of replayed people's clips begin with, beside another folder."""
+
+
+class FurtherCorpus(StageParams):
+    """A folder of videos that came later. Its videos are called NAME/path; none of its facts is true of another's."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    folder: Path
+    """Searched with all its subfolders."""
+    licence: str
+    """Of its videos, recorded with every clip."""
+    origin: str
+    """Where they come from, recorded with every clip."""
+    consent: str
+    """What those who are seen have agreed to, and where that is written; for people who ask later, not for programs."""
+    identities: str | None
+    """As `corpus.identities`, of this folder."""
 
 
 class CorpusParams(StageParams):
@@ -52,6 +74,17 @@ class CorpusParams(StageParams):
     """Where the folder's videos come from, recorded with every clip."""
     excluded: list[str]
     """SHA-256s of files that must not come in, e.g. those that a takedown names."""
+    further: list[FurtherCorpus]
+    """Corpora that came after `folder`; `sheap corpus add` appends one."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusParams:
+        names = [item.name for item in self.further]
+        if RENDERED in names:
+            raise ValueError(f"further: the clips of replayed people are called {RENDERED}/...; give the corpus another name")
+        if len(set(names)) < len(names):
+            raise ValueError(f"further: two corpora are called {max(names, key=names.count)}")
+        return self
 
 
 CLIPS_NAME = "clips"
@@ -73,10 +106,11 @@ class VideoFacts(BaseModel):
 class CorpusBuilder:
     """Gathers videos; every file that is offered ends as a video or as skipped with a reason.
 
-    excluded: SHA-256s of videos that must not come in (again).
+    hashes: of files that were hashed before. excluded: SHA-256s of videos that must not come in (again).
     """
 
-    def __init__(self, excluded: Collection[str] = ()) -> None:
+    def __init__(self, hashes: KnownHashes, excluded: Collection[str] = ()) -> None:
+        self._hashes = hashes
         self._videos: list[CorpusVideo] = []
         self._skipped: list[dict[str, str]] = []
         self._seen: dict[str, str] = {}
@@ -92,7 +126,7 @@ class CorpusBuilder:
     def take(self, path: Path, name: str, own: VideoFacts, default: VideoFacts) -> None:
         """Adds a video file, unless it cannot be read, is there already or is excluded."""
         try:
-            num_bytes, sha256 = path.stat().st_size, file_sha256(path)
+            num_bytes, sha256 = self._hashes.sha256(path)
         except OSError as error:
             self.skip(name, "unreadable", error.strerror or str(error))
             return
@@ -121,10 +155,14 @@ class CorpusBuilder:
         self._seen[video.sha256] = video.name
         self._videos.append(video)
 
-    def sort(self) -> None:
-        """Puts what was taken and skipped so far into the order of names."""
-        self._videos.sort(key=lambda video: video.name)
-        self._skipped.sort(key=lambda item: item["name"])
+    def mark(self) -> tuple[int, int]:
+        """How many were taken and skipped so far."""
+        return len(self._videos), len(self._skipped)
+
+    def sort(self, start: tuple[int, int]) -> None:
+        """Puts what was taken and skipped since `start` into the order of names; what came before stays before it."""
+        self._videos[start[0] :] = sorted(self._videos[start[0] :], key=lambda video: video.name)
+        self._skipped[start[1] :] = sorted(self._skipped[start[1] :], key=lambda item: item["name"])
 
     def finish(self) -> Corpus:
         counts = dict(sorted(Counter(item["reason"] for item in self._skipped).items()))
@@ -132,26 +170,24 @@ class CorpusBuilder:
 
 
 def run(params: CorpusParams) -> None:
-    """Reads params.corpus.folder, writes data/corpus/corpus.json."""
+    """Reads the folders of params.corpus, writes data/corpus/corpus.json."""
+    with KnownHashes(HASHES_FILE) as hashes:
+        _list_videos(params, CorpusBuilder(hashes, params.excluded))
+
+
+def _list_videos(params: CorpusParams, builder: CorpusBuilder) -> None:
     is_theirs = params.folder.absolute() == (params.people.parent / CLIPS_NAME).absolute()
     facts: dict[str, VideoFacts] = {}
     if params.identities is not None:
-        facts = _identity_facts(params)
+        facts = _identity_facts(params.folder, params.identities)
     elif is_theirs:
         facts = _people_facts(params)
-    builder = CorpusBuilder(params.excluded)
     default = VideoFacts(licence=params.licence, origin=params.origin)
-    names: set[str] = set()
-    # those that a table knows first: of two equal files the one that somebody has named stays
-    for path, name in sorted(folder_files(params.folder), key=lambda item: item[1] not in facts):
-        if name == params.identities:
-            continue
-        names.add(name)
-        if (problem := name_problem(path)) is not None:
-            builder.skip(name, *problem)
-        else:
-            builder.take(path, name, facts.get(name, VideoFacts()), default)
-    builder.sort()
+    _take_folder(builder, params.folder, "", params.identities, facts, default, "corpus")
+    for number, item in enumerate(params.further):
+        facts = {} if item.identities is None else _identity_facts(item.folder, item.identities, f"{item.name}/")
+        default = VideoFacts(licence=item.licence, origin=item.origin)
+        _take_folder(builder, item.folder, f"{item.name}/", item.identities, facts, default, f"corpus.further[{number}]")
     if params.carphone:
         facts_of_carphone = VideoFacts(
             identity="carphone",
@@ -161,15 +197,36 @@ def run(params: CorpusParams) -> None:
         clip = find_carphone()
         (name,) = distinct_labels([clip], is_taken=builder.is_called)
         builder.take(clip, name, VideoFacts(), facts_of_carphone)
-    if params.identities is not None and (unknown := sorted(facts.keys() - names)):
-        raise StageError(f"corpus.identities: {params.identities}: not in the folder: {', '.join(unknown[:3])}")
     if not builder.finish().videos:
         raise StageError(f"{params.folder}: holds no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     if not is_theirs and params.replay_people != 0:
+        start = builder.mark()
         for name, own in _people_facts(params).items():
             if own.truth is not None:
-                builder.take(params.people.parent / CLIPS_NAME / name, f"rendered/{name}", own, VideoFacts())
+                builder.take(params.people.parent / CLIPS_NAME / name, f"{RENDERED}/{name}", own, VideoFacts())
+        builder.sort(start)
     write_corpus(builder.finish(), CORPUS_DIR)
+
+
+def _take_folder(
+    builder: CorpusBuilder, folder: Path, prefix: str, table: str | None, facts: dict[str, VideoFacts], default: VideoFacts,
+    section: str,
+) -> None:  # fmt: skip
+    """Offers every file of a folder to the builder, as `prefix` and its path below the folder; facts: by that name."""
+    names: set[str] = set()
+    start = builder.mark()
+    # those that a table knows first: of two equal files the one that somebody has named stays
+    files = [(path, f"{prefix}{name}") for path, name in folder_files(folder, section) if name != table]
+    for path, name in sorted(files, key=lambda item: item[1] not in facts):
+        names.add(name)
+        if (problem := name_problem(path)) is not None:
+            builder.skip(name, *problem)
+        else:
+            builder.take(path, name, facts.get(name, VideoFacts()), default)
+    builder.sort(start)
+    if table is not None and (unknown := sorted(facts.keys() - names)):
+        missing = ", ".join(name.removeprefix(prefix) for name in unknown[:3])
+        raise StageError(f"{section}.identities: {table}: not in the folder: {missing}")
 
 
 def find_carphone() -> Path:
@@ -180,14 +237,24 @@ def find_carphone() -> Path:
         raise StageError(f"corpus.carphone: {error} or set corpus.carphone to false") from None
 
 
-def folder_files(folder: Path) -> list[tuple[Path, str]]:
-    """Every file below `folder` with its name there, in an order that is the same everywhere."""
+def folder_files(folder: Path, section: str = "corpus") -> list[tuple[Path, str]]:
+    """Every file below `folder` with its name there, in an order that is the same everywhere.
+
+    Raises StageError for a folder that is not there, and for a link to a folder inside it, which is not followed.
+    """
     try:
         if not folder.is_dir():
-            raise StageError(f"corpus.folder: {folder}: no such folder")
-        found = [path for path in folder.rglob("*") if not path.is_dir()]
+            raise StageError(f"{section}.folder: {folder}: no such folder")
+        everything = list(folder.rglob("*"))
+        for path in everything:
+            if path.is_symlink() and path.is_dir():
+                raise StageError(
+                    f"{section}.folder: {path}: a link to a folder, which is not followed; name the folder that it means as a "
+                    f"corpus of its own (sheap corpus add {path.resolve()})"
+                )
+        found = [path for path in everything if not path.is_dir()]
     except OSError as error:
-        raise StageError(f"corpus.folder: {folder}: cannot be read ({error.strerror})") from None
+        raise StageError(f"{section}.folder: {folder}: cannot be read ({error.strerror})") from None
     return sorted(((path, printable(path.relative_to(folder).as_posix())) for path in found), key=lambda item: item[1])
 
 
@@ -241,24 +308,23 @@ def _people_facts(params: CorpusParams) -> dict[str, VideoFacts]:
         raise StageError(f"{params.people}: not the people stage's list of clips ({problem})") from None
 
 
-def _identity_facts(params: CorpusParams) -> dict[str, VideoFacts]:
-    """What the user's table says."""
-    assert params.identities is not None
+def _identity_facts(folder: Path, table: str, prefix: str = "") -> dict[str, VideoFacts]:
+    """What a user's table says, by `prefix` and the name that it gives a video."""
     try:
-        text = read_text(params.folder / params.identities)
+        text = read_text(folder / table)
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except OSError as error:
-        raise StageError(f"corpus.identities: {params.identities}: {error.strerror}") from None
+        raise StageError(f"corpus.identities: {table}: {error.strerror}") from None
     except (ValueError, csv.Error) as error:
-        raise StageError(f"corpus.identities: {params.identities}: not a CSV table in UTF-8 ({error})") from None
+        raise StageError(f"corpus.identities: {table}: not a CSV table in UTF-8 ({error})") from None
     facts = {}
     for number, row in enumerate(rows, start=2):
         video, identity, split = row.get("video"), row.get("identity"), row.get("split") or None
         if not video or not identity:
-            raise StageError(f"corpus.identities: {params.identities} line {number}: needs 'video' and 'identity'")
+            raise StageError(f"corpus.identities: {table} line {number}: needs 'video' and 'identity'")
         if split not in ("train", "val", None):
-            raise StageError(f"corpus.identities: {params.identities} line {number}: split is 'train', 'val' or empty")
-        facts[video] = VideoFacts(identity=identity, split=split)  # type: ignore[arg-type]
+            raise StageError(f"corpus.identities: {table} line {number}: split is 'train', 'val' or empty")
+        facts[f"{prefix}{video}"] = VideoFacts(identity=identity, split=split)  # type: ignore[arg-type]
     return facts
 
 

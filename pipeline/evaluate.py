@@ -65,17 +65,26 @@ EvaluateParams = params_type(MEASURES)
 
 def run(params: PredictionParams) -> None:
     """Reads data/model and the benchmarks, writes data/evaluation."""
-    # Measures that compute import torch; the worker processes that measuring starts import this module and need none.
-    from pipeline.files.trained_model import load_start, load_trained, read_adaptation
-
     require_input(MODEL_DIR / "config.json", "train")
+    from pipeline.files.trained_model import load_start
+
+    evaluate_model(params, MODEL_DIR, OUTPUT_DIR, load_start(MODEL_DIR))
+
+
+def evaluate_model(
+    params: PredictionParams, model: Path, out: Path, start: tuple[str, SheapPredictor] | None = None
+) -> None:
+    """Every measure that is wanted, for the model in a folder, the mean head and a start; figures and files make `out`."""
+    # Measures that compute import torch; the worker processes that measuring starts import this module and need none.
+    from pipeline.files.trained_model import load_trained, read_adaptation
+
     check_inputs(params, MEASURES)
-    predictor = load_trained(MODEL_DIR, landmark_model=params.landmark_model)
-    with atomic_directory(OUTPUT_DIR) as folder:
-        methods = methods_of(predictor, load_start(MODEL_DIR))
+    predictor = load_trained(model, landmark_model=params.landmark_model)
+    with atomic_directory(out) as folder:
+        methods = methods_of(predictor, start)
         inputs = Inputs(methods, predictor.face_finder, folder, **params.of_inputs())
         figures = measure_all(params, inputs, MEASURES)
-        if (adaptation := read_adaptation(MODEL_DIR)) is not None:
+        if (adaptation := read_adaptation(model)) is not None:
             figures["adaptation"] = adaptation.model_dump()
         write_json(folder / METRICS_NAME, figures)
 

@@ -38,10 +38,10 @@ from sheap.data.shard_writer import link_or_copy
 from sheap.data.tar_writer import read_tar, write_tar
 from sheap.files import write_json
 from sheap.video.clip_cutting import Clip, CutSettings
+from sheap.video.copies import find_copies
 from sheap.video.drops import DropLog
 from sheap.video.face_landmarker import FaceLandmarker
 from sheap.video.face_models import find_bundle
-from sheap.video.fingerprint import find_copies
 from sheap.video.foreground import MaskBackendName, load_mask_backend
 from sheap.video.ingestion import IngestSettings, VideoReport, VideoSource, ingest_video
 from sheap.video.quality import FrameFilter
@@ -201,7 +201,8 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
             start, pending, num_workers=num_workers, timeout_s=params.timeout_s, memory_gb=params.memory_gb
         )
         return
-    from pipeline.workers.ray_workers import ray_cluster, run_ray_tasks
+    from pipeline.workers.ray_cluster import ray_cluster
+    from pipeline.workers.ray_workers import run_ray_tasks
 
     # an actor's working directory is its own
     placed = [
@@ -210,7 +211,7 @@ def _outcomes(params: IngestParams, pending: list[VideoTask]) -> Iterator[Outcom
     ]
     named = dict(zip(placed, pending, strict=True))
     num_workers = 0 if params.num_workers == "auto" else params.num_workers
-    with ray_cluster(params.ray_address, max(cpu_count(), num_workers)):
+    with ray_cluster(params.ray_address, max(cpu_count(), num_workers), "ingest.ray_address"):
         for outcome in run_ray_tasks(start, placed, num_workers=num_workers, timeout_s=params.timeout_s):
             yield dataclasses.replace(outcome, task=named[outcome.task])
 

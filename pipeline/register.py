@@ -19,6 +19,7 @@ from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus
 from pipeline.files.trained_model import trained_head_model
 from pipeline.metrics import METRICS_NAME, OVERALL, Metrics, read_metrics
 from pipeline.reporting.pages import markdown_environment
+from pipeline.run.champions import BUNDLE_DIR
 from pipeline.run.provenance import git_commit, hardware
 from pipeline.run.settings import StageParams, read_params_file
 from pipeline.run.stage import atomic_directory, require_input, stage_main
@@ -29,7 +30,6 @@ from sheap.predictor import SheapPredictor
 
 MODEL_DIR = Path("data/model")
 EVALUATION_DIR = Path("data/evaluation")
-BUNDLE_DIR = Path("data/registry/sheap")
 
 PREPROCESSING_NAME = "preprocessing.json"
 PROVENANCE_NAME = "provenance.json"

@@ -2,7 +2,8 @@
 
 Ray is started and ended here. Checkpoints, history and panels gather under .sheap/checkpoints/HASH, where HASH is of
 everything that decides the result (settings, data, code, weight files): the same command after a kill goes on from there,
-and a changed setting never meets another run's checkpoints.
+and a setting that changes the result never meets another run's checkpoints. A finished run's last checkpoint stays until DVC
+has recorded the model, so that a kill in between costs no training.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import time
@@ -21,12 +21,15 @@ import torch
 from pydantic import Field
 
 from pipeline.files.adaptation import Adaptation, Judgement
+from pipeline.run.champions import champion, fetch_registered
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.compilers import require_compiler
 from pipeline.run.provenance import fingerprint_files, git_commit, hardware
-from pipeline.run.settings import StageError, StageParams
-from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_input, stage_main
-from pipeline.workers.local_ray import restart_at_plain_path, start_local_ray
+from pipeline.run.settings import StageError, StageParams, read_params_file
+from pipeline.run.stage import NO_SPACE, STATE_DIR, atomic_directory, cpu_count, full_disk, require_input, stage_main
+from pipeline.workers.finished_runs import forget_recorded, note_made_model, read_finished, write_finished
+from pipeline.workers.local_ray import restart_at_plain_path
+from pipeline.workers.ray_cluster import ray_cluster
 from pipeline.workers.train_progress import follow_history
 from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
@@ -47,6 +50,14 @@ from sheap.video.face_models import LANDMARKS_MEMBER, find_bundle, read_bundle_m
 MODEL_DIR = Path("data/model")
 CHECKPOINTS_DIR = STATE_DIR / "checkpoints"
 
+NOT_DECIDING = (
+    "workers", "wandb_mode", "panel_pairs", "weight_files", "start_from", "data.shards", "data.cache_dir", "data.frame_cache_mb",
+    "training.log_every", "training.panels_every", "training.checkpoint_every",
+)  # fmt: skip
+"""Settings that may change between a kill and the command that goes on."""
+
+CHAMPION = "champion"
+
 log = logging.getLogger("train")
 
 
@@ -66,6 +77,8 @@ class WorkerParams(StageParams):
 class TrainParams(RunConfig, StageParams):
     """Params section `train`: the run, and who does it."""
 
+    start_from: Literal["shipped", "champion"] | Path | None  # type: ignore[assignment]
+    """Beside the library's answers: champion, the registered model that holds the stage `champion` when training begins."""
     workers: WorkerParams
     wandb_mode: Literal["offline", "online", "disabled"]
 
@@ -73,20 +86,56 @@ class TrainParams(RunConfig, StageParams):
         """The run alone, as the library takes it."""
         return RunConfig.model_validate({name: getattr(self, name) for name in RunConfig.model_fields})
 
+    def with_champion(self) -> TrainParams:
+        """The same with the present champion's folder where the settings say `champion`, so that it is one for the whole run."""
+        return self.model_copy(update={"start_from": champion_folder()}) if self.start_from == CHAMPION else self
+
+
+def champion_folder() -> Path:
+    """The bundle of the model that `promote.stage` marks. Raises StageError where there is none."""
+    stage = read_params_file().get("promote", {}).get("stage", CHAMPION)
+    present = champion(stage)
+    if present is None:
+        raise StageError(
+            "params.yaml: train.start_from: champion, but no version holds that stage yet (sheap promote); "
+            "set it to shipped, a model folder or null for the first one"
+        )
+    return fetch_registered(present.version)
+
 
 def run(params: TrainParams) -> None:
     """Reads the shards (`data.shards`), writes data/model."""
     manifest = read_manifest(_shards(params))
+    params = params.with_champion()
     for name, path in params.weight_files.named().items():
         if not path.exists():
             raise StageError(f"params.yaml: train.weight_files.{name}: {path} does not exist")
     check_face_landmarks(params)
     num_workers, threads, use_gpu = resolve_workers(params.workers)
+    try:
+        params.require_shares(num_workers)
+    except ValueError as error:
+        raise StageError(f"params.yaml: train.{error}; change either (train.workers.num_workers)") from None
     if params.training.compile:
         require_compiler("train.training.compile", "cuda" if use_gpu else "cpu")
     say_what_is_left_out(params)
     run_hash, identity = identify_run(params, manifest)
-    folder = (CHECKPOINTS_DIR / run_hash).absolute()
+    checkpoints = CHECKPOINTS_DIR.resolve()
+    folder = checkpoints / run_hash
+    forget_recorded(checkpoints, keep=folder)
+    finished = read_finished(folder)
+    if finished is None:
+        finished = _finish(params, folder, run_hash, num_workers, threads, use_gpu)
+    else:
+        log.info("this training had ended before DVC recorded its model, which is made again from the last checkpoint")
+    _write_model(params, manifest, folder, identity | {"run": run_hash}, finished)
+    note_made_model(folder, MODEL_DIR)
+
+
+def _finish(
+    params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
+) -> dict[str, Any]:
+    """Trains to the end, and notes in the run's folder that it came there and how."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.time()
     _train(params, folder, run_hash, num_workers, threads, use_gpu)
@@ -95,8 +144,8 @@ def run(params: TrainParams) -> None:
         "num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu,
         "precision": str(precision).removeprefix("torch."),
     }  # fmt: skip
-    _write_model(params, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
-    shutil.rmtree(folder)
+    facts = {"seconds": round(time.time() - started, 1), "workers": workers, "commit": git_commit(), "hardware": hardware()}
+    return write_finished(folder, facts)
 
 
 def _shards(params: TrainParams) -> str:
@@ -158,24 +207,36 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
     start = start_folder(params)
     if start is not None:
         identity["start"] = fingerprint_files(start)
-    canonical = json.dumps(identity, sort_keys=True).encode("utf-8")
+    canonical = json.dumps(identity | {"params": deciding_params(params)}, sort_keys=True).encode("utf-8")
     return hashlib.sha256(canonical).hexdigest()[:16], identity
+
+
+def deciding_params(params: TrainParams) -> dict[str, Any]:
+    """The settings that decide the result: not who computes it, how often it is reported and kept, or where files lie (what is
+    in those counts, by their hashes). More workers change the rounding of sums, as another machine does."""
+    document = params.model_dump(mode="json")
+    for dotted in NOT_DECIDING:
+        *parents, last = dotted.split(".")
+        place = document
+        for name in parents:
+            place = place[name]
+        del place[last]
+    return document
 
 
 def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
     """Runs the workers to the end, with a progress bar here."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray  # four seconds: only those who train wait for it
-    import ray.train
+    with ray_cluster(params.workers.ray_address, max(cpu_count(), num_workers), "train.workers.ray_address"):
+        _fit(params, folder, run_hash, num_workers, threads, use_gpu)
+
+
+def _fit(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
+    """The same on the cluster that was joined."""
+    import ray.train  # four seconds: only those who train wait for it
     from ray.train.torch import TorchTrainer
 
     from pipeline.workers.train_worker import TrainJob, train_worker
 
-    if params.workers.ray_address is None:
-        start_local_ray(max(cpu_count(), num_workers))
-    else:
-        ray.init(address=params.workers.ray_address, log_to_driver=False)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={
@@ -201,14 +262,15 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
         with follow_history(folder / HISTORY_NAME, params.training):
             trainer.fit()
     except Exception as error:
-        raise _plain(error) from error
-    finally:
-        ray.shutdown()
+        raise _plain(error, folder) from error
 
 
-def _plain(error: Exception) -> Exception:
-    """A worker's own ValueError, OSError or FloatingPointError as a one-line StageError; anything else as it is."""
+def _plain(error: Exception, folder: Path) -> Exception:
+    """A worker's own ValueError, OSError or FloatingPointError, or a full disk, as a one-line StageError; anything else as it
+    is."""
     failures = getattr(error, "worker_failures", None)
+    if any(NO_SPACE in str(one) for one in (error, *(failures or {}).values())):
+        return StageError(full_disk(folder))
     cause = next(iter(failures.values()), None) if failures else None
     for known in ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError"):
         if cause is not None and known in type(cause).__name__:
@@ -217,12 +279,7 @@ def _plain(error: Exception) -> Exception:
 
 
 def _write_model(
-    params: TrainParams,
-    manifest: Manifest,
-    folder: Path,
-    identity: dict[str, Any],
-    workers: dict[str, Any],
-    seconds: float,
+    params: TrainParams, manifest: Manifest, folder: Path, identity: dict[str, Any], finished: dict[str, Any]
 ) -> None:
     """data/model from the last checkpoint's averaged weights (the best, where training stops early), history and panels."""
     trained = TrainingRun.start(params)
@@ -235,16 +292,13 @@ def _write_model(
     adaptation = describe_adaptation(params, state, manifest)
     history = [json.loads(line) for line in (folder / HISTORY_NAME).read_text(encoding="utf-8").splitlines()]
     summary = identity | {
-        "commit": git_commit(),
         "seed": params.training.seed,
         "steps": state.step,
         "skipped_steps": state.skipped,
-        "seconds": round(seconds, 1),
+        **finished,
         "images_per_second": {phase: round(speed, 1) for phase, speed in _mean_speed(history).items()},
         "train_clips": manifest.splits["train"].num_clips,
         "train_identities": len(manifest.splits["train"].identities),
-        "workers": workers,
-        "hardware": hardware(),
         "adaptation": None if adaptation is None else adaptation.model_dump(),
     }
     if adaptation is not None:

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 import sheap
+from pipeline.commands.corpora import app as corpus_app
 from pipeline.commands.evaluate import app as evaluate_app
 from pipeline.commands.options import HeadFile, Model
 from pipeline.commands.predict import app as predict_app
@@ -22,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__d
 app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(shards_app, name="shards")
+app.add_typer(corpus_app, name="corpus")
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
@@ -42,12 +44,49 @@ def common(
     """The library's doors from the command line."""
 
 
+@app.command("status")
+def status() -> None:
+    """Show what is champion and why, what ran, what failed and what to do, what comes next, and the disk."""
+    from rich.console import Console
+
+    from pipeline.commands.status import show_status
+
+    show_status(Console() if sys.stdout.isatty() else Console(width=130))
+
+
 @app.command("promote")
-def promote() -> None:
+def promote(
+    push: Annotated[bool, typer.Option(help="Send the tags to the remote at once; who comes second there is refused.")] = False,
+    measure: Annotated[bool, typer.Option(help="Measure the champion first where its figures are of another benchmark.")] = False,
+) -> None:
     """Tag the registered model as the champion, if it beats the present one on the same benchmark (git, DVC, gto)."""
     from pipeline.commands.promote import main as promote_main
 
-    raise typer.Exit(promote_main())
+    raise typer.Exit(promote_main(push=push, measure=measure))
+
+
+@app.command("rollback")
+def rollback(
+    version: Annotated[str | None, typer.Argument(help="Which version; without one, the champion before this.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, kept with the tag.")] = None,
+    push: Annotated[bool, typer.Option(help="Send the tags to the remote at once.")] = False,
+) -> None:
+    """Make an earlier version the champion again; the next promotion must beat that one."""
+    from pipeline.commands.promote import main as promote_main
+
+    raise typer.Exit(promote_main(back=True, version=version, reason=reason, push=push))
+
+
+@app.command("evaluate-registered")
+def evaluate_registered(
+    version: Annotated[str, typer.Argument(help="Of a registered model, e.g. v0.0.1.")],
+) -> None:
+    """Measure a registered model on today's benchmark, so that 'sheap promote' can compare where the benchmark has changed."""
+    from pipeline.commands.evaluate_registered import evaluate_registered as evaluate
+
+    path = evaluate(version)
+    print(path.read_text(), end="")
+    print(f"kept in {path}", file=sys.stderr)
 
 
 @app.command("export")

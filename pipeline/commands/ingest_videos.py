@@ -15,6 +15,7 @@ from pipeline.corpus import CorpusBuilder, VideoFacts, folder_files, name_proble
 from pipeline.files.corpus_file import CORPUS_NAME, Corpus, write_corpus
 from pipeline.ingest import CLIPS_NAME, IngestParams, ingest_corpus
 from pipeline.reporting.contact_sheet import write_contact_sheet
+from pipeline.run.known_hashes import KnownHashes
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams, append_shards, write_shards
 from sheap.data.manifest import MANIFEST_NAME
@@ -48,6 +49,11 @@ class IngestFolder:
     def work(self) -> Path:
         """Finished videos, reused by every later run."""
         return self.root / ".work"
+
+    @property
+    def hashes(self) -> Path:
+        """Hashes of files that were read before."""
+        return self.work / "hashes.db"
 
     @property
     def excluded(self) -> Path:
@@ -112,7 +118,11 @@ def ingest_videos(
 
 def _grown_corpus(folder: IngestFolder, places: Iterable[Path], facts: VideoFacts) -> Corpus:
     """What the folder lists already, and the new videos."""
-    builder = CorpusBuilder(folder.excluded_hashes())
+    with KnownHashes(folder.hashes) as hashes:
+        return _list_videos(folder, places, facts, CorpusBuilder(hashes, folder.excluded_hashes()))
+
+
+def _list_videos(folder: IngestFolder, places: Iterable[Path], facts: VideoFacts, builder: CorpusBuilder) -> Corpus:
     if (folder.corpus / CORPUS_NAME).exists():
         for video in Corpus.read(folder.corpus).videos:
             builder.adopt(video)

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if given.check:
         return 0
-    text = yaml.safe_dump({"folder": str(folder), "carphone": False}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"folder": str(folder), "carphone": False, "further": []}, sort_keys=False, allow_unicode=True)
     write_text(OWN_CORPUS_FILE, f"# Stands for these settings of params.yaml: see README.md.\n{text}")
     return 0
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands.ingest_videos import IngestFolder
+from pipeline.corpus import HASHES_FILE
 from pipeline.files.corpus_file import CORPUS_DIR, CORPUS_NAME, Corpus, CorpusVideo, write_corpus
+from pipeline.files.published_shards import PUBLISHED_DIR, write_published
 from pipeline.ingest import CLIPS_NAME, DROPPED_NAME, INGEST_DIR, INGEST_NAME, REPORT_NAME, WORK_DIR, summarize
 from pipeline.reporting.contact_sheet import write_contact_sheet
 from pipeline.run.settings import StageError
@@ -54,20 +56,26 @@ class Places:
     """Content-addressed: files in which a trace is found are deleted."""
     searched: tuple[Path, ...]
     derived: tuple[Path, ...] = ()
+    published: Path | None = None
+    """What `sheap corpus publish` has noted of the shards."""
+    hashes: Path | None = None
+    """Hashes of files that were read before; begun anew."""
 
     @classmethod
     def of_project(cls) -> Places:
         """The stages' folders of the project in the working directory."""
         cache = Path(".dvc/cache")
-        searched = (Path("data"), Path(".sheap"), Path("dvc.lock"), cache)
+        searched = (Path("data"), Path(".sheap"), Path("dvc.lock"), PUBLISHED_DIR, cache)
         sheet = SHARDS_DIR.parent / IngestFolder(Path()).sheet
-        return cls(CORPUS_DIR, INGEST_DIR, SHARDS_DIR, WORK_DIR, sheet, (cache,), searched, DERIVED)
+        return cls(CORPUS_DIR, INGEST_DIR, SHARDS_DIR, WORK_DIR, sheet, (cache,), searched, DERIVED, PUBLISHED_DIR, HASHES_FILE)
 
     @classmethod
     def of_folder(cls, root: Path) -> Places:
         """What `sheap ingest --out` has made."""
         folder = IngestFolder(root)
-        return cls(folder.corpus, folder.ingest, folder.shards, folder.work / "videos", folder.sheet, (), (root,))
+        return cls(
+            folder.corpus, folder.ingest, folder.shards, folder.work / "videos", folder.sheet, (), (root,), hashes=folder.hashes
+        )
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,12 @@ def take_down(
     counts = dict(sorted(Counter(item["reason"] for item in skipped).items()))
     write_corpus(corpus.model_copy(update={"videos": left, "skipped": skipped, "skipped_counts": counts}), places.corpus)
     _clean_shards(places.shards, clip_ids)
+    if places.published is not None and places.published.exists() and (places.shards / MANIFEST_NAME).exists():
+        write_published(places.shards, places.published)
     _clean_ingest(places.ingest, gone, clip_ids)
     work = _remove_work(places.work, gone)
+    if places.hashes is not None:
+        places.hashes.unlink(missing_ok=True)
     if places.sheet.exists():
         places.sheet.unlink()
         if (places.shards / MANIFEST_NAME).exists():

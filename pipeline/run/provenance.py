@@ -25,11 +25,14 @@ def fingerprint_files(path: Path) -> str:
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with `-dirty` where tracked files differ; None outside of git."""
+    """The checkout's commit, with `-dirty` where tracked files differ; None outside of git.
+
+    dvc.lock does not count: DVC writes it after every stage, and it says what was made, not of what.
+    """
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20)
         changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock"],
             capture_output=True, text=True, check=True, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

@@ -97,6 +97,10 @@ def named_paths(params: BaseModel, prefix: str) -> Iterator[str]:
         value = getattr(params, name)
         if isinstance(value, BaseModel):
             yield from named_paths(value, f"{prefix}.{name}")
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                if isinstance(item, BaseModel):
+                    yield from named_paths(item, f"{prefix}.{name}[{number}]")
         elif isinstance(value, Path) and name != "cache_dir":
             yield f"{prefix}.{name}"
 

@@ -6,6 +6,7 @@ writes one output folder that appears only when it is complete.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -17,10 +18,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.run.lifeline import end_with_dvc
 from pipeline.run.settings import Params, StageError, load_params, require_listed
 
 STATE_DIR = Path(".sheap")
 """Locks, logs and checkpoints: everything a run keeps beside DVC's outputs."""
+
+LOCK_WAIT_S = 30.0
+"""A stage whose dvc was killed ends by itself within this time (pipeline.run.lifeline): the next one waits for it."""
+
+NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def require_input(path: Path, made_by: str) -> Path:
@@ -66,13 +73,17 @@ def stage_main(name: str, params_type: type[Params], run: Callable[[Params], Non
         (STATE_DIR / "logs").mkdir(parents=True, exist_ok=True)
         params = load_params(name, params_type)
         require_listed(name, params)
+        end_with_dvc(name)
         # DVC drops the lock of a killed run at once; the orphaned stage may still be writing, so each holds its own.
-        with FileLock(STATE_DIR / "locks" / f"{name}.lock", timeout=0):
+        with _stage_lock(name):
             run(params)
     except Timeout:
         print(f"{name}: error: another '{name}' stage is running in this checkout; wait for it or end it", file=sys.stderr)
         return 2
     except (StageError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print(f"{name}: error: {full_disk(Path(error.filename or Path.cwd()))}", file=sys.stderr)
+            return 2
         log = STATE_DIR / "logs" / f"{name}.log"
         _write_log(log)
         detail = "" if isinstance(error, StageError) else f" (details: {log})"
@@ -81,9 +92,32 @@ def stage_main(name: str, params_type: type[Params], run: Callable[[Params], Non
     except Exception as error:
         log = STATE_DIR / "logs" / f"{name}.log"
         _write_log(log)
+        if NO_SPACE in str(error):
+            print(f"{name}: error: {full_disk(Path.cwd())}", file=sys.stderr)
+            return 2
         print(f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())} (details: {log})", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _stage_lock(name: str) -> Iterator[None]:
+    """Holds the stage's lock. Raises Timeout when another run of the stage does not end within LOCK_WAIT_S."""
+    lock = FileLock(STATE_DIR / "locks" / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(name).info("another '%s' stage is running; waiting %g s for its end", name, LOCK_WAIT_S)
+        lock.acquire(timeout=LOCK_WAIT_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def full_disk(path: Path) -> str:
+    """What to tell a user whose disk is full, in one line."""
+    return f"{path}: {NO_SPACE.lower()}; free some and run again, which goes on from what is finished (docs/operations.md)"
 
 
 def _write_log(path: Path) -> None:

@@ -5,30 +5,13 @@ Videos, the work folder and the project must be at the same paths on every machi
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ray
 
-from pipeline.workers.local_ray import start_local_ray
 from pipeline.workers.worker_pool import Outcome, Result, Task
-
-
-@contextmanager
-def ray_cluster(address: str | None, num_cpus: int) -> Iterator[None]:
-    """Joins the cluster at an address; None starts one of `num_cpus` for the time of the block, for this machine alone."""
-    if address is None:
-        start_local_ray(num_cpus)
-    else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address=address, log_to_driver=False)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 class _Worker:
@@ -45,7 +28,7 @@ _Actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker
 def run_ray_tasks(
     start: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task], *, num_workers: int, timeout_s: float
 ) -> Iterator[Outcome[Task, Result]]:
-    """Outcomes as they come, from a cluster that `ray.init` has joined.
+    """Outcomes as they come, from a cluster that was joined (pipeline.workers.ray_cluster).
 
     num_workers: 0 takes as many as the cluster has processors. As in pipeline.workers.worker_pool, an exception in a task is an
     outcome, a task that hangs is ended with its worker, and one that kills its worker is named. A task's time also runs

@@ -32,7 +32,6 @@ class BatchPlan:
         """Steps to come; every rank takes as many."""
         return (self.num_samples - self.cursor) // (self.batch_size * self.world_size)
 
-
     def resized(self, batch_size: int, seed: int) -> BatchPlan:
         """The plan of a part of every batch, with a seed of its own."""
         return replace(
@@ -72,10 +71,13 @@ SECOND_SEED = 1_000_003
 
 
 def mixed_batches(first: MakeBatches, second: MakeBatches, second_of: Callable[[int], int]) -> MakeBatches:
-    """Batches of which `second_of(batch size)` pairs, the last ones, come from `second` and the others from `first`."""
+    """Batches of which `second_of(pairs of all ranks)` pairs, the last ones of every rank, come from `second` and the others from
+    `first`. What they give raises ValueError where the ranks cannot share those pairs equally."""
 
     def batches(plan: BatchPlan) -> Iterable[Pairs]:
-        behind = second_of(plan.batch_size)
+        behind, left = divmod(second_of(plan.batch_size * plan.world_size), plan.world_size)
+        if left:
+            raise ValueError(f"mixed batches: {behind * plan.world_size + left} pairs for {plan.world_size} ranks")
         parts = (
             first(plan.resized(plan.batch_size - behind, plan.seed)),
             second(plan.resized(behind, plan.seed + SECOND_SEED)),

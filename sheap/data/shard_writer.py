@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sheap.data.manifest import INDEX_NAME, ShardInfo, SplitInfo, file_sha256
 from sheap.data.schema import ClipRecord
@@ -31,12 +31,20 @@ def stored_order(clip_ids: Iterable[str], seed: int) -> list[str]:
     return sorted(clip_ids, key=lambda clip_id: hashlib.sha256(f"{seed}/{clip_id}".encode()).digest())
 
 
+class EarlierShards(Protocol):
+    """Shards of a split that come before new ones."""
+
+    def linked_into(self, folder: Path) -> SplitParts:
+        """Puts them into an empty folder, and says what they hold."""
+        ...
+
+
 def write_split(
-    folder: Path, clips: Iterable[ClipMembers], *, target_bytes: int, before: StoredSplit | None = None
+    folder: Path, clips: Iterable[ClipMembers], *, target_bytes: int, before: EarlierShards | None = None
 ) -> SplitInfo:
     """Writes `shard-NNNNN.tar` files of about `target_bytes` each, and their index, into a new folder.
 
-    A clip never straddles two shards. before: a split whose shards are taken over as they are; the clips come after.
+    A clip never straddles two shards. before: shards that are taken over as they are; the clips come after.
     """
     if target_bytes <= 0:
         raise ValueError(f"target_bytes: expected a positive number of bytes, got {target_bytes}")

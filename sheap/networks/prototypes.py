@@ -48,11 +48,12 @@ class Prototypes(nn.Module):
         return len(self.parents)
 
     @torch.no_grad()
-    def observe(self, opacities: Tensor, positional_gradients: Tensor) -> None:
-        """Adds one step's opacities [B, G] and lengths of positional gradients [B, G] to the records."""
-        self.opacity_sum += opacities.sum(0)
-        self.gradient_sum += positional_gradients.sum(0)
-        self.visits += opacities.shape[0]
+    def observe(self, opacities: Tensor, positional_gradients: Tensor, num_views: Tensor | float) -> None:
+        """Adds to the records what a step has seen: sums over its views of opacities [G] and of lengths of positional
+        gradients [G], and the number of views."""
+        self.opacity_sum += opacities
+        self.gradient_sum += positional_gradients
+        self.visits += num_views
 
 
 @dataclass(frozen=True)

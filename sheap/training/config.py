@@ -48,10 +48,11 @@ class LossWeights(_Config):
 
 
 class PhaseConfig(_Config):
-    """A stretch of steps with one batch size (pairs of each worker)."""
+    """A stretch of steps with one batch size."""
 
     steps: int = Field(ge=0)
     batch_size: int = Field(ge=1)
+    """Pairs of a step, all workers together: their number changes who computes, not what is learnt."""
     rendered_pairs: int = Field(ge=0)
     """How many pairs of the batch are rendered; the rest count by their landmarks alone, which is far cheaper."""
 
@@ -60,6 +61,14 @@ class PhaseConfig(_Config):
         if self.rendered_pairs > self.batch_size:
             raise ValueError(f"rendered_pairs {self.rendered_pairs} is more than batch_size {self.batch_size}")
         return self
+
+    def share(self, num_workers: int) -> PhaseConfig:
+        """One worker's part of every step. Raises ValueError naming the field that cannot be shared equally."""
+        for name in ("batch_size", "rendered_pairs"):
+            if (value := getattr(self, name)) % num_workers:
+                raise ValueError(f"{name}: {value} pairs cannot be shared equally by {num_workers} workers")
+        changes = {"batch_size": self.batch_size // num_workers, "rendered_pairs": self.rendered_pairs // num_workers}
+        return self.model_copy(update=changes)
 
 
 class OptimizerConfig(_Config):
@@ -151,6 +160,17 @@ class TrainingConfig(_Config):
         """The phase that step number `step` (from 0) belongs to."""
         return self.landmark_phase if step < self.landmark_phase.steps else self.rendered_phase
 
+    def share(self, num_workers: int) -> TrainingConfig:
+        """What one of several workers does. Raises ValueError naming phase and field where they cannot share equally."""
+        shares = {}
+        for name in ("landmark_phase", "rendered_phase"):
+            phase: PhaseConfig = getattr(self, name)
+            try:
+                shares[name] = phase.share(num_workers if phase.steps else 1)
+            except ValueError as error:
+                raise ValueError(f"training.{name}.{error}") from None
+        return self.model_copy(update=shares)
+
 
 class PairConfig(_Config):
     """Which pairs are drawn, and how they are augmented."""
@@ -170,7 +190,7 @@ class ReplayConfig(_Config):
     0: none, and pairs come from all clips."""
 
     def pairs_of(self, batch_size: int) -> int:
-        """How many pairs of a batch are replayed."""
+        """How many pairs of a whole batch are replayed; every worker has an equal part of them."""
         return round(self.share * batch_size)
 
 
@@ -255,6 +275,17 @@ class RunConfig(_Config):
                 raise ValueError(
                     f"replay.share: {self.replay.share:g} of training.{name}.batch_size {phase.batch_size} leaves "
                     "replayed or other pairs without a place"
+                )
+
+    def require_shares(self, num_workers: int) -> None:
+        """Raises ValueError naming the field whose pairs so many workers cannot share equally."""
+        self.training.share(num_workers)
+        for name in ("landmark_phase", "rendered_phase"):
+            phase: PhaseConfig = getattr(self.training, name)
+            if phase.steps and (count := self.replay.pairs_of(phase.batch_size)) % num_workers:
+                raise ValueError(
+                    f"replay.share: the {count} replayed pairs of training.{name}.batch_size {phase.batch_size} cannot be shared "
+                    f"equally by {num_workers} workers"
                 )
 
     @property

@@ -24,7 +24,7 @@ from sheap.training.step import Models, StepResult, training_step
 
 
 class Reporter(Protocol):
-    """Who hears of progress. Records are flat and JSON-ready; every worker calls, with its own share of the figures."""
+    """Who hears of progress. Records are flat and JSON-ready; every worker calls, with the figures of all."""
 
     def logged(self, record: dict[str, Any]) -> None: ...
 
@@ -56,34 +56,36 @@ def run_training(
 
     make_batches: the training pairs; each phase asks for its own. validation: batches of held-out pairs, or none.
     Where the configuration stops early, the state's averaged network is the best one in the end.
-    The same state, configuration, data and number of workers give the same result, however often it was cut off.
-    Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite, and ValueError for early
-    stopping without held-out pairs.
+    The same state, configuration, data and number of workers give the same result, however often it was cut off; another
+    number gives it but for the rounding of sums, and may go on where this one stopped.
+    Raises FloatingPointError when more steps than allowed had a loss or gradient that is not finite, ValueError for early
+    stopping without held-out pairs, and for a batch that the workers cannot share.
     """
     if config.early_stop is not None and not validation:
         raise ValueError(
             "training.early_stop: there are no held-out pairs to judge by; set it to null, or see that people are held out "
             "(validation_pairs, shards.min_identities)"
         )
+    share = config.share(worker.world_size)
     copy_from_first([*state.network.parameters(), *state.average.network.parameters()])
     models = replace(models, anchor=state.anchor or {})
     if state.step == 0 and config.early_stop is not None:
         reporter.logged(_judge(validate(models, state, config, validation), state, config))
     recorder = _Recorder()
-    for pairs in _batches(state, config, make_batches, worker):
+    for pairs in _batches(state, config, share, make_batches, worker):
         phase = config.phase_of(state.step)
-        result, gradient_norm = _one_step(models, state, config, pairs.to(worker.device), worker)
+        result, gradient_norm = _one_step(models, state, config, share, pairs.to(worker.device), worker)
         state.step += 1
-        state.cursor += phase.batch_size * worker.world_size
+        state.cursor += phase.batch_size
         if state.step == config.landmark_phase.steps:
             state.cursor = 0
-        recorder.add(result, gradient_norm, num_images=2 * phase.batch_size * worker.world_size)
+        recorder.add(result, gradient_norm, num_images=2 * phase.batch_size)
         record = None
         if validation and (state.step % config.validate_every == 0 or _must_validate(state, config)):
             record = _judge(validate(models, state, config, validation), state, config)
         last = state.has_ended(config)
         if state.step % config.log_every == 0 or last:
-            reporter.logged(recorder.take(state, config))
+            reporter.logged(recorder.take(state, config, worker.device))
         if record is not None:
             reporter.logged(record)
         if last:
@@ -123,20 +125,24 @@ def _judge(record: dict[str, Any], state: TrainingState, config: TrainingConfig)
 def _batches(
     state: TrainingState,
     config: TrainingConfig,
+    share: TrainingConfig,
     make_batches: MakeBatches,
     worker: Worker,
 ) -> Iterator[Pairs]:
-    """The batches still to come, phase by phase, from the state's cursor on."""
+    """This worker's batches still to come, phase by phase, from the state's cursor on."""
     if state.has_ended(config):
         return
-    ends = (config.landmark_phase.steps, config.total_steps)
-    for number, (phase, end) in enumerate(zip((config.landmark_phase, config.rendered_phase), ends, strict=True)):
+    phases = (
+        (config.landmark_phase, share.landmark_phase, config.landmark_phase.steps),
+        (config.rendered_phase, share.rendered_phase, config.total_steps),
+    )
+    for number, (phase, own, end) in enumerate(phases):
         if state.step >= end:
             continue
         yield from make_batches(
             BatchPlan(
-                num_samples=phase.steps * phase.batch_size * worker.world_size,
-                batch_size=phase.batch_size,
+                num_samples=phase.steps * phase.batch_size,
+                batch_size=own.batch_size,
                 seed=config.seed + number,
                 cursor=state.cursor,
                 rank=worker.rank,
@@ -147,17 +153,23 @@ def _batches(
 
 
 def _one_step(
-    models: Models, state: TrainingState, config: TrainingConfig, pairs: Pairs, worker: Worker
+    models: Models,
+    state: TrainingState,
+    config: TrainingConfig,
+    share: TrainingConfig,
+    pairs: Pairs,
+    worker: Worker,
 ) -> tuple[StepResult, float]:
     """Forward, backward, and the update unless something is not finite. Returns the result and the gradient's norm."""
-    seed = config.seed * 1_000_003 + state.step * 1009 + worker.rank
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    seed = config.seed * 1_000_003 + state.step * 1009
+    torch.manual_seed(seed + worker.rank)
     parameters = list(state.network.parameters())
-    background = random_backgrounds(pairs, generator)
+    # Drawn for the whole batch: a pair has the same one, whichever worker it falls to.
+    colours = random_backgrounds(config.phase_of(state.step).batch_size, torch.Generator().manual_seed(seed))
+    background = colours[worker.rank :: worker.world_size].to(worker.device)
     is_held = state.anchor is not None and state.step < config.hold_start
     with held(predicting_parameters(state.network).values() if is_held else ()):
-        result = training_step(models, pairs, background, config, config.phase_of(state.step).rendered_pairs)
+        result = training_step(models, pairs, background, config, share.phase_of(state.step).rendered_pairs)
         if not result.loss.requires_grad:
             raise ValueError("training.hold_start: what this phase could train is held; nothing can be learnt")
         state.optimizer.zero_grad(set_to_none=True)
@@ -183,12 +195,9 @@ def _one_step(
     return result, float(gradient_norm)
 
 
-def random_backgrounds(pairs: Pairs, generator: torch.Generator) -> Tensor:
-    """A random colour [B, 3] for each pair, on its device: only true coverage then explains any of them.
-
-    generator: on the CPU.
-    """
-    return torch.rand(len(pairs), 3, generator=generator).to(pairs.source.images.device)
+def random_backgrounds(num_pairs: int, generator: torch.Generator) -> Tensor:
+    """A random colour for each pair [num_pairs, 3]: only true coverage then explains any of them. All on the CPU."""
+    return torch.rand(num_pairs, 3, generator=generator)
 
 
 def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: StepResult) -> None:
@@ -198,12 +207,15 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
         return
     prototypes = state.network.regressor.prototypes
     gradients = head.views.splat_positional_gradients[:, 0].norm(dim=-1)
-    prototypes.observe(head.gaussians.attributes.opacities.detach(), gradients)
+    # Every worker keeps the records of all, so that any of them can write the checkpoint and any number go on from it.
+    seen, pulled = head.gaussians.attributes.opacities.detach().sum(0), gradients.sum(0)
+    num_views = torch.tensor(float(len(gradients)), device=pulled.device)
+    sum_over_workers([seen, pulled, num_views])
+    prototypes.observe(seen, pulled, num_views)
     done = state.step + 1
     in_phase = done - config.landmark_phase.steps
     if in_phase % config.densify.every or done > config.densify.until * config.total_steps:
         return
-    sum_over_workers([prototypes.opacity_sum, prototypes.gradient_sum, prototypes.visits])
     change = plan_densification(
         prototypes,
         round(config.densify.fraction * len(prototypes)),
@@ -228,7 +240,7 @@ def validate(
     sums: dict[str, tuple[Tensor, int]] = {}
     for number, batch in enumerate(batches):
         pairs = batch.to(models.cameras.K.device)
-        background = random_backgrounds(pairs, torch.Generator().manual_seed(number))
+        background = random_backgrounds(len(pairs), torch.Generator().manual_seed(number)).to(models.cameras.K.device)
         terms = training_step(averaged, pairs, background, config, len(pairs) if is_rendering else 0).terms
         truth = pairs.source.truth
         if truth is None or not truth.known.any():
@@ -243,7 +255,8 @@ def validate(
 
 
 class _Recorder:
-    """Means of the terms since the last record, and the speed, which leaves out validation, panels and checkpoints."""
+    """Means of the terms since the last record, over all workers, and the first one's speed, which leaves out validation,
+    panels and checkpoints."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor, int]] = {}
@@ -261,8 +274,11 @@ class _Recorder:
         self._num_images += num_images
         self._seconds += time.perf_counter() - self._clock
 
-    def take(self, state: TrainingState, config: TrainingConfig) -> dict[str, Any]:
-        means = {name: float(total) / count for name, (total, count) in self._sums.items() if count}
+    def take(self, state: TrainingState, config: TrainingConfig, device: torch.device) -> dict[str, Any]:
+        # Every worker has the same terms in the same order: all are in one phase.
+        values = torch.tensor([[float(total), count] for total, count in self._sums.values()], device=device)
+        sum_over_workers([values])
+        means = {name: total / count for name, (total, count) in zip(self._sums, values.tolist(), strict=True) if count}
         record = {
             "kind": "training",
             "step": state.step,

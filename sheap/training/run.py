@@ -111,8 +111,9 @@ class TrainingRun:
         cls, config: RunConfig, worker: Worker | None = None, *, weights: Mapping[str, Tensor] | None = None
     ) -> TrainingRun:
         """Before the first step. weights: of a network to begin with (see `load_start`), in place of the configuration's
-        `start_from`. Raises ValueError naming what a start that does not fit is."""
+        `start_from`. Raises ValueError naming what a start that does not fit is, or a batch that the workers cannot share."""
         worker = worker or Worker()
+        config.require_shares(worker.world_size)
         models = build_models(config, worker.device)
         if weights is None and config.start_from is not None:
             weights = start_weights(config)

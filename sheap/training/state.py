@@ -85,7 +85,7 @@ class TrainingState:
         }
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint; the file appears when it is complete."""
+        """Writes a checkpoint; the file appears when it is complete. Raises NotWritten."""
         with whole_file(path) as file:
             torch.save(self.to_document(), file)
 

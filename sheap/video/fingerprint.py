@@ -19,9 +19,6 @@ FIRST_SPACING_S = 0.5
 MIN_COMMON = 3
 """Two videos of a second may begin with the same picture and be different; so little is never called a copy."""
 
-_SAME_LENGTH = 0.05
-"""Durations may differ by this share, or by one spacing of hashes."""
-
 
 def frame_hash(image: NDArray[np.uint8]) -> bytes:
     """256 bits of a uint8 RGB picture [H, W, 3]."""
@@ -64,24 +61,3 @@ def distance(one: Sequence[str], other: Sequence[str]) -> float:
         return 1.0
     bits = sum((int(hashes[0][time], 16) ^ int(hashes[1][time], 16)).bit_count() for time in common)
     return bits / (len(common) * HASH_SIDE**2)
-
-
-def find_copies(
-    fingerprints: Sequence[Sequence[str]], durations_s: Sequence[float], max_distance: float
-) -> dict[int, int]:
-    """Which videos repeat an earlier one: number of the copy to number of the first of its kind."""
-    order = sorted(range(len(durations_s)), key=lambda number: durations_s[number])
-    alike: dict[int, set[int]] = {number: set() for number in order}
-    for place, one in enumerate(order):
-        for other in order[place + 1 :]:
-            if durations_s[other] - durations_s[one] > max(_SAME_LENGTH * durations_s[other], FIRST_SPACING_S):
-                break
-            if distance(fingerprints[one], fingerprints[other]) <= max_distance:
-                alike[one].add(other)
-                alike[other].add(one)
-    copies: dict[int, int] = {}
-    for number in range(len(durations_s)):
-        first = next((other for other in sorted(alike[number]) if other < number and other not in copies), None)
-        if first is not None:
-            copies[number] = first
-    return copies

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.stand_in_project import make_project
+from tests.flows.stand_in_project import commit_to_git, make_project
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,12 @@ def project(project_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     root = Path(shutil.copytree(project_template, tmp_path / "project"))
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture
+def git_project(project: Path) -> Path:
+    """The same, with everything committed to git."""
+    return commit_to_git(project)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,26 @@ pathlib.Path("data").mkdir(exist_ok=True)
 pathlib.Path(f"data/{name}.txt").write_text(str(params["value"]))
 '''
 
+COMMANDS = '''
+"""Stand-in for `sheap`: keeps a list of corpora, decides as params.yaml says, and notes what it was asked."""
+import json, pathlib, sys
+import yaml
+
+words = sys.argv[1:]
+with open("ran_commands.log", "a") as log:
+    log.write(" ".join(words) + "\\n")
+path = pathlib.Path("params.yaml")
+params = yaml.safe_load(path.read_text())
+if words[:2] == ["corpus", "list"]:
+    print(json.dumps([{"folder": params["corpus"]["folder"]}, *params["corpus"]["further"]], indent=1))
+elif words[:2] == ["corpus", "add"]:
+    assert "further: []" in path.read_text()
+    path.write_text(path.read_text().replace("further: []", "further: [{folder: " + words[-1] + "}]"))
+elif words[0] == "promote":
+    decision = {"command": "promote", "promoted": params["promote"]["promoted"], "reason": "so it was decided", "tags": []}
+    pathlib.Path(".sheap/promotion.json").write_text(json.dumps(decision))
+'''
+
 DVC_YAML = """
 stages:
   corpus:
@@ -65,10 +85,15 @@ flow:
   retries: {train: 1}  # one more try after a crash
   retry_delay_s: 0.1
 
+retrain: {onto_branch: promoted, push: true}
+
+promote: {promoted: true}  # what the stand-in of `sheap promote` decides
+
 corpus:
   # Which videos.
   folder: videos
   carphone: true
+  further: []
   value: 1
 
 train:
@@ -93,6 +118,34 @@ def make_project(root: Path) -> Path:
     for name in ("core.analytics", "core.check_update"):
         subprocess.run([sys.executable, "-m", "dvc", "config", name, "false"], cwd=root, check=True)
     return root
+
+
+def add_commands(root: Path) -> None:
+    """Puts a `sheap` of its own into the project, in place of the real one."""
+    (root / "pipeline" / "commands").mkdir(parents=True)
+    for folder in (root / "pipeline", root / "pipeline" / "commands"):
+        (folder / "__init__.py").touch()  # so that it comes before the real one
+    (root / "pipeline" / "commands" / "cli.py").write_text(COMMANDS)
+
+
+def commit_to_git(root: Path) -> Path:
+    """Makes the project a git checkout with one commit; returns `root`."""
+    ignored = ("/data/", "/.sheap", "/ran_*.log", "/read_*.json", "/pids.*", "/.dvc/config.local", "/.dvc/tmp", "/.dvc/cache")
+    (root / ".gitignore").write_text("".join(f"{name}\n" for name in ignored))
+    call(root, sys.executable, "-m", "dvc", "config", "core.no_scm", "false")
+    call(root, "git", "init", "-q", "-b", "main")
+    call(root, "git", "config", "user.name", "A Person")
+    call(root, "git", "config", "user.email", "person@example.org")
+    call(root, "git", "add", "--all")
+    call(root, "git", "commit", "-q", "-m", "A project")
+    return root
+
+
+def call(folder: Path, *command: str) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def times_run(root: Path, stage: str) -> int:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.commands import environment_with_this_python
 from flows.train_sheap import checked_corpus, one_line_error, train_sheap
 from pipeline.run.settings import StageError
-from tests.flows.stand_in_project import REPOSITORY, times_run
+from tests.flows.stand_in_project import REPOSITORY, call, times_run
 
 
 def set_in_params(project: Path, old: str, new: str) -> None:
@@ -24,7 +27,7 @@ def set_in_params(project: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def run(project: Path, prefect_server: None):
-    return lambda corpus=None: train_sheap(corpus, return_state=True)
+    return lambda corpus=None, params=None: train_sheap(corpus, params, return_state=True)
 
 
 def test_all_stages_run_in_order_and_dvc_then_has_nothing_to_do(project: Path, run) -> None:
@@ -143,6 +146,63 @@ def test_a_corpus_without_videos_ends_the_flow_before_any_stage(
     (other / "deep").mkdir()
     (other / "deep/talk.MKV").write_bytes(b"x")
     assert run(str(other)).is_completed(), "found in subfolders"
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_corpus_is_none_and_not_the_whole_project(project: Path, run, empty: str) -> None:
+    state = run(empty)
+    assert state.is_failed() and state.message.startswith("corpus: empty") and "payload={'folder': " in state.message
+    assert times_run(project, "corpus") == 0 and not (project / "local/dvc.yaml").exists()
+
+
+def test_settings_of_one_run_change_no_file_and_are_those_that_dvc_knows(git_project: Path, run) -> None:
+    assert run().is_completed()
+    files = {name: (git_project / name).read_bytes() for name in ("params.yaml", "dvc.lock", "data/train.txt")}
+    state = run(params={"train.value": 7})
+    assert state.is_completed(), state.message
+    assert {name: (git_project / name).read_bytes() for name in files} == files, "the project's own files are in use"
+
+    branch = re.search(r"branch (\S+)", state.message)[1]
+    assert call(git_project, "git", "diff", "--name-only", "main", branch).split() == ["dvc.lock", "params.yaml"]
+    changed = call(git_project, "git", "diff", "--unified=0", "main", branch, "--", "params.yaml").splitlines()[4:]
+    assert [line for line in changed if line[0] in "+-"] == ["-  value: 2", "+  value: 7"]
+    assert not list((git_project / ".sheap/runs").iterdir()) and ".sheap/runs" not in call(git_project, "git", "worktree", "list")
+    assert recorded_params()["train.value"] == "7"
+
+    set_in_params(git_project, "  value: 2", "  value: 7")
+    dvc_repro(git_project)
+    assert [times_run(git_project, name) for name in ("corpus", "train", "report")] == [1, 1, 1], "by hand: the same hashes"
+    assert (git_project / "dvc.lock").read_text() == call(git_project, "git", "show", f"{branch}:dvc.lock")
+    assert (git_project / "data/train.txt").read_text() == "7"
+
+
+def recorded_params() -> dict[str, str]:
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
+    table = next(json.loads(artifact.data) for artifact in artifacts if artifact.key == "sheap-params")
+    return {row["setting"]: row["value"] for row in table}
+
+
+def test_a_run_with_settings_that_failed_goes_on_in_its_checkout(git_project: Path, run) -> None:
+    params = {"train.value": 7, "report.value": 8}
+    set_in_params(git_project, "report: {value: 3}", "report: {value: 3, mistake: null}")
+    call(git_project, "git", "commit", "-q", "-a", "-m", "A mistake to make")
+    state = run(params=params | {"report.mistake": "no paper"})
+    assert state.is_failed() and state.message == "report: error: no paper"
+    [left] = (git_project / ".sheap/runs").iterdir()
+    assert [times_run(left, name) for name in ("corpus", "train", "report")] == [1, 1, 1]
+    assert run(params=params | {"report.mistake": "no paper"}).is_failed()
+    assert [times_run(left, name) for name in ("corpus", "train", "report")] == [1, 1, 2]
+    assert run(params=params).is_completed(), "another run, which finds the same work done"
+
+
+def test_settings_that_do_not_exist_or_need_git_are_refused(git_project: Path, run) -> None:
+    state = run(params={"train.vlaue": 7})
+    assert state.is_failed() and state.message == "params: params.yaml has no setting 'train.vlaue'"
+    assert times_run(git_project, "corpus") == 0
+    shutil.rmtree(git_project / ".git")
+    state = run(params={"train.value": 7})
+    assert state.is_failed() and state.message.startswith("settings of one run need a commit to start from: ")
 
 
 def test_one_line_error_when_dvc_itself_refuses() -> None:

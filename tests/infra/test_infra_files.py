@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -124,18 +125,38 @@ def test_the_image_copies_files_that_exist_and_are_not_ignored() -> None:
 
 
 def test_deployments_name_a_flow_its_parameters_and_one_work_pool() -> None:
-    [deployment] = deployments()
-    path, name = deployment["entrypoint"].split(":")
-    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-    assert f"{flow.name}/{deployment['name']}" == "train-sheap/train-sheap"
-    known = set(inspect.signature(flow.fn).parameters)
-    for trigger in deployment["triggers"]:
-        assert trigger["enabled"] is False and set(trigger["parameters"]) <= known
-    assert all(schedule["active"] is False for schedule in deployment["schedules"])
-    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
-    pool = deployment["work_pool"]["name"]
-    users = [INFRA / "prefect/deploy.sh", INFRA / "docker/compose.yaml", INFRA / "kubernetes/prefect_worker.yaml"]
-    assert all(pool in path.read_text() for path in [*users, INFRA / "README.md"])
+    assert [deployment["name"] for deployment in deployments()] == ["train-sheap", "retrain-on-new-corpus"]
+    for deployment in deployments():
+        path, name = deployment["entrypoint"].split(":")
+        flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+        assert flow.name == deployment["name"]
+        known = set(inspect.signature(flow.fn).parameters)
+        for trigger in deployment.get("triggers", []):
+            assert trigger["enabled"] is False and set(trigger["parameters"]) <= known
+        assert all(schedule["active"] is False for schedule in deployment.get("schedules", []))
+        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+        pool = deployment["work_pool"]["name"]
+        users = [INFRA / "prefect/deploy.sh", INFRA / "docker/compose.yaml", INFRA / "kubernetes/prefect_worker.yaml"]
+        assert all(pool in path.read_text() for path in [*users, ROOT / "docs/operations.md"])
+
+
+def test_an_event_without_its_payload_reaches_the_flow_which_says_what_is_missing() -> None:
+    """Prefect 3.8.8 renders a template of one expression as JSON: one of nothing would end in the server's log alone."""
+    from prefect.server.events.actions import RunDeployment
+    from prefect.server.utilities.user_templates import render_user_template_sync
+
+    [trigger] = [trigger for deployment in deployments() for trigger in deployment.get("triggers", [])]
+
+    def rendered(payload: dict[str, str]) -> dict[str, str]:
+        event = {"event": {"payload": payload}}
+        return {
+            name: json.loads(render_user_template_sync(RunDeployment._wrap_v1_template(text)["value"]["template"], event))
+            for name, text in trigger["parameters"].items()
+        }
+
+    facts = {"licence": "not stated", "origin": "not stated", "consent": "not stated"}
+    assert rendered({}) == {"corpus": "", **facts}
+    assert rendered({"folder": "/videos", "licence": "CC0"}) == {"corpus": "/videos", **facts, "licence": "CC0"}
 
 
 def test_prefect_accepts_the_automation() -> None:

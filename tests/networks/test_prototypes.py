@@ -20,7 +20,7 @@ from sheap.networks.prototypes import (
 def made(num_faces: int = 10, per_face: int = 2, seed: int = 0) -> Prototypes:
     torch.manual_seed(seed)
     prototypes = Prototypes(num_faces, per_face, 4)
-    prototypes.observe(torch.rand(3, num_faces * per_face), torch.rand(3, num_faces * per_face))
+    prototypes.observe(torch.rand(num_faces * per_face), torch.rand(num_faces * per_face), 3)
     return prototypes
 
 
@@ -42,14 +42,14 @@ def test_totals_and_bounds_hold_through_any_sequence(faces: int, per_face: int, 
         assert int(population.min()) >= MIN_PER_FACE and int(population.max()) <= MAX_PER_FACE
         torch.testing.assert_close(prototypes.barycentrics.sum(-1), torch.ones(len(prototypes)))
         assert prototypes.barycentrics.min() >= 0
-        prototypes.observe(torch.rand(2, len(prototypes)), torch.rand(2, len(prototypes)))
+        prototypes.observe(torch.rand(len(prototypes)), torch.rand(len(prototypes)), 2)
 
 
 def test_the_faintest_goes_and_the_most_pulled_is_cloned() -> None:
     prototypes = Prototypes(4, 2, 3)
-    opacity, gradient = torch.full((1, 8), 0.5), torch.zeros(1, 8)
-    opacity[0, 5], gradient[0, 2] = 0.01, 9.0
-    prototypes.observe(opacity, gradient)
+    opacity, gradient = torch.full((8,), 0.5), torch.zeros(8)
+    opacity[5], gradient[2] = 0.01, 9.0
+    prototypes.observe(opacity, gradient, 1)
     embeddings = prototypes.embeddings.detach().clone()
     change = plan(prototypes, 1)
     assert change.is_clone.nonzero().flatten().tolist() == [5]

@@ -197,3 +197,43 @@ def test_excluded_files_stay_out(project):
     fill(project / "videos", a_mp4=b"a", b_mp4=b"b")
     corpus = listed(excluded=["ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"])
     assert [v.name for v in corpus.videos] == ["b.mp4"] and corpus.skipped_counts == {"excluded": 1}
+
+
+def further(name: str, folder: Path | str, **facts: str | None) -> dict[str, object]:
+    stated = {"licence": "not stated", "origin": "not stated", "consent": "not stated", "identities": None}
+    return {"name": name, "folder": Path(folder), **stated, **facts}
+
+
+def test_a_later_corpus_joins_the_first_with_facts_of_its_own(project, tmp_path_factory):
+    fill(project / "videos", b_mp4=b"first")
+    later = tmp_path_factory.mktemp("later")
+    fill(later, b_mp4=b"second", deep__a_mp4=b"third", copy_mp4=b"first")
+    (later / "who.csv").write_text("video,identity,split\nb.mp4,Ann,val\n")
+    corpus = listed(
+        licence="CC0-1.0", further=[further("interviews", later, licence="CC-BY-4.0", origin="a studio", identities="who.csv")]
+    )
+    assert [(v.name, v.licence, v.split) for v in corpus.videos] == [
+        ("b.mp4", "CC0-1.0", None), ("interviews/b.mp4", "CC-BY-4.0", "val"), ("interviews/deep/a.mp4", "CC-BY-4.0", None),
+    ]  # fmt: skip
+    assert corpus.videos[1].identity == "Ann" and corpus.videos[1].path == str(later / "b.mp4")
+    assert corpus.skipped == [{"name": "interviews/copy.mp4", "reason": "duplicate", "detail": "same bytes as b.mp4"}]
+    with pytest.raises(StageError, match=r"corpus\.further\[0\]\.folder: nowhere: no such folder"):
+        listed(further=[further("gone", "nowhere")])
+    with pytest.raises(StageError, match=r"corpus\.further\[0\]\.identities: who\.csv: not in the folder: c\.mp4"):
+        (later / "who.csv").write_text("video,identity\nc.mp4,Ann\n")
+        listed(further=[further("interviews", later, identities="who.csv")])
+    with pytest.raises(ValueError, match="two corpora are called twice"):
+        listed(further=[further("twice", later), further("twice", project / "videos")])
+
+
+def test_a_linked_folder_is_refused_and_a_linked_corpus_followed(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    fill(elsewhere, a_mp4=b"a")
+    (project / "link").symlink_to(elsewhere)
+    assert [v.name for v in listed(folder=Path("link")).videos] == ["a.mp4"]
+    fill(project / "videos", b_mp4=b"b")
+    (project / "videos" / "more").symlink_to(elsewhere)
+    with pytest.raises(StageError) as caught:
+        listed()
+    assert str(caught.value).startswith("corpus.folder: videos/more: a link to a folder, which is not followed")
+    assert f"sheap corpus add {elsewhere}" in str(caught.value)

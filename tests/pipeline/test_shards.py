@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.files.published_shards import write_published
 from pipeline.run.settings import StageError
 from pipeline.shards import CLIPS_DIR, SHARDS_DIR, ShardsParams, append_shards, run
 from sheap.data.clip_file import CLIP_SUFFIX, read_clip_members, write_clip_file
@@ -149,3 +151,52 @@ def test_appended_clips_leave_the_old_shards_alone_and_nobody_changes_sides():
 def test_missing_input_names_the_stage():
     with pytest.raises(StageError, match="run the 'ingest' stage first"):
         run(stage_params(ShardsParams))
+
+
+def published_params(**changes) -> ShardsParams:
+    return stage_params(ShardsParams, val_fraction=0.3, target_mb=0.02, published=Path("published"), **changes)
+
+
+def test_published_shards_keep_their_bytes_and_people_their_sides_when_a_corpus_grows():
+    """As DVC runs the stage: data/shards is gone when it begins."""
+    for number in range(10):
+        add_clip(f"old{number}-0", f"old{number}")
+    run(stage_params(ShardsParams, val_fraction=0.3, target_mb=0.02))
+    assert write_published(SHARDS_DIR, Path("published")) == len(shard_bytes())
+    assert write_published(SHARDS_DIR, Path("published")) == 0, "nothing is new"
+    before, sides = shard_bytes(), {split: people_in(split) for split in ("train", "val")}
+    shutil.rmtree(SHARDS_DIR)
+    run(published_params())
+    assert shard_bytes() == before, "packed again, the same"
+
+    for number in range(10):
+        add_clip(f"new{number}-0", f"new{number}")
+        add_clip(f"old{number}-1", f"old{number}")
+    shutil.rmtree(SHARDS_DIR)
+    run(published_params())
+    after = shard_bytes()
+    assert {name: after[name] for name in before} == before and len(after) > len(before)
+    assert sides["train"] <= people_in("train") and sides["val"] <= people_in("val")
+    assert len(people_in("val")) == 6 and not people_in("train") & people_in("val")
+    assert verify_shards(SHARDS_DIR) == []
+
+
+def test_a_taken_down_clip_leaves_its_published_shard_and_changed_clips_are_refused():
+    for number in range(10):
+        add_clip(f"old{number}-0", f"old{number}")
+    run(stage_params(ShardsParams, val_fraction=0.3, target_mb=0.02))
+    write_published(SHARDS_DIR, Path("published"))
+    before = shard_bytes()
+    gone = ShardReader(SHARDS_DIR / "train").clip_ids[0]
+    (CLIPS_DIR / f"{gone}{CLIP_SUFFIX}").unlink()
+    shutil.rmtree(SHARDS_DIR)
+    run(published_params())
+    after = shard_bytes()
+    assert gone not in ShardReader(SHARDS_DIR / "train").clip_ids
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed == {"train/shard-00000.tar"}
+    assert write_published(SHARDS_DIR, Path("published")) == 1
+    left = ShardReader(SHARDS_DIR / "train").clip_ids[0]
+    edit_clip(left, licence="another")
+    with pytest.raises(StageError, match=r"shards\.published: shard-0000\d\.tar: its clips are not what was published"):
+        run(published_params())

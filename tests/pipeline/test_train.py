@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from pipeline.run.champions import Assignment
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.provenance import fingerprint_files, hardware
 from pipeline.run.settings import StageError, load_params
@@ -17,6 +20,9 @@ from pipeline.train import TrainParams, identify_run, resolve_workers, run, say_
 from pipeline.workers.train_progress import describe, follow_history, last_training_record
 from sheap.bundle import SHIPPED_MODEL, read_bundle_config
 from sheap.data.manifest import Manifest, SplitInfo
+from sheap.training.run import RunData, TrainingRun
+from sheap.training.run_folder import CHECKPOINT_NAME, RunFolder
+from tests.training.test_run import SHORT, write_shards
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 
@@ -72,6 +78,88 @@ def test_a_run_is_named_by_settings_and_data_and_nothing_else(settings: dict[str
     other_data = manifest().model_copy(update={"data_hash": "1" * 64})
     assert identify_run(changed(settings), other_data)[0] != name
     assert identity["code_hash"] == code_hash("pipeline.train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers__num_workers": 2}, {"workers__loader_processes": 3}, {"workers__max_failures": 9},
+        {"workers__ray_address": "10.0.0.1:6379"}, {"wandb_mode": "disabled"}, {"training__log_every": 7},
+        {"training__checkpoint_every": 7}, {"training__panels_every": 7}, {"panel_pairs": 2}, {"data__frame_cache_mb": 7},
+        {"data__shards": "elsewhere"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_does_not_change_the_result_does_not_change_the_run(settings: dict[str, Any], change: dict[str, Any]) -> None:
+    assert identify_run(changed(settings, **change), manifest())[0] == identify_run(changed(settings), manifest())[0]
+
+
+def test_a_run_is_named_by_what_its_weight_files_hold(settings: dict[str, Any], tmp_path: Path) -> None:
+    names = []
+    for name, content in (("a", "1"), ("b", "1"), ("b", "2")):
+        (tmp_path / name).write_text(content)
+        names.append(identify_run(changed(settings, weight_files__encoder=str(tmp_path / name)), manifest())[0])
+    assert names[0] == names[1] != names[2] and identify_run(changed(settings), manifest())[0] not in names
+
+
+def test_a_finished_training_is_not_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after its last step and before DVC recorded the model: the next run makes the model again and trains nothing."""
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path / "data/shards")
+    params = load_params("train", TrainParams, PARAMS_FILE).changed(SHORT)
+    trained = []
+
+    def train(params: TrainParams, folder: Path, *_: Any) -> None:
+        """What Ray's workers do."""
+        run, data = TrainingRun.start(params), RunData.open(params)
+        run.train(data, RunFolder(folder, run.models, data.panel_pairs))
+        (folder / "checkpoint_1").mkdir()
+        run.state.save(folder / "checkpoint_1" / CHECKPOINT_NAME)
+        trained.append(folder.name)
+
+    monkeypatch.setattr("pipeline.train._train", train)
+    run(params)
+    first = {path.name: path.read_bytes() for path in Path("data/model").iterdir() if path.is_file()}
+    shutil.rmtree("data/model")  # as DVC does before it runs a stage again
+    run(params.changed({"workers.loader_processes": 1, "training.log_every": 3}))
+    assert len(trained) == 1
+    second = {path.name: path.read_bytes() for path in Path("data/model").iterdir() if path.is_file()}
+    assert {name for name in first if first[name] != second[name]} == {"train.json"}, "which tells the settings"
+    run(params.changed({"training.seed": 5}))
+    assert len(set(trained)) == 2
+
+
+def test_training_starts_from_the_champion_of_the_moment(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("promote: {stage: best}\n")
+    params = changed(settings, start_from="champion")
+    monkeypatch.setattr("pipeline.train.champion", lambda stage: None)
+    with pytest.raises(StageError, match=r"train\.start_from: champion, but no version holds that stage yet \(sheap promote\)"):
+        params.with_champion()
+    asked = []
+    monkeypatch.setattr("pipeline.train.champion", lambda stage: asked.append(stage) or Assignment(2, "v0.0.1", "", ""))
+    monkeypatch.setattr("pipeline.train.fetch_registered", lambda version: tmp_path / version)
+    assert params.with_champion().run_config().start_from == tmp_path / "v0.0.1" and asked == ["best"]
+    (tmp_path / "v0.0.1").mkdir()
+    names = []
+    for weights in ("one", "two"):
+        (tmp_path / "v0.0.1" / "model.safetensors").write_text(weights)
+        names.append(identify_run(params.with_champion(), manifest())[0])
+    assert len(set(names)) == 2, "another champion, another run"
+    assert changed(settings).with_champion().start_from is None
+
+
+def test_a_batch_that_the_workers_cannot_share_is_refused_before_ray(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path / "data/shards")
+    message = r"params\.yaml: train\.training\.landmark_phase\.batch_size: 16 pairs cannot be shared equally by 3 workers"
+    with pytest.raises(StageError, match=message):
+        run(changed(settings, workers__num_workers=3))
 
 
 def test_fingerprints_follow_content_and_names(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,48 +315,118 @@ def test_a_gradient_that_is_not_finite_updates_nothing_though_the_loss_is(head: 
     assert not state.optimizer.state and state.average.num_updates == 0
 
 
+def shared_config() -> TrainingConfig:
+    """Batches that two workers can share."""
+    return made_config(
+        landmark_phase={"steps": 4, "batch_size": 4, "rendered_pairs": 0},
+        rendered_phase={"steps": 4, "batch_size": 4, "rendered_pairs": 2},
+        log_every=1,
+    )
+
+
 class OneBadOfTheSecondWorkers(Poisoned):
     bad = frozenset({3})
 
 
-def _train_rank(rank: int, port: int, out: Path) -> None:
+def _train_rank(rank: int, port: int, out: Path, stop_after: int | None, resume: Path | None) -> None:
     import os
 
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    worker = Worker(rank=rank, world_size=2)
-    state = train(HeadModel.load(), made_config(), Notes(), worker=worker, make_dataset=OneBadOfTheSecondWorkers)
-    state.save(out / f"{rank}.pt")
+    out.mkdir(exist_ok=True)
+    notes, worker = Notes(out if rank == 0 else None, stop_after), Worker(rank=rank, world_size=2)
+    with contextlib.suppress(KeyboardInterrupt):
+        state = train(HeadModel.load(), shared_config(), notes, resume, worker, OneBadOfTheSecondWorkers)
+        state.save(out / f"rank{rank}.pt")
+    (out / f"rank{rank}.json").write_text(json.dumps(notes.records))
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.slow
-def test_two_workers_end_with_one_network(tmp_path: Path) -> None:
-    """Prototypes move on both alike, with their averages and the optimiser's memory; one worker's bad sample skips both."""
-    import socket
-
+def train_by_two(out: Path, stop_after: int | None = None, resume: Path | None = None) -> None:
+    """Two processes; the first one writes its checkpoints into `out`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_train_rank, args=(rank, port, tmp_path)) for rank in range(2)]
+    processes = [context.Process(target=_train_rank, args=(rank, port, out, stop_after, resume)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(240)
+        process.join(600)
         assert process.exitcode == 0
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    records = {"opacity_sum", "gradient_sum", "visits"}
+
+
+def assert_close(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Two checkpoints but for the rounding of sums. The largest difference that was measured over eight steps: 3e-6."""
+    for part in ("network", "average"):
+        for name, value in ours[part].items():
+            torch.testing.assert_close(value, theirs[part][name], atol=3e-5, rtol=1e-4, msg=f"{part}.{name}")
+    assert [ours[name] for name in ("step", "cursor", "skipped")] == [theirs[name] for name in ("step", "cursor", "skipped")]
+
+
+@pytest.fixture(scope="module")
+def by_one(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of one worker: end.pt, log.json, and its checkpoints of both phases as 3.pt and 6.pt."""
+    out = tmp_path_factory.mktemp("one")
+    notes = Notes(out)
+    kept = notes.checkpoint
+
+    def keep(state: TrainingState) -> None:
+        kept(state)
+        (out / f"{state.step}.pt").write_bytes((out / "state.pt").read_bytes())
+
+    notes.checkpoint = keep  # type: ignore[method-assign]
+    train(head, shared_config(), notes, make_dataset=OneBadOfTheSecondWorkers).save(out / "end.pt")
+    (out / "log.json").write_text(json.dumps(notes.records))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two processes on a machine that does other things
+def test_two_workers_end_as_one_does_with_one_network_and_one_log(by_one: Path, tmp_path: Path) -> None:
+    """Prototypes move on both alike, with their averages and the optimiser's memory; one worker's bad sample skips both."""
+    train_by_two(tmp_path)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
     for part in ("network", "average"):
         for name, value in first[part].items():
-            if name.rsplit(".", 1)[-1] not in records:
-                assert torch.equal(value, second[part][name]), (part, name)
+            assert torch.equal(value, second[part][name]), (part, name)
     for key, memory in first["optimizer"]["state"].items():
         for name, value in memory.items():
             assert torch.equal(value, second["optimizer"]["state"][key][name]), (key, name)
     assert int(torch.bincount(first["network"]["regressor.prototypes.parents"]).max()) > 2, "densification took part"
-    assert first["skipped"] == second["skipped"] == 1
+    assert first["skipped"] == 1
+    assert_close(first, torch.load(by_one / "end.pt"))
+    logs = [json.loads(path.read_text()) for path in (by_one / "log.json", *(tmp_path / f"rank{k}.json" for k in range(2)))]
+    for one, *others in zip(*logs, strict=True):
+        for name in one.keys() - {"images_per_second"}:
+            if isinstance(one[name], float) and one["step"] != 1:  # of the first step one worker's loss is not a number
+                both = [record[name] for record in others]
+                assert both == pytest.approx([one[name]] * 2, rel=1e-3, abs=1e-5), (one["step"], name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", [3, 6], ids=["in the landmark phase", "in the rendered phase"])
+def test_another_number_of_workers_goes_on_where_the_first_stopped(
+    head: HeadModel, by_one: Path, step: int, tmp_path: Path
+) -> None:
+    whole = torch.load(by_one / "end.pt")
+    train_by_two(tmp_path / "two", resume=by_one / f"{step}.pt")
+    assert_close(torch.load(tmp_path / "two" / "rank0.pt"), whole)
+    train_by_two(tmp_path / "begun", stop_after=step)
+    state = train(
+        head, shared_config(), Notes(), tmp_path / "begun" / "state.pt", make_dataset=OneBadOfTheSecondWorkers
+    )
+    assert_close(state.to_document(), whole)
+
+
+def test_a_batch_that_workers_cannot_share_is_refused_by_name(head: HeadModel) -> None:
+    with pytest.raises(ValueError, match=r"training\.landmark_phase\.batch_size: 3 pairs cannot be shared equally by 2 workers"):
+        train(head, made_config(), Notes(), worker=Worker(world_size=2))
+    config = made_config(landmark_phase={"steps": 4, "batch_size": 4, "rendered_pairs": 0})
+    with pytest.raises(ValueError, match=r"training\.rendered_phase\.rendered_pairs: 1 pairs cannot be shared equally"):
+        train(head, config, Notes(), worker=Worker(world_size=2))
 
 
 def test_landmarks_of_the_cut_down_head_are_the_whole_ones(head: HeadModel) -> None:

@@ -125,6 +125,16 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(sha
     assert torch.equal(predicted.shape, expected.shape) and torch.equal(predicted.translation, expected.translation)
 
 
+def test_a_checkpoint_that_fills_the_disk_is_named_and_leaves_the_last_one(tmp_path: Path) -> None:
+    run = TrainingRun.start(made_run_config())
+    path = tmp_path / CHECKPOINT_NAME
+    path.write_bytes(b"the last one")
+    (tmp_path / f".{CHECKPOINT_NAME}.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run.state.save(path)
+    assert caught.value.filename == str(path) and path.read_bytes() == b"the last one"
+
+
 def test_a_run_begins_with_given_weights_but_keeps_its_own_regressor() -> None:
     first = TrainingRun.start(made_run_config(**{"training.seed": 1})).models.network
     weights = first.state_dict()

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sheap.video.copies import find_copies
 from sheap.video.decoding import VideoReader
-from sheap.video.fingerprint import MAX_HASHES, VideoFingerprint, distance, find_copies, frame_hash
+from sheap.video.fingerprint import MAX_HASHES, VideoFingerprint, distance, frame_hash
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
 

@@ -13,10 +13,11 @@ from pipeline.commands.ingest_videos import IngestFolder, ingest_videos
 from pipeline.commands.takedown import Places, take_down
 from pipeline.corpus import CorpusParams, VideoFacts
 from pipeline.files.corpus_file import Corpus
+from pipeline.files.published_shards import write_published
 from pipeline.ingest import IngestParams
 from pipeline.run.settings import StageError
 from pipeline.shards import ShardsParams
-from sheap.data.manifest import Manifest, verify_shards
+from sheap.data.manifest import Manifest, file_sha256, verify_shards
 from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, noise_frames, write_video
 
@@ -56,13 +57,14 @@ def copy(project, tmp_path, monkeypatch) -> Path:
 
 
 def everything() -> bytes:
-    places = (Path("data"), Path(".sheap"), Path(".dvc"))
+    places = (Path("data"), Path(".sheap"), Path(".dvc"), Path("published"))
     files = [path for place in places for path in place.rglob("*") if path.is_file()]
     return b"".join(str(path).encode() + path.read_bytes() for path in files)
 
 
 def test_a_person_leaves_no_trace_and_the_others_stay(copy):
     before = Manifest.read(Path("data/shards"))
+    assert write_published(Path("data/shards"), Path("published")) > 0
     assert everything().count(b"anna") > 10
     hashes = [v.sha256 for v in Corpus.read().videos if "anna" in v.name]
     proof = take_down(Places.of_project(), identities=["person anna"])
@@ -76,6 +78,7 @@ def test_a_person_leaves_no_trace_and_the_others_stay(copy):
     assert verify_shards(Path("data/shards")) == [] and after.data_hash == proof["data_hash"] != before.data_hash
     people = {name for info in after.splits.values() for name in info.identities}
     assert people == {"person ben", "person cara"}
+    assert write_published(Path("data/shards"), Path("published")) == 0, "what later packing keeps was told as well"
     document = json.loads(Path("data/ingest/ingest.json").read_text())
     assert document["summary"]["videos"] == 2 and document["summary"]["clips"] == len(list(Path("data/ingest/clips").iterdir()))
 
@@ -90,7 +93,7 @@ def test_the_shards_equal_those_of_a_corpus_without_the_video(copy):
     Path("elsewhere").rename("videos")
     listed = [v.sha256 for v in Corpus.read().videos]
     gone = next(path for path in Path("videos").glob("ben*"))
-    excluded = [corpus.file_sha256(gone)]
+    excluded = [file_sha256(gone)]
     corpus.run(stage_params(CorpusParams, folder=Path("videos"), carphone=False, replay_people=0, excluded=excluded))
     assert {v.sha256 for v in Corpus.read().videos} == set(listed)
     assert Corpus.read().skipped_counts == {"duplicate": 1, "excluded": 1, "not_a_video_name": 1}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from flows.retrain import RetrainParams
 from flows.train_sheap import FlowParams
 from pipeline.commands.promote import PromoteParams
 from pipeline.run.dvc_file import params_type
@@ -22,11 +23,11 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 def model_of(section: str) -> type[BaseModel]:
     """Who reads a section: the stage of its name, or who is no stage."""
-    return {"flow": FlowParams, "promote": PromoteParams}.get(section) or params_type(section)
+    return {"flow": FlowParams, "promote": PromoteParams, "retrain": RetrainParams}.get(section) or params_type(section)
 
 
 def test_every_stage_has_a_section_and_every_section_a_reader() -> None:
-    assert set(SECTIONS) == {*STAGES, "flow", "promote"}
+    assert set(SECTIONS) == {*STAGES, "flow", "promote", "retrain"}
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from pipeline.run import stage
 from pipeline.run.settings import StageError, StageParams, load_params
 from pipeline.run.stage import atomic_directory, require_input, stage_main
 
@@ -64,13 +67,46 @@ def test_our_own_fault_is_one_line_and_a_log(project: Path, capsys: pytest.Captu
     assert "in broken" in Path(".sheap/logs/toy.log").read_text()
 
 
-def test_two_of_one_stage_never_run_together(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_of_one_stage_never_run_together(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "LOCK_WAIT_S", 0.2)
     Path(".sheap/locks").mkdir(parents=True)
     ran = []
     with FileLock(".sheap/locks/toy.lock"):
         assert stage_main("toy", ToyParams, ran.append) == 2
     assert not ran and "another 'toy' stage is running" in capsys.readouterr().err
     assert stage_main("toy", ToyParams, ran.append) == 0 and len(ran) == 1
+
+
+def test_a_stage_that_is_about_to_end_is_waited_for(project: Path) -> None:
+    Path(".sheap/locks").mkdir(parents=True)
+    lock = FileLock(".sheap/locks/toy.lock", thread_local=False)
+    lock.acquire()
+    release = threading.Timer(0.5, lock.release)
+    release.start()
+    ran = []
+    assert stage_main("toy", ToyParams, ran.append) == 0 and len(ran) == 1
+    release.join()
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/out.bin"), "data/out.bin"),
+        (RuntimeError(f"IoError: {os.strerror(errno.ENOSPC)} (os error 28)"), None),
+    ],
+)
+def test_a_full_disk_is_one_line_with_the_remedy(
+    project: Path, error: Exception, where: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(params: ToyParams) -> None:
+        raise error
+
+    assert stage_main("toy", ToyParams, fill) == 2
+    line = capsys.readouterr().err.strip()
+    assert line.startswith(f"toy: error: {where or project}: no space left on device; free some and run again"), line
+    assert "\n" not in line
 
 
 def test_missing_input_names_the_stage_that_makes_it(project: Path) -> None:

@@ -37,8 +37,9 @@ if __name__ == "__main__":
     params = stage_params(ingest.IngestParams, image_size=48, min_frames=3, num_workers=1, filter={{"min_head_px": 40}})
     ingest.run(params)
     one = {{str(p): p.read_bytes() for p in sorted(Path("data/ingest").rglob("*")) if p.is_file()}}
-    from pipeline.workers.ray_workers import ray_cluster, run_ray_tasks
-    with ray_cluster(None, 1):
+    from pipeline.workers.ray_cluster import ray_cluster
+    from pipeline.workers.ray_workers import run_ray_tasks
+    with ray_cluster(None, 1, "ingest.ray_address"):
         tasks = ["a", "raise", "b", "die", "c", "hang", "d"]
         outcomes = [(o.task, o.result, o.failure, o.detail) for o in run_ray_tasks(start, tasks, num_workers=1, timeout_s=12)]
     import shutil
