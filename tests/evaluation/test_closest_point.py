@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from sheap.evaluation.closest_point import CHUNK_POINTS, TriangleTree, closest_points_reference
+from sheap.evaluation.closest_point import CHUNK_POINTS, SLIVER_RATIO, TriangleTree, closest_points_reference
 
 # Measured: 3e-13 mm, at distances of metres.
 TOLERANCE_MM = 1e-11
@@ -65,6 +65,15 @@ def test_faces_without_area_count_as_segments_and_points() -> None:
     assert tree.num_degenerate == 3
     np.testing.assert_allclose(tree.query(points).distances, [3.0, 1.0, 1.0])
     np.testing.assert_allclose(closest_points_reference(vertices, faces, points).distances, [3.0, 1.0, 1.0])
+
+
+def test_a_sliver_is_one_wherever_it_lies_and_by_its_longest_edge() -> None:
+    """Thinner than SLIVER_RATIO of the longest edge squared, here the one from the last corner to the first."""
+    for height, expected in ((0.0, 1), (2 * SLIVER_RATIO, 1), (6 * SLIVER_RATIO, 0)):
+        flat = np.array([[0.0, 0, 0], [1, height, 0], [2, 0, 0]])
+        assert TriangleTree(flat, np.array([[0, 1, 2]])).num_degenerate == expected
+    away = np.array([[1.0, 2, 3], [3, 2, 3], [2, 2, 3], [1, 5, 3]])
+    assert TriangleTree(away, np.array([[0, 1, 2], [0, 1, 3]])).num_degenerate == 1
 
 
 def test_thin_needles_agree_with_the_slow_search() -> None:

@@ -60,7 +60,7 @@ def test_matrices_decay_and_every_part_has_its_rate() -> None:
 def test_a_part_that_no_rate_is_for_is_noticed() -> None:
     parts = Parts()
     parts.forgotten = nn.Linear(1, 1)
-    with pytest.raises(AssertionError, match="a parameter is in no group"):
+    with pytest.raises(AssertionError, match=r"^a parameter is in no group$"):
         build_optimizer(cast(SheapNetwork, parts), CONFIG)
     parts.forgotten.requires_grad_(False)
     build_optimizer(cast(SheapNetwork, parts), CONFIG)

@@ -25,6 +25,7 @@ def test_the_regressor_gets_a_whole_schedule_of_its_own_in_the_rendered_phase() 
         regressor.append(optimizer.param_groups[1]["lr"])
         optimizer.step()
         scheduler.step()
+    assert encoder[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert max(encoder) == pytest.approx(1) and encoder.index(max(encoder)) < 10
     assert encoder[-1] == pytest.approx(0.1, abs=0.01)
     assert 40 <= regressor.index(max(regressor[40:]), 40) < 50 and max(regressor[40:]) == pytest.approx(1)
