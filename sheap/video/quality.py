@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sheap.video.crops import MAX_ROLL_DEG
-
 
 class FrameFilter(BaseModel):
     """Thresholds; a frame beyond one is dropped and counted under that field's reason."""
@@ -23,7 +21,7 @@ class FrameFilter(BaseModel):
     min_presence: float = Field(ge=0, le=1)
     max_yaw_deg: float = Field(gt=0)
     max_pitch_deg: float = Field(gt=0)
-    max_roll_deg: float = Field(MAX_ROLL_DEG, gt=0, le=45)
+    max_roll_deg: float = Field(gt=0, le=45)
     """Roll that is left when a clip has been turned by quarters; the network is trained for so much."""
     max_outside: float = Field(ge=0, le=1)
     """Share of the crop that lies beyond the picture."""

@@ -51,6 +51,7 @@ SLOW_FORMS = {
     "offset": (HERE, "test_offset_regulariser"),
     "scale": (HERE, "test_scale_regulariser"),
     "opacity": (HERE, "test_opacity_regulariser"),
+    "near_start": ("tests.losses.test_near_start", "test_it_is_half_the_squared_distance_of_all_weights_together"),
     "truth_shape": ("tests.training.test_supervision", "test_each_term_against_its_slow_form"),
     "truth_fused_shape": ("tests.training.test_supervision", "test_fused_shape_against_its_slow_form"),
     "truth_points": ("tests.training.test_supervision", "test_points_against_their_slow_form"),

@@ -288,7 +288,9 @@ def _adapt_rank(rank: int, port: int, out: Path) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    head, config = HeadModel.load(), adapting()
+    # A pair each: the sizes are the whole batch's.
+    shared = {"steps": 8, "batch_size": 4, "rendered_pairs": 2}
+    head, config = HeadModel.load(), adapting(rendered_phase=shared)
     models = made_models(head)
     state = TrainingState.start(models.network, config, is_trained=True)
     worker = Worker(rank=rank, world_size=2)

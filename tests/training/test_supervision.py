@@ -135,7 +135,7 @@ def test_fused_shape_against_its_slow_form(network, head, cameras):
 
 
 def test_points_against_their_slow_form(network, head, cameras):
-    """Coarse points in three dimensions, fine ones in two; a hidden point counts less, an unknown person nothing."""
+    """Coarse points in three dimensions, fine ones in two at every reading; hidden points count less, unknown people nothing."""
     known = (1.0, 0.0, 1.0)
     pairs = made_pairs(head, cameras, known)
     with torch.no_grad():
@@ -146,10 +146,15 @@ def test_points_against_their_slow_form(network, head, cameras):
             for k in range(478):
                 weight = 1.0 if frames.truth.seen[b, k] else HIDDEN_POINT
                 weights += weight
-                for points, dims in ((codes.look.coarse, 3), (codes.look.fine, 2)):
-                    apart = points.places[b, k, :dims] - frames.truth.landmarks[b, k, :dims] / SIZE
+                earlier = codes.look.earlier
+                looks = [(codes.look.coarse.places[b, k], codes.look.coarse.log_scales[b, k], 3)]
+                looks += [(codes.look.fine.places[b, k], codes.look.fine.log_scales[b, k], 2)]
+                assert earlier.places.shape[1] == NETWORK.encoder.readings == 1
+                looks += [(earlier.places[b, 0, k], earlier.log_scales[b, 0, k], 2)]
+                for place, log_scale, dims in looks:
+                    apart = place[:dims] - frames.truth.landmarks[b, k, :dims] / SIZE
                     distance = math.sqrt(float((apart / POINT_UNIT).square().sum()) + 1e-6)
-                    log_scale = float(points.log_scales[b, k])
+                    log_scale = float(log_scale)
                     total += weight * (distance / math.exp(log_scale) + dims * log_scale)
     assert float(terms["truth_points"]) == pytest.approx(total / weights, rel=1e-4)
 
