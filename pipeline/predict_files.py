@@ -31,7 +31,7 @@ def predict_picture(predictor: SheapPredictor, path: Path, stem: Path) -> None:
     vertices = predictor.mesh(found.params).vertices
     faces = predictor.head.faces
     write_obj(stem.with_name(f"{stem.name}.obj"), TriangleMesh(vertices[0].double().numpy(), faces.numpy()))
-    values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
+    values = {name: value[0].tolist() for name, value in found.params.present().items()}
     crop = dataclasses.asdict(found.crop)
     stem.with_name(f"{stem.name}.json").write_text(json.dumps({"params": values, "crop_px": crop}, indent=1) + "\n")
 

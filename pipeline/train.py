@@ -28,7 +28,7 @@ from pipeline.run.stage import STATE_DIR, atomic_directory, cpu_count, require_i
 from pipeline.workers.train_progress import follow_history
 from sheap.data.addresses import is_address, read_manifest
 from sheap.data.manifest import Manifest
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
@@ -145,7 +145,7 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
         "data_hash": manifest.data_hash,
         "code_hash": code_hash("pipeline.train"),
         "weight_files": {name: fingerprint_files(path) for name, path in params.weight_files.named().items()},
-        "head_model": head_file_sha256(params.weight_files.head_model),
+        "head_model": head_sha256(params.weight_files.head_model),
     }
     start = start_folder(params)
     if start is not None:

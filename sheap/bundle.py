@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
 from sheap.head import HeadModel
-from sheap.head.data import OPEN_HEAD_PATH, head_file_sha256
+from sheap.head.data import OPEN_HEAD_PATH, made_tensors, with_made
+from sheap.head.door import head_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+MADE = "head_made."
+"""Before the names of parts of the head model that its publisher's files lack."""
 SHIPPED_MODEL = Path(__file__).with_name("shipped_model")
 """The predictor that comes with the package: a bundle like any other (docs/results/predictor.md)."""
 
@@ -30,9 +33,10 @@ class HeadReference(BaseModel):
 
     @classmethod
     def of(cls, path: Path | None) -> HeadReference:
-        """The reference to a head model file (None: the shipped one)."""
+        """The reference to a head model's file or folder (None: the shipped one)."""
         file = OPEN_HEAD_PATH if path is None else path
-        return cls(name=file.name, sha256=head_file_sha256(path), shipped=file.resolve() == OPEN_HEAD_PATH.resolve())
+        sha256 = head_sha256(path)
+        return cls(name=file.name, sha256=sha256, shipped=sha256 == head_sha256(None))
 
 
 class Preprocessing(BaseModel):
@@ -62,6 +66,8 @@ def save_bundle(folder: Path, network: SheapNetwork, config: BundleConfig, *, ha
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    # What was looked for on the head model goes along: found again elsewhere, it could differ in a triangle.
+    tensors |= {f"{MADE}{name}": value.cpu().contiguous() for name, value in made_tensors(network.head.data).items()}
     save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": config.format})
     (folder / CONFIG_NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -75,12 +81,19 @@ def load_bundle(folder: Path, head_model: Path | None = None) -> tuple[SheapNetw
     config = read_bundle_config(folder)
     given = HeadReference.of(head_model)
     if given.sha256 != config.head_model.sha256:
-        wanted = "an earlier open head" if config.head_model.shipped else f"'{config.head_model.name}', pass its path"
+        wanted = f"'{config.head_model.name}', pass its path"
+        if config.head_model.shipped:
+            wanted = "the open head (to have answers in another head's parameters: --head)"
+            wanted = "an earlier open head" if given.shipped else wanted
         raise ValueError(f"{folder / CONFIG_NAME}: trained with another head model than {given.name}: {wanted}")
-    network = SheapNetwork(config.network, HeadModel.load(head_model), image_feature_size=config.image_feature_size)
     weights = folder / WEIGHTS_NAME
     try:
-        network.load_state_dict(load_file(weights))
+        stored = load_file(weights)
+        made = {name.removeprefix(MADE): stored.pop(name) for name in list(stored) if name.startswith(MADE)}
+        head = HeadModel.load(head_model)
+        head = HeadModel(with_made(head.data, made)) if made else head
+        network = SheapNetwork(config.network, head, image_feature_size=config.image_feature_size)
+        network.load_state_dict(stored)
     except FileNotFoundError:
         raise ValueError(f"{weights}: missing") from None
     except Exception as error:

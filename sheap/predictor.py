@@ -104,10 +104,11 @@ class SheapPredictor:
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.
 
-        Every value is [B, ...]; `expr` has as many coefficients as the head model has (FLAME: 100).
+        Every value is [B, ...]; `expr` has as many coefficients as the head model has (FLAME: 100). What the head model has not
+        (eyelids, a joint) has no key.
         """
         params = self.predict(images)
-        return {
+        published = {
             "shape_from_facenet": params.shape,
             "expr": params.expression,
             "eyelids": params.eyelids,
@@ -118,6 +119,7 @@ class SheapPredictor:
             "eye_l_pose": params.eye_left_rotvec,
             "eye_r_pose": params.eye_right_rotvec,
         }
+        return {name: value for name, value in published.items() if value is not None}
 
     def predict_image(
         self, image: NDArray[np.uint8], face_box: tuple[float, float, float, float] | None = None

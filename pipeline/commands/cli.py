@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.evaluate import app as evaluate_app
+from pipeline.commands.head import app as head_app
 from pipeline.commands.predict import app as predict_app
 from pipeline.commands.shards import app as shards_app
 from pipeline.run.settings import PARAMS_FILE, StageError, load_params
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(shards_app, name="shards")
+app.add_typer(head_app, name="head")
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 

@@ -75,3 +75,13 @@ def quat_multiply_wxyz(left: Tensor, right: Tensor) -> Tensor:
         ],
         -1,
     )
+
+
+def matrix_to_rotvec(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] -> rotation vectors [..., 3], radians, of length at most pi."""
+    quat = matrix_to_quat_wxyz(matrix)
+    quat = torch.where(quat[..., :1] < 0, -quat, quat)
+    axis, cosine = quat[..., 1:], quat[..., :1]
+    sine = axis.norm(dim=-1, keepdim=True)
+    # The angle over its half's sine tends to 2 where there is no turn.
+    return axis * torch.where(sine > 1e-9, 2 * torch.atan2(sine, cosine) / sine.clamp_min(1e-9), torch.full_like(sine, 2.0))
