@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from pipeline.files.head_files import prepared_head
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.compilers import require_compiler
 from pipeline.run.provenance import fingerprint_files, git_commit, hardware
@@ -82,14 +83,15 @@ def run(params: TrainParams) -> None:
     run_hash, identity = identify_run(params, manifest)
     folder = (CHECKPOINTS_DIR / run_hash).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    config = params.run_config().changed({"weight_files.head_model": prepared_head(params.weight_files.head_model)})
     started = time.time()
-    _train(params, folder, run_hash, num_workers, threads, use_gpu)
+    _train(params, config, folder, run_hash, num_workers, threads, use_gpu)
     precision = resolve_precision(params.training.precision, "cuda" if use_gpu else "cpu")
     workers = {
         "num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu,
         "precision": str(precision).removeprefix("torch."),
     }  # fmt: skip
-    _write_model(params, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
+    _write_model(params, config, manifest, folder, identity | {"run": run_hash}, workers, time.time() - started)
     shutil.rmtree(folder)
 
 
@@ -154,8 +156,10 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
     return hashlib.sha256(canonical).hexdigest()[:16], identity
 
 
-def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
-    """Runs the workers to the end, with a progress bar here."""
+def _train(
+    params: TrainParams, config: RunConfig, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
+) -> None:
+    """Runs the workers to the end, with a progress bar here. config: the run with its head model prepared."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray  # four seconds: only those who train wait for it
@@ -179,7 +183,7 @@ def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, t
         train_worker,
         train_loop_config={
             "job": TrainJob(
-                config=params.run_config(),
+                config=config,
                 name=run_hash,
                 folder=folder,
                 project=Path.cwd(),
@@ -217,6 +221,7 @@ def _plain(error: Exception) -> Exception:
 
 def _write_model(
     params: TrainParams,
+    config: RunConfig,
     manifest: Manifest,
     folder: Path,
     identity: dict[str, Any],
@@ -224,7 +229,7 @@ def _write_model(
     seconds: float,
 ) -> None:
     """data/model from the last checkpoint's averaged weights, the history and the panels."""
-    trained = TrainingRun.start(params)
+    trained = TrainingRun.start(config)
     state = trained.state
     state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)
     if state.step != params.training.total_steps:

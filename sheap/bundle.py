@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
 from sheap.head import HeadModel
-from sheap.head.data import OPEN_HEAD_PATH, made_tensors, with_made
+from sheap.head.data import OPEN_HEAD_PATH, made_tensors, stored_source, with_made
 from sheap.head.door import head_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
@@ -35,8 +35,8 @@ class HeadReference(BaseModel):
     def of(cls, path: Path | None) -> HeadReference:
         """The reference to a head model's file or folder (None: the shipped one)."""
         file = OPEN_HEAD_PATH if path is None else path
-        sha256 = head_sha256(path)
-        return cls(name=file.name, sha256=sha256, shipped=sha256 == head_sha256(None))
+        sha256, source = head_sha256(path), stored_source(file) if file.suffix == ".safetensors" else None
+        return cls(name=file.name if source is None else source.name, sha256=sha256, shipped=sha256 == head_sha256(None))
 
 
 class Preprocessing(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import HeadFile, LandmarkFile, Model
+from pipeline.commands.options import AnswerHead, HeadFile, LandmarkFile, Model
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
@@ -21,15 +21,16 @@ def predict_images(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
         "outputs/predictions"
     ),
 ) -> None:
     """Find the face in each picture; write its mesh (metres), its parameters and an overlay to look at."""
-    from pipeline.files.trained_model import load_trained
+    from pipeline.files.trained_model import load_trained, with_arkit
     from pipeline.predict_files import predict_picture
 
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = with_arkit(load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head))
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in images:
@@ -50,6 +51,7 @@ def predict_now(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
     image_set: Annotated[Literal["val", "test"], typer.Option(help="Which of NoW's image lists.")] = "val",
 ) -> None:
@@ -61,7 +63,7 @@ def predict_now(
     from sheap.evaluation.predictions import predict_pictures
 
     opened = NowDataset.open(dataset, image_set)
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
     counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
     SubmissionFolder(out).write(neutral(predictions["model"]), predictions["model"].rows)
     check = check_submission(out, opened)
@@ -78,6 +80,7 @@ def predict_expressions(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
@@ -88,7 +91,7 @@ def predict_expressions(
     from sheap.evaluation.predictions import predict_pictures
 
     opened = ExpressionDataset.open(dataset)
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
     counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder)
     SubmissionFolder(out).write(expressive(predictions["model"]), predictions["model"].rows)
     print(f"{out}: {len(counts.predicted)} of {len(opened.images)} predicted ({counts})")

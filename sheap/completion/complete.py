@@ -21,6 +21,17 @@ SETTINGS = LandmarkSettings(yaws_deg=(-45, -20, 0, 20, 45), identity_yaws_deg=(-
 """Fewer pictures than the open head was given: twenty seconds of one core, 0.9 mm from those landmarks."""
 
 
+def is_complete(head: HeadModel) -> bool:
+    """Whether `completed` would leave the head as it is."""
+    parts = (head.landmark_faces, head.now_faces, head.uv_coords)
+    return all(part is not None for part in parts) and has_hidden_faces(head) and "face" in head.region_names and _all_found(head)
+
+
+def _all_found(head: HeadModel) -> bool:
+    weights = head.landmark_weights
+    return weights is not None and bool((weights[:NUM_SKIN_LANDMARKS] > 0).all())
+
+
 def completed(
     head: HeadModel, detector: Callable[[], Detect], settings: LandmarkSettings = SETTINGS
 ) -> HeadModel:
@@ -30,8 +41,7 @@ def completed(
     """
     if not has_hidden_faces(head):
         head = _with(head, "region hidden", regions=head.data.regions | {"hidden": hidden_vertices(head)})
-    weights = head.landmark_weights
-    if weights is None or bool((weights[:NUM_SKIN_LANDMARKS] == 0).any()):
+    if not _all_found(head):
         found, _ = find_landmarks(head, detector(), settings)
         head = _with(head, "landmark_points", landmark_points=_filled_in(head, found))
     if head.now_faces is None:

@@ -10,7 +10,8 @@ from sheap.head import HeadModel
 from sheap.render.mesh import rasterize_mesh
 
 YAWS_DEG = range(0, 360, 45)
-PITCHES_DEG = (-40, 0, 40)
+PITCHES_DEG = (-25, 0, 40)
+"""From further below, cameras would look in through the open neck."""
 PICTURE_SIZE = 512
 
 

@@ -53,7 +53,7 @@ class HeadTransfer:
     def __init__(
         self, a: HeadModel, b: HeadModel, found: Correspondence, settings: TransferSettings = TransferSettings()
     ) -> None:
-        self.a, self.b, self.settings = a, b, settings
+        self.a, self.b, self.settings, self.residual_mm = a, b, settings, found.residual_mm
         chosen = np.flatnonzero(found.sure > SURE)
         if len(chosen) < 100:
             raise ValueError(f"heads: only {len(chosen)} points of their skins lie on each other; are both heads in metres?")
@@ -68,8 +68,8 @@ class HeadTransfer:
         self._corners = a.faces[torch.as_tensor(found.face_ids[chosen])]
         self._shares = torch.as_tensor(found.barycentrics[chosen])
         self._weights = torch.as_tensor(found.sure[chosen] * np.where(face, 1.0, ELSEWHERE))
-        self._turn, self._shift = torch.as_tensor(found.turn), torch.as_tensor(found.shift)
-        self._metric = self._sliding_metric()
+        self.turn, self._shift = torch.as_tensor(found.turn), torch.as_tensor(found.shift)
+        self.metric = self._sliding_metric()
         self._eyes = _Eyes.of(a, b)
         self._solve_shape()
         self._expression_columns = self._columns()
@@ -91,7 +91,7 @@ class HeadTransfer:
     def _carried(self, values: Tensor) -> Tensor:
         """Per-vertex values [N_a, 3, C] of `a` at the points, in `b`'s axes: [P, 3, C]."""
         at_points = (values.double()[self._corners] * self._shares[..., None, None]).sum(1)
-        return torch.einsum("xy,pyc->pxc", self._turn, at_points)
+        return torch.einsum("xy,pyc->pxc", self.turn, at_points)
 
     def _sliding_metric(self) -> Tensor:
         """[P, 3, 3]: residuals are multiplied by it before they are squared."""
@@ -102,7 +102,7 @@ class HeadTransfer:
 
     def _measured(self, values: Tensor) -> Tensor:
         """Offsets [P, 3, C] as rows [3 P, C] of the least squares."""
-        return torch.einsum("pxy,pyc->pxc", self._metric, values).flatten(0, 1)
+        return torch.einsum("pxy,pyc->pxc", self.metric, values).flatten(0, 1)
 
     def _solve_shape(self) -> None:
         """The matrix and the constant of `shape`; a person's small rigid motion is solved for beside it and left to the pose."""
@@ -112,7 +112,7 @@ class HeadTransfer:
         count = basis.shape[-1]
         penalty = torch.cat([torch.full((count,), self.settings.shape_ridge), torch.full((6,), 1e-12)]).double()
         solver = torch.linalg.solve(design.T @ design + penalty.diag(), design.T)[:count]
-        of_mean = self.on_a(self.a.template) @ self._turn.T + self._shift - points
+        of_mean = self.on_a(self.a.template) @ self.turn.T + self._shift - points
         self._shape_matrix = solver @ self._measured(self._carried(self.a.shape_basis))
         self._shape_constant = (solver @ self._measured(of_mean[..., None]))[:, 0]
 
@@ -130,11 +130,11 @@ class HeadTransfer:
         rest = params.at_rest()
         neutral = self.a.neutral(params.shape)
         at_rest = self.a(rest).vertices
-        wanted = (self.on_a(at_rest) - self.on_a(neutral)) @ self._turn.T
-        made = self._eyes.gaze(made, rest, self.a, self.b, self._turn)
-        made = self._expressed(made, wanted, self._eyes.offsets(neutral, at_rest, made, self.a, self.b, self._turn))
+        wanted = (self.on_a(at_rest) - self.on_a(neutral)) @ self.turn.T
+        made = self._eyes.gaze(made, rest, self.a, self.b, self.turn)
+        made = self._expressed(made, wanted, self._eyes.offsets(neutral, at_rest, made, self.a, self.b, self.turn))
         if params.neck_rotvec is not None and made.neck_rotvec is not None:
-            made = made.replace(neck_rotvec=_turned(params.neck_rotvec, self._turn))
+            made = made.replace(neck_rotvec=_turned(params.neck_rotvec, self.turn))
         return self._posed(made, self.on_a(self.a(params).vertices))
 
     def _expressed(self, made: HeadParams, wanted: Tensor, eyes: tuple[Tensor, Tensor] | None) -> HeadParams:
@@ -196,7 +196,7 @@ class HeadTransfer:
         hence twice.)"""
         for _ in range(2):
             points = self.b(made).vertices.double()[self.vertex_ids]
-            turn, _ = _rigid(points, wanted, self._weights)
+            turn, _ = rigid_motion(points, wanted, self._weights)
             whole = turn @ rotvec_to_matrix(made.root_rotvec.double())
             made = made.replace(root_rotvec=matrix_to_rotvec(whole).to(made.root_rotvec))
             points = self.b(made).vertices.double()[self.vertex_ids]
@@ -220,7 +220,7 @@ class _Eyes:
 
     def turns(self, neutral: Tensor, at_rest: Tensor) -> list[Tensor]:
         """How far `a`'s eyeballs are turned [3, 3], from its vertices before and after."""
-        return [_rigid(neutral[ball].double(), at_rest[ball].double(), None)[0] for ball, _ in self._pairs]
+        return [rigid_motion(neutral[ball].double(), at_rest[ball].double())[0] for ball, _ in self._pairs]
 
     def gaze(self, made: HeadParams, rest: HeadParams, a: HeadModel, b: HeadModel, turn: Tensor) -> HeadParams:
         """`b`'s eye joints turned as `a`'s eyeballs are."""
@@ -264,7 +264,7 @@ def _small_motions(points: Tensor) -> Tensor:
     return torch.cat([shifts, turns], -1)
 
 
-def _rigid(moving: Tensor, fixed: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def rigid_motion(moving: Tensor, fixed: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Rotation [3, 3] and shift [3] that bring `moving` [P, 3] onto `fixed` [P, 3] (Kabsch)."""
     share = torch.full((len(moving),), 1 / len(moving), dtype=moving.dtype) if weights is None else weights / weights.sum()
     middle, goal = share @ moving, share @ fixed
