@@ -31,11 +31,16 @@ from tests.head.made_heads import open_head, write_flame_folder, write_gnm, writ
 from tests.head.test_transfer import FEW
 from tests.training.test_run import made_run_config, write_shards
 
+
+def bare_flame(folder: Path) -> Path:
+    return write_flame_folder(folder / "bare", companions=False)
+
+
 PAGE = Path(__file__).parents[2] / "docs" / "head_models.md"
 MADE: dict[str, Callable[[Path], Path]] = {
     "open head": lambda folder: OPEN_HEAD_PATH,
     "FLAME, folder": lambda folder: write_flame_folder(folder / "flame"),
-    "FLAME, model file alone": lambda folder: write_flame_folder(folder / "bare", companions=False) / "FLAME2020/generic_model.pkl",
+    "FLAME, model file alone": lambda folder: bare_flame(folder) / "FLAME2020" / "generic_model.pkl",
     "GNM Head": lambda folder: write_gnm(folder / "gnm_head.npz"),
     "ICT Face Model Light": lambda folder: write_ict_npz(folder / "ict.npz"),
 }
