@@ -20,6 +20,9 @@ from pipeline.train import TrainParams, run
 from sheap.completion import complete
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH
+from sheap.training.config import RunConfig
+from sheap.training.run import RunData, TrainingRun
+from sheap.training.run_folder import CHECKPOINT_NAME, RunFolder
 from tests.head.made_heads import flame_arrays, write_flame_folder, write_gnm, write_ict_folder, write_ict_npz
 from tests.head.test_transfer import FEW
 from tests.training.test_run import PROJECT, SHORT, write_shards
@@ -121,6 +124,33 @@ def test_a_picture_goes_to_flame_and_its_numbers_to_gnm(tmp_path: Path) -> None:
 def test_a_complete_head_is_trained_on_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert prepared_head(None) is None and prepared_head(OPEN_HEAD_PATH) == OPEN_HEAD_PATH
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("few_pictures")
+def test_the_train_stage_prepares_the_head_and_its_model_loads_with_the_users_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage's own way with the workers' part in this process."""
+    torch.set_num_threads(1)
+    path = write_gnm(tmp_path / "gnm_head.npz")
+    write_shards(tmp_path / "data" / "shards")
+
+    def train_here(params: TrainParams, config: RunConfig, folder: Path, *_: object) -> None:
+        assert config.weight_files.head_model != params.weight_files.head_model == path
+        trained, data = TrainingRun.start(config), RunData.open(config)
+        trained.train(data, RunFolder(folder, trained.models, data.panel_pairs))
+        (folder / "checkpoint_0").mkdir()
+        (folder / CHECKPOINT_NAME).rename(folder / "checkpoint_0" / CHECKPOINT_NAME)
+
+    monkeypatch.setattr("pipeline.train._train", train_here)
+    settings = yaml.safe_load((PROJECT / "params.yaml").read_text())["train"]
+    run(TrainParams.model_validate(settings).changed(SHORT | {"weight_files.head_model": path}))
+    summary = json.loads((tmp_path / "data" / "model" / "train.json").read_text())
+    assert summary["params"]["weight_files"]["head_model"] == str(path)
+    assert json.loads((tmp_path / "data" / "model" / "config.json").read_text())["head_model"]["name"] == "gnm_head.npz"
+    found = load_trained(tmp_path / "data" / "model").predict(torch.rand(1, 3, 112, 112))
+    assert found.jaw_rotvec is None and found.shape.shape == (1, 40)
 
 
 @pytest.mark.slow
