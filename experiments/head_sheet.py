@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sheap.completion.portraits import orbit_camera, take_portrait
 from sheap.head import HeadModel, HeadParams
-from sheap.head.recipe.portraits import orbit_camera, take_portrait
 
 COLUMNS = 12
 VIEWS_DEG = (0.0, 75.0)

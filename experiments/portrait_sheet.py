@@ -17,7 +17,7 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sheap.head.recipe.portraits import orbit_camera, take_portrait
+from sheap.completion.portraits import orbit_camera, take_portrait
 from sheap.predictor import SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.video.crops import cut_crop

@@ -22,7 +22,7 @@ from pipeline.run.stage import STATE_DIR, cpu_count
 from sheap.data.manifest import MANIFEST_NAME, Manifest, ShardInfo, SplitInfo
 from sheap.data.schema import TruthLayout
 from sheap.data.shard_writer import SplitParts, WrittenShard, link_or_copy, write_shard
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.people.cast import cast_member
 from sheap.people.photo_clips import photo_clip
 from sheap.people.photos import PhotoSettings, training_photos
@@ -44,7 +44,7 @@ def render_chunk(folder: Path, role: Role, chunk: int) -> int:
     """People chunk * 100 to chunk * 100 + 99 of a role, as one tar with its part of the index beside it (.json). Returns how many
     photos they are."""
     stage = shared_stage()
-    sha256 = head_file_sha256(None)
+    sha256 = head_sha256(None)
     layout = TruthLayout(
         head_sha256=sha256, num_shape=stage.head.num_shape, num_expression=stage.head.num_expression
     )
@@ -79,7 +79,7 @@ def shard_name(chunk: int) -> str:
 def assemble(state: Path) -> Manifest:
     """All finished chunks as the shard folder STATE/shards. Raises ValueError where none of a role is finished or a chunk is of
     another head model."""
-    sha256 = head_file_sha256(None)
+    sha256 = head_sha256(None)
     made = state / ".shards.tmp"
     shutil.rmtree(made, ignore_errors=True)
     splits: dict[Literal["train", "val"], SplitInfo] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
 from sheap.files import write_json, write_picture
+from sheap.head import HeadParams
 from sheap.predictor import ImagePrediction, SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
+from sheap.transfer.arkit import ARKIT_NAMES
+from sheap.transfer.parameters import HeadTransfer
 from sheap.video.crops import cut_crop
 
 OVERLAY_SIZE = 512
@@ -28,6 +32,7 @@ POSED_NOTE = (
 NEUTRAL_NOTE = "The person at rest: neutral face, no pose, metres, head axes (x the person's left, y up, z out of the face)."
 
 
+
 def endings(*, neutral: bool) -> tuple[str, ...]:
     """Of the files that a picture leads to."""
     return (*ENDINGS, NEUTRAL_ENDING) if neutral else ENDINGS
@@ -36,9 +41,9 @@ def endings(*, neutral: bool) -> tuple[str, ...]:
 def predict_picture(
     predictor: SheapPredictor, picture: NDArray[np.uint8], stem: Path, *, neutral: bool = False, **meant: Any
 ) -> ImagePrediction:
-    """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, crop, verdict) and STEM_overlay.png of a picture [H, W, 3] uint8 RGB.
+    """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, ARKit's weights, crop, verdict) and STEM_overlay.png.
 
-    neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes it. Raises ValueError when it
+    picture: [H, W, 3] uint8 RGB. neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes it. Raises ValueError when it
     shows no such face, NotWritten naming the file.
     """
     found = predictor.predict_image(picture, **meant)
@@ -47,9 +52,14 @@ def predict_picture(
     write_obj(beside(stem, ".obj"), _mesh(vertices, faces), note=POSED_NOTE)
     if neutral:
         write_obj(beside(stem, NEUTRAL_ENDING), _mesh(predictor.neutral(found.params), faces), note=NEUTRAL_NOTE)
-    values = {field.name: getattr(found.params, field.name)[0].tolist() for field in dataclasses.fields(found.params)}
     crop = dict(zip(("center_x", "center_y", "side"), found.crop, strict=True))
-    written = {**found.verdict.to_json(), "params": values, "crop_px": crop, "turned_deg": found.turned_deg}
+    written = {
+        **found.verdict.to_json(),
+        "params": _values(found.params),
+        "arkit": _arkit(predictor, found.params),
+        "crop_px": crop,
+        "turned_deg": found.turned_deg,
+    }
     write_json(beside(stem, ".json"), written)
 
     fragments = rasterize_mesh(vertices, faces, predictor.camera(OVERLAY_SIZE))
@@ -62,6 +72,29 @@ def predict_picture(
     return found
 
 
+def transfer_prediction(transfer: HeadTransfer, path: Path, stem: Path) -> None:
+    """Writes STEM.json and STEM.obj (metres) of the second head from a STEM.json of the first.
+
+    Raises ValueError naming the file, and the parameter that is not the first head's; NotWritten.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["params"]
+        wanted = HeadParams.zeros(transfer.a, 1).present()
+        if stored.keys() != wanted.keys():
+            raise ValueError(f"params are {', '.join(stored)}; this head model has {', '.join(wanted)}")
+        for name, zeros in wanted.items():
+            if len(stored[name]) != zeros.shape[1]:
+                raise ValueError(f"params.{name}: {len(stored[name])} numbers; this head model has {zeros.shape[1]}")
+        params = HeadParams.zeros(transfer.a, 1).replace(
+            **{name: torch.tensor([values], dtype=torch.float32) for name, values in stored.items()}
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a prediction with the first head model's parameters ({error})") from None
+    made = transfer(params)
+    write_json(beside(stem, ".json"), {"params": _values(made)})
+    write_obj(beside(stem, ".obj"), _mesh(transfer.b(made).vertices, transfer.b.faces))
+
+
 def beside(stem: Path, ending: str) -> Path:
     """STEM + ENDING, whatever dots are in the stem."""
     return stem.with_name(stem.name + ending)
@@ -69,3 +102,14 @@ def beside(stem: Path, ending: str) -> Path:
 
 def _mesh(vertices: Tensor, faces: Tensor) -> TriangleMesh:
     return TriangleMesh(vertices[0].double().numpy(), faces.numpy())
+
+
+def _values(params: HeadParams) -> dict[str, list[float]]:
+    """What the head model has, of the first head."""
+    return {name: value[0].tolist() for name, value in params.present().items()}
+
+
+def _arkit(predictor: SheapPredictor, params: HeadParams) -> dict[str, float | None]:
+    """ARKit's weights of the first head. JSON has no NaN: a shape that the head model has nothing like is None."""
+    weights = predictor.arkit(params)[0].tolist()
+    return {name: None if math.isnan(weight) else round(weight, 5) for name, weight in zip(ARKIT_NAMES, weights, strict=True)}

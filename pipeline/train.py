@@ -21,6 +21,7 @@ import torch
 from pydantic import Field
 
 from pipeline.files.adaptation import Adaptation, Judgement
+from pipeline.files.head_files import prepared_head
 from pipeline.run.champions import champion, fetch_registered
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.compilers import require_compiler
@@ -35,7 +36,7 @@ from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
 from sheap.data.remote import is_address
 from sheap.files import write_json
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
@@ -123,22 +124,23 @@ def run(params: TrainParams) -> None:
     checkpoints = CHECKPOINTS_DIR.resolve()
     folder = checkpoints / run_hash
     forget_recorded(checkpoints, keep=folder)
+    config = params.run_config().changed({"weight_files.head_model": prepared_head(params.weight_files.head_model)})
     finished = read_finished(folder)
     if finished is None:
-        finished = _finish(params, folder, run_hash, num_workers, threads, use_gpu)
+        finished = _finish(params, config, folder, run_hash, num_workers, threads, use_gpu)
     else:
         log.info("this training had ended before DVC recorded its model, which is made again from the last checkpoint")
-    _write_model(params, manifest, folder, identity | {"run": run_hash}, finished)
+    _write_model(params, config, manifest, folder, identity | {"run": run_hash}, finished)
     note_made_model(folder, MODEL_DIR)
 
 
 def _finish(
-    params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
+    params: TrainParams, config: RunConfig, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
 ) -> dict[str, Any]:
     """Trains to the end, and notes in the run's folder that it came there and how."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    _train(params, folder, run_hash, num_workers, threads, use_gpu)
+    _train(params, config, folder, run_hash, num_workers, threads, use_gpu)
     precision = resolve_precision(params.training.precision, "cuda" if use_gpu else "cpu")
     workers = {
         "num_workers": num_workers, "threads_per_worker": threads, "use_gpu": use_gpu,
@@ -202,7 +204,7 @@ def identify_run(params: TrainParams, manifest: Manifest) -> tuple[str, dict[str
         "data_hash": manifest.data_hash,
         "code_hash": code_hash("pipeline.train"),
         "weight_files": {name: fingerprint_files(path) for name, path in params.weight_files.named().items()},
-        "head_model": head_file_sha256(params.weight_files.head_model),
+        "head_model": head_sha256(params.weight_files.head_model),
     }
     start = start_folder(params)
     if start is not None:
@@ -224,13 +226,17 @@ def deciding_params(params: TrainParams) -> dict[str, Any]:
     return document
 
 
-def _train(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
-    """Runs the workers to the end, with a progress bar here."""
+def _train(
+    params: TrainParams, config: RunConfig, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
+) -> None:
+    """Runs the workers to the end, with a progress bar here. config: the run with its head model prepared."""
     with ray_cluster(params.workers.ray_address, max(cpu_count(), num_workers), "train.workers.ray_address"):
-        _fit(params, folder, run_hash, num_workers, threads, use_gpu)
+        _fit(params, config, folder, run_hash, num_workers, threads, use_gpu)
 
 
-def _fit(params: TrainParams, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool) -> None:
+def _fit(
+    params: TrainParams, config: RunConfig, folder: Path, run_hash: str, num_workers: int, threads: int, use_gpu: bool
+) -> None:
     """The same on the cluster that was joined."""
     import ray.train  # four seconds: only those who train wait for it
     from ray.train.torch import TorchTrainer
@@ -241,7 +247,7 @@ def _fit(params: TrainParams, folder: Path, run_hash: str, num_workers: int, thr
         train_worker,
         train_loop_config={
             "job": TrainJob(
-                config=params.run_config(),
+                config=config,
                 name=run_hash,
                 folder=folder,
                 project=Path.cwd(),
@@ -279,10 +285,15 @@ def _plain(error: Exception, folder: Path) -> Exception:
 
 
 def _write_model(
-    params: TrainParams, manifest: Manifest, folder: Path, identity: dict[str, Any], finished: dict[str, Any]
+    params: TrainParams,
+    config: RunConfig,
+    manifest: Manifest,
+    folder: Path,
+    identity: dict[str, Any],
+    finished: dict[str, Any],
 ) -> None:
     """data/model from the last checkpoint's averaged weights (the best, where training stops early), history and panels."""
-    trained = TrainingRun.start(params)
+    trained = TrainingRun.start(config)
     state = trained.state
     state.restore(_newest_checkpoint(folder) / CHECKPOINT_NAME)
     if not state.has_ended(params.training):

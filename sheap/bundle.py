@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sheap.files import write_bytes, write_json
 from sheap.head import HeadModel
-from sheap.head.data import OPEN_HEAD_PATH, head_file_sha256
+from sheap.head.data import OPEN_HEAD_PATH, made_tensors, stored_source, with_made
+from sheap.head.door import head_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
@@ -24,6 +25,8 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 MOST_WEIGHT = 1e4
 """The largest size of a single weight; the shipped predictor's largest is 2.97 (`pytest -s -k far_from tests/test_bundle.py`)."""
+MADE = "head_made."
+"""Before the names of parts of the head model that its publisher's files lack."""
 SHIPPED_MODEL = Path(__file__).with_name("shipped_model")
 """The predictor that comes with the package: a bundle like any other (docs/results/predictor.md)."""
 
@@ -39,9 +42,10 @@ class HeadReference(BaseModel):
 
     @classmethod
     def of(cls, path: Path | None) -> HeadReference:
-        """The reference to a head model file (None: the shipped one)."""
+        """The reference to a head model's file or folder (None: the shipped one)."""
         file = OPEN_HEAD_PATH if path is None else path
-        return cls(name=file.name, sha256=head_file_sha256(path), shipped=file.resolve() == OPEN_HEAD_PATH.resolve())
+        sha256, source = head_sha256(path), stored_source(file) if file.suffix == ".safetensors" else None
+        return cls(name=file.name if source is None else source.name, sha256=sha256, shipped=sha256 == head_sha256(None))
 
 
 class Preprocessing(BaseModel):
@@ -88,6 +92,8 @@ def save_bundle(folder: Path, network: SheapNetwork, config: BundleConfig, *, ha
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    # What was looked for on the head model goes along: found again elsewhere, it could differ in a triangle.
+    tensors |= {f"{MADE}{name}": value.cpu().contiguous() for name, value in made_tensors(network.head.data).items()}
     check_weights(tensors, folder / WEIGHTS_NAME)
     content = save(tensors, metadata={"format": config.format})
     # Killed between the two, the folder holds files that do not belong together, and the hashes say so.
@@ -116,7 +122,10 @@ def load_bundle(folder: Path, head_model: Path | None = None) -> tuple[SheapNetw
     place, weights_path = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     given = HeadReference.of(head_model)
     if given.sha256 != config.head_model.sha256:
-        wanted = "an earlier open head" if config.head_model.shipped else f"'{config.head_model.name}', pass its path"
+        wanted = f"'{config.head_model.name}', pass its path"
+        if config.head_model.shipped:
+            wanted = "the open head (to have answers in another head's parameters: --head)"
+            wanted = "an earlier open head" if given.shipped else wanted
         raise ValueError(f"{place}: trained with another head model than {given.name}: {wanted}")
     content = _read_weights(folder)
     _check_hashes(folder, config, content)
@@ -126,11 +135,19 @@ def load_bundle(folder: Path, head_model: Path | None = None) -> tuple[SheapNetw
     except Exception as error:
         raise ValueError(f"{weights_path}: not a file of weights ({' '.join(str(error).split())[:200]})") from None
     check_weights(tensors, weights_path)
+    made = {name.removeprefix(MADE): tensors.pop(name) for name in list(tensors) if name.startswith(MADE)}
     held, least = sum(tensor.numel() for tensor in tensors.values()), config.network.encoder.least_weights
     if held < least:
         raise ValueError(f"{place}: network: its encoder has {least} weights at least, {WEIGHTS_NAME} holds {held} in all")
+    head = HeadModel.load(head_model)
+    if made:
+        try:
+            head = HeadModel(with_made(head.data, made))
+        except Exception as error:
+            what = " ".join(str(error).split())[:200]
+            raise ValueError(f"{weights_path}: '{MADE}...' does not fit the head model {given.name} ({what})") from None
     try:
-        network = SheapNetwork(config.network, HeadModel.load(head_model), image_feature_size=config.image_feature_size)
+        network = SheapNetwork(config.network, head, image_feature_size=config.image_feature_size)
     except Exception as error:  # sizes that are each in range and still fit no network together
         raise ValueError(f"{place}: network: cannot be built ({' '.join(str(error).split())[:200]})") from None
     try:

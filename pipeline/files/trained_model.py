@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.files.adaptation import SHIPPED, Adaptation
+from pipeline.files.head_files import prepared_transfer, prepared_transfer_between
 from sheap.bundle import read_bundle_config
 
 if TYPE_CHECKING:
@@ -15,22 +16,38 @@ if TYPE_CHECKING:
 SUMMARY_NAME = "train.json"
 
 
+def with_arkit(predictor: SheapPredictor) -> SheapPredictor:
+    """The predictor with ARKit's weights: its head's own, or the open head's, carried over once."""
+    from sheap.transfer.arkit import ArkitWeights, has_arkit_shapes
+
+    carries = predictor.transfer is not None and has_arkit_shapes(predictor.transfer.a)
+    if has_arkit_shapes(predictor.head) or carries:
+        return predictor
+    from sheap.head import HeadModel
+
+    transfer = prepared_transfer_between(HeadModel.load(), predictor.head)
+    return predictor.with_arkit(ArkitWeights(predictor.head, transfer))
+
+
 def load_trained(
-    folder: Path | None, *, head_model: Path | None = None, landmark_model: Path | None = None
+    folder: Path | None, *, head_model: Path | None = None, landmark_model: Path | None = None, head: Path | None = None
 ) -> SheapPredictor:
     """The predictor, with the head and landmark models of its training where none is given; None: the shipped one.
 
-    Raises ValueError as trained_file does, and as the predictor does when files do not belong together.
+    head: a head model to answer in, in place of the one of its training. Raises ValueError as trained_file does, and as the
+    predictor does when files do not belong together.
     """
     from sheap.predictor import SheapPredictor
 
     if folder is None:
-        return SheapPredictor.load(head_model=head_model, landmark_model=landmark_model)
-    return SheapPredictor.load(
-        folder,
-        head_model=head_model or trained_head_model(folder),
-        landmark_model=landmark_model or trained_file(folder, "face_landmarks"),
-    )
+        predictor = SheapPredictor.load(head_model=head_model, landmark_model=landmark_model)
+    else:
+        predictor = SheapPredictor.load(
+            folder,
+            head_model=head_model or trained_head_model(folder),
+            landmark_model=landmark_model or trained_file(folder, "face_landmarks"),
+        )
+    return predictor if head is None else predictor.answering_in(prepared_transfer(predictor.head, head))
 
 
 def trained_head_model(folder: Path) -> Path | None:
@@ -91,7 +108,7 @@ def trained_file(folder: Path, name: str) -> Path | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{summary}: names no weight files ({type(error).__name__}: {error})") from None
     path = Path(named) if named else None
-    if path is not None and not path.is_file():
+    if path is not None and not path.exists():
         what = name.replace("_", " ")
         raise ValueError(f"{summary}: the {what} that the model was trained with ({named}) is not there any more")
     return path

@@ -19,7 +19,6 @@ from torch import Tensor
 from sheap.files import write_bytes
 from sheap.geometry.rotations import matrix_to_quat_wxyz, rotvec_to_matrix
 from sheap.head import HeadModel, HeadParams
-from sheap.head.model import JOINT_NAMES, JOINT_PARENTS
 from sheap.head.skinning import joint_transforms
 from sheap.render.mesh import vertex_normals
 
@@ -40,19 +39,17 @@ def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, fps: flo
         raise ValueError("params: the frames' shapes differ; one file holds one person (SheapPredictor.predict_person)")
     if not fps > 0:
         raise ValueError(f"fps: expected a positive rate, got {fps}")
-    rest = params.index(slice(0, 1)).replace(
-        expression=torch.zeros(1, head.num_expression), eyelids=torch.zeros(1, 2)
-    )
+    rest = HeadParams.zeros(head, 1, device="cpu", dtype=torch.float32).replace(shape=params.shape[:1])
     file = _File()
     mesh = _mesh(file, head, head.neutral(rest.shape)[0])
     rest_joints = head.rest_joints(rest)[0]
-    joints = list(range(1, 1 + len(JOINT_NAMES)))
-    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_NAMES), 1, 1))
+    joints = list(range(1, 1 + len(head.joint_names)))
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(head.joint_names), 1, 1))
     # Column-major, as glTF has matrices.
     inverse[:, 3, :3] = -rest_joints.numpy()
     file.document.skins.append(gltf.Skin(joints=joints, skeleton=joints[0], inverseBindMatrices=file.accessor(inverse, "MAT4")))
     file.document.meshes.append(mesh)
-    file.document.nodes = [gltf.Node(name="head", mesh=0, skin=0), *_joint_nodes(rest_joints)]
+    file.document.nodes = [gltf.Node(name="head", mesh=0, skin=0), *_joint_nodes(head, rest_joints)]
     file.document.scenes.append(gltf.Scene(nodes=[0, joints[0]]))
     file.document.animations.append(_animation(file, head, params, rest_joints, fps))
     file.save(path)
@@ -60,27 +57,37 @@ def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, fps: flo
 
 def morph_weights(head: HeadModel, params: HeadParams) -> Tensor:
     """The weights [T, M] of the file's morph targets."""
-    within = params.eyelids.clamp(0, 1)
-    parts = [params.expression, params.eyelids]
-    if head.eyelid_bulge_basis is not None:
-        parts.append(4 * within * (1 - within))
+    parts = [params.expression]
+    if params.eyelids is not None:
+        within = params.eyelids.clamp(0, 1)
+        parts.append(params.eyelids)
+        if head.eyelid_bulge_basis is not None:
+            parts.append(4 * within * (1 - within))
     if head.pose_basis is not None:
-        turned = rotvec_to_matrix(params.rotvecs())[:, 1:] - torch.eye(3)
+        turned = rotvec_to_matrix(params.rotvecs())[:, len(head.joint_names) - len(_correcting_joints(head)) :] - torch.eye(3)
         parts.append(turned.flatten(1))
     return torch.cat(parts, 1)
 
 
 def _morph_targets(head: HeadModel) -> tuple[Tensor, list[str]]:
     """Offsets [M, N, 3] and names."""
-    bases = [head.expression_basis, head.eyelid_basis]
-    names = [f"expression_{k:02d}" for k in range(head.num_expression)] + ["eyelid_left", "eyelid_right"]
+    bases = [head.expression_basis]
+    names = [f"expression_{k:02d}" for k in range(head.num_expression)]
+    if head.eyelid_basis is not None:
+        bases.append(head.eyelid_basis)
+        names += ["eyelid_left", "eyelid_right"]
     if head.eyelid_bulge_basis is not None:
         bases.append(head.eyelid_bulge_basis)
         names += ["eyelid_left_bulge", "eyelid_right_bulge"]
     if head.pose_basis is not None:
         bases.append(head.pose_basis)
-        names += [f"pose_{joint}_{row}{column}" for joint in JOINT_NAMES[1:] for row in range(3) for column in range(3)]
+        names += [f"pose_{joint}_{row}{column}" for joint in _correcting_joints(head) for row in range(3) for column in range(3)]
     return torch.cat(bases, -1).permute(2, 0, 1), names
+
+
+def _correcting_joints(head: HeadModel) -> tuple[str, ...]:
+    """The joints whose turns the pose correctives follow: the last ones."""
+    return head.joint_names[len(head.joint_names) - head.pose_basis.shape[-1] // 9 :]
 
 
 def _mesh(file: _File, head: HeadModel, neutral: Tensor) -> gltf.Mesh:
@@ -119,11 +126,11 @@ def _mesh(file: _File, head: HeadModel, neutral: Tensor) -> gltf.Mesh:
     return gltf.Mesh(name="head", primitives=[primitive], weights=[0.0] * len(names), extras={"targetNames": names})
 
 
-def _joint_nodes(rest_joints: Tensor) -> list[gltf.Node]:
+def _joint_nodes(head: HeadModel, rest_joints: Tensor) -> list[gltf.Node]:
     nodes = []
-    for joint, (name, parent) in enumerate(zip(JOINT_NAMES, JOINT_PARENTS, strict=True)):
+    for joint, (name, parent) in enumerate(zip(head.joint_names, head.joint_parents, strict=True)):
         place = rest_joints[joint] - (rest_joints[parent] if parent >= 0 else 0)
-        children = [1 + child for child, above in enumerate(JOINT_PARENTS) if above == joint]
+        children = [1 + child for child, above in enumerate(head.joint_parents) if above == joint]
         nodes.append(gltf.Node(name=name, translation=place.tolist(), children=children))
     return nodes
 
@@ -134,7 +141,7 @@ def _animation(file: _File, head: HeadModel, params: HeadParams, rest_joints: Te
     times = file.accessor((np.arange(count) / fps).astype(np.float32), "SCALAR", bounds=True)
     rotations = rotvec_to_matrix(params.rotvecs())
     moved = head.rest_joints(params)
-    turns, places = joint_transforms(rotations, moved, JOINT_PARENTS)
+    turns, places = joint_transforms(rotations, moved, head.joint_parents)
     # The file's skin is bound at the neutral joints: where the expression moves a joint by d, the joint's place takes up what the
     # turn makes of d.
     places = places + (turns @ (rest_joints - moved)[..., None]).squeeze(-1) + params.translation[:, None]
@@ -145,7 +152,7 @@ def _animation(file: _File, head: HeadModel, params: HeadParams, rest_joints: Te
         target = gltf.AnimationChannelTarget(node=node, path=path)
         animation.channels.append(gltf.AnimationChannel(sampler=len(animation.samplers) - 1, target=target))
 
-    for joint, parent in enumerate(JOINT_PARENTS):
+    for joint, parent in enumerate(head.joint_parents):
         place = places[:, joint]
         if parent >= 0:
             place = (turns[:, parent].mT @ (place - places[:, parent])[..., None]).squeeze(-1)

@@ -64,6 +64,7 @@ def truth_rows(
     params: HeadParams, landmarks: NDArray[np.float32], seen: NDArray[np.bool_] | NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Rows [T, D] of T frames: params with leading dim [T], landmarks [T, 478, 3] px of the crops, seen [T, 478]."""
+    assert params.eyelids is not None, "people are rendered with the open head"
     parts = [params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation]
     count = len(landmarks)
     columns = [part.detach().cpu().numpy().reshape(count, -1) for part in parts]

@@ -58,7 +58,9 @@ class EmotionFeatures:
 
 
 def expression_and_jaw(params: HeadParams) -> Tensor:
-    """What the probe sees [B,E+3]."""
+    """What the probe sees [B,E+3]; a head without a jaw joint opens its mouth by expression [B,E]."""
+    if params.jaw_rotvec is None:
+        return params.expression
     return torch.cat([params.expression, params.jaw_rotvec], -1)
 
 

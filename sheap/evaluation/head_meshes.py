@@ -32,9 +32,7 @@ def neutral_meshes(head: HeadModel, shape: Tensor) -> MeshesAndLandmarks:
 def expressive_meshes(head: HeadModel, params: HeadParams) -> MeshesAndLandmarks:
     """Meshes and landmarks [B,7,3], both in mm, with expression, jaw, lids and gaze, the head itself at rest."""
     with torch.inference_mode():
-        still = torch.zeros_like(params.translation)
-        at_rest = params.replace(root_rotvec=still, neck_rotvec=still, translation=still)
-        return _in_mm(head, head(at_rest).vertices)
+        return _in_mm(head, head(params.at_rest()).vertices)
 
 
 @dataclass(frozen=True)

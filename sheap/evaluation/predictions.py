@@ -5,7 +5,6 @@ Kept are the parameters (2 kB a picture), not meshes: those are made where a mea
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,8 +176,7 @@ def joined(head: HeadModel, parts: Sequence[HeadParams]) -> HeadParams:
     """The heads of several batches in one."""
     if not parts:
         return HeadParams.zeros(head, 0)
-    names = [item.name for item in dataclasses.fields(HeadParams)]
-    return HeadParams(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    return HeadParams.concatenate(parts)
 
 
 def _cropped(

@@ -105,6 +105,8 @@ def disagreement(head: HeadModel, params: HeadParams, crop: CropBox, points: NDA
 
 def yaw_of(params: HeadParams) -> float:
     """How far the head (batch of one) is turned about its own height, degrees; 0 looks into the camera, 90 to the side."""
-    turned = rotvec_to_matrix(params.root_rotvec) @ rotvec_to_matrix(params.neck_rotvec)
+    turned = rotvec_to_matrix(params.root_rotvec)
+    if params.neck_rotvec is not None:
+        turned = turned @ rotvec_to_matrix(params.neck_rotvec)
     out = turned[0, :, 2]
     return math.degrees(math.atan2(float(out[0]), float(out[2])))

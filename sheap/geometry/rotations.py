@@ -95,14 +95,6 @@ SQUARINGS = 12
 """A gap of a hundredth between the two greatest eigenvalues leaves e^-20 of the wrong one."""
 
 
-def matrix_to_rotvec(matrix: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] to rotation vectors [..., 3] (radians), at most half a turn long."""
-    quat = matrix_to_quat_wxyz(matrix)
-    sine = quat[..., 1:].norm(dim=-1, keepdim=True)
-    half = torch.atan2(sine, quat[..., :1])
-    return quat[..., 1:] * torch.where(sine < 1e-6, 2.0, 2 * half / sine.clamp_min(1e-6))
-
-
 def quat_multiply_wxyz(left: Tensor, right: Tensor) -> Tensor:
     """Hamilton product of quaternions [..., 4]: the rotation `right` followed by `left`."""
     w1, x1, y1, z1 = left.unbind(-1)
@@ -116,3 +108,13 @@ def quat_multiply_wxyz(left: Tensor, right: Tensor) -> Tensor:
         ],
         -1,
     )
+
+
+def matrix_to_rotvec(matrix: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] -> rotation vectors [..., 3], radians, of length at most pi."""
+    quat = matrix_to_quat_wxyz(matrix)
+    quat = torch.where(quat[..., :1] < 0, -quat, quat)
+    axis, cosine = quat[..., 1:], quat[..., :1]
+    sine = axis.norm(dim=-1, keepdim=True)
+    # The angle over its half's sine tends to 2 where there is no turn.
+    return axis * torch.where(sine > 1e-9, 2 * torch.atan2(sine, cosine) / sine.clamp_min(1e-9), torch.full_like(sine, 2.0))

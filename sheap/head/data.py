@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sheap.files import write_bytes
+from sheap.head.params import JOINT_NAMES
 
 FORMAT = "sheap-head-1"
 OPEN_HEAD_PATH = Path(__file__).with_name("open_head.safetensors")
@@ -29,6 +31,16 @@ class SurfacePoints:
     face_ids: Tensor
     barycentrics: Tensor
     weights: Tensor
+
+    @classmethod
+    def at_vertices(cls, vertex_ids: Iterable[int], faces: Tensor) -> SurfacePoints:
+        """Points that lie exactly on vertices: any face around each, with weight one at that corner."""
+        face_ids, barycentrics = [], []
+        for vertex in vertex_ids:
+            face, corner = (faces == int(vertex)).nonzero()[0].tolist()
+            face_ids.append(face)
+            barycentrics.append(torch.eye(3)[corner])
+        return cls(torch.tensor(face_ids), torch.stack(barycentrics), torch.ones(len(face_ids)))
 
     def of(self, vertices: Tensor, faces: Tensor) -> Tensor:
         """Their positions [..., L, 3] on a mesh with vertices [..., N, 3] and faces [F, 3]."""
@@ -54,19 +66,42 @@ class Attachments:
 
 
 @dataclass(frozen=True)
+class JointBasis:
+    """Joints by basis: template [J, 3], shape [J, 3, S] and expression [J, 3, E], metres."""
+
+    template: Tensor
+    shape: Tensor
+    expression: Tensor
+
+
+@dataclass(frozen=True)
+class HeadSource:
+    """Where a head came from. kind: in words; licence: of the model, shown wherever the head is named; name and sha256: of the
+    file or folder it was first read from, which a converted file keeps; made: what was missing there and was made since."""
+
+    kind: str
+    licence: str
+    name: str
+    sha256: str
+    made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HeadData:
     """Everything a head model is made of; floats are float32, indices int64, metres.
 
     template [N, 3]; faces [F, 3]; uv_coords [T, 2] in [0, 1] from the bottom left and uv_faces [F, 3], or None;
-    shape_basis [N, 3, S]; expression_basis [N, 3, E]; eyelid_basis [N, 3, 2] (a lid's way from open to closed);
-    eyelid_bulge_basis [N, 3, 2] or None (how far it swings out halfway); joint_regressor [5, N]; skinning_weights [N,
-    5]; pose_basis [N, 3, 36] or None (FLAME's corrections, linear in the entries of the rotations after the root's,
-    minus the identity). regions: vertex masks [N] by name. action_names and their action_matrix [A, E] and
-    action_rotvecs [A, 5, 3]: what each named facial action adds to the expression and turns at the joints (none:
-    empty). base_vertex_ids [N]: indices in MakeHuman's base mesh; mirror_vertex_ids [N]: partners on the other side;
-    gaze_axes [2, 3]: unit directions in which the left and the right eye look at rest; each None where unknown.
-    trait_names and trait_directions [T, S]: what a person's standardised traits (sheap.people.demographics) add to the
-    identity coefficients on average (none: empty).
+    shape_basis [N, 3, S]; expression_basis [N, 3, E]; eyelid_basis [N, 3, 2] or None (a lid's way from open to closed);
+    eyelid_bulge_basis [N, 3, 2] or None (how far it swings out halfway). joint_names: the root and any of the others of
+    sheap.head.params.JOINT_NAMES, in that order; where they lie at rest says either joint_regressor [J, N] or joint_basis.
+    skinning_weights [N, J]; pose_basis [N, 3, 9 K] or None (corrections, linear in the entries of rotations minus the identity:
+    of the joints after the root, as FLAME has them, or of all joints, as GNM has them). regions: vertex masks [N] by name.
+    action_names and their action_matrix [A, E] and action_rotvecs [A, J, 3]: what each named facial action adds to the
+    expression and turns at the joints (none: empty). base_vertex_ids [N]: indices in MakeHuman's base mesh;
+    mirror_vertex_ids [N]: partners on the other side; gaze_axes [2, 3]: unit directions in which the left and the right eye
+    look at rest; each None where unknown. trait_names and trait_directions [T, S]: what a person's standardised traits
+    (sheap.people.demographics) add to the identity coefficients on average (none: empty). source: None for a head that was
+    not read from a file.
     """
 
     template: Tensor
@@ -75,10 +110,12 @@ class HeadData:
     uv_faces: Tensor | None
     shape_basis: Tensor
     expression_basis: Tensor
-    eyelid_basis: Tensor
-    joint_regressor: Tensor
+    eyelid_basis: Tensor | None
+    joint_regressor: Tensor | None
     skinning_weights: Tensor
     now_points: SurfacePoints | None
+    joint_names: tuple[str, ...] = JOINT_NAMES
+    joint_basis: JointBasis | None = None
     landmark_points: SurfacePoints | None = None
     eyelid_bulge_basis: Tensor | None = None
     pose_basis: Tensor | None = None
@@ -93,6 +130,7 @@ class HeadData:
     trait_names: tuple[str, ...] = ()
     trait_directions: Tensor | None = None
     figures: dict[str, object] = field(default_factory=dict)
+    source: HeadSource | None = None
 
 
 _HALF = ("shape_basis", "expression_basis", "eyelid_basis", "eyelid_bulge_basis")
@@ -103,15 +141,11 @@ _SINGLE = (
 _INDEX = ("faces", "uv_faces", "base_vertex_ids", "mirror_vertex_ids")
 _OPTIONAL = (
     "uv_coords", "uv_faces", "pose_basis", "eyelid_bulge_basis", "action_matrix", "action_rotvecs", "gaze_axes",
-    "base_vertex_ids", "mirror_vertex_ids", "trait_directions",
+    "base_vertex_ids", "mirror_vertex_ids", "trait_directions", "eyelid_basis", "joint_regressor",
 )  # fmt: skip
 _ATTACHED = tuple(item.name for item in fields(Attachments))
+_JOINTS = tuple(item.name for item in fields(JointBasis))
 _POINTS = ("now_points", "landmark_points")
-
-
-def head_file_sha256(path: Path | None) -> str:
-    """Names a head model by its file's bytes (None: the shipped one)."""
-    return hashlib.sha256((OPEN_HEAD_PATH if path is None else path).read_bytes()).hexdigest()
 
 
 def write_head(data: HeadData, path: Path) -> None:
@@ -124,6 +158,9 @@ def write_head(data: HeadData, path: Path) -> None:
     if data.attachments is not None:
         for name in _ATTACHED:
             tensors[f"attachments.{name}"] = _to_stored(name, getattr(data.attachments, name))
+    if data.joint_basis is not None:
+        for name in _JOINTS:
+            tensors[f"joint_basis.{name}"] = getattr(data.joint_basis, name).to(torch.float32).contiguous()
     for name in _POINTS:
         points = getattr(data, name)
         if points is not None:
@@ -138,7 +175,10 @@ def write_head(data: HeadData, path: Path) -> None:
         "actions": json.dumps(list(data.action_names)),
         "traits": json.dumps(list(data.trait_names)),
         "figures": json.dumps(data.figures),
+        "joints": json.dumps(list(data.joint_names)),
     }
+    if data.source is not None:
+        metadata["source"] = json.dumps(asdict(data.source))
     write_bytes(path, save(tensors, metadata))
 
 
@@ -167,20 +207,66 @@ def read_head(path: Path) -> HeadData:
         raise ValueError(f"{path}: head model lacks {', '.join(missing)}")
     regions = stored.pop("regions").bool()
     stored = {name: _from_stored(tensor) for name, tensor in stored.items()}
-    values: dict[str, Tensor | SurfacePoints | Attachments] = {
-        name: stored[name] for name in (*_HALF, *_SINGLE, *_INDEX) if name in stored
-    }
+    values: dict[str, Any] = {name: stored.get(name) for name in (*_HALF, *_SINGLE, *_INDEX)}
     for name in _POINTS:
+        values[name] = None
         if f"{name}.face_ids" in stored:
             values[name] = SurfacePoints(
                 stored[f"{name}.face_ids"], stored[f"{name}.barycentrics"], stored[f"{name}.weights"]
             )
     if "attachments.base_ids" in stored:
         values["attachments"] = Attachments(**{name: stored[f"attachments.{name}"] for name in _ATTACHED})
+    if "joint_basis.template" in stored:
+        values["joint_basis"] = JointBasis(**{name: stored[f"joint_basis.{name}"] for name in _JOINTS})
+    source = json.loads(metadata["source"]) if "source" in metadata else None
     return HeadData(
         **values,
         regions=dict(zip(json.loads(metadata["regions"]), regions, strict=True)),
         action_names=tuple(json.loads(metadata["actions"])),
         trait_names=tuple(json.loads(metadata.get("traits", "[]"))),
         figures=json.loads(metadata["figures"]),
+        joint_names=tuple(json.loads(metadata["joints"])) if "joints" in metadata else JOINT_NAMES,
+        source=None if source is None else HeadSource(**source | {"made": tuple(source["made"])}),
     )
+
+
+def stored_source(path: Path) -> HeadSource | None:
+    """What a file of our format says of its source, without reading its tensors; None where it says nothing, or is no such
+    file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError:
+        return None
+    source = json.loads(metadata["source"]) if "source" in metadata else None
+    return None if source is None else HeadSource(**source | {"made": tuple(source["made"])})
+
+
+def made_tensors(data: HeadData) -> dict[str, Tensor]:
+    """What was made since the head was first read (HeadSource.made), by name: small, and none of its publisher's data."""
+    tensors: dict[str, Tensor] = {}
+    for name in () if data.source is None else data.source.made:
+        if name in _POINTS:
+            points = getattr(data, name)
+            tensors |= {f"{name}.{item.name}": getattr(points, item.name) for item in fields(SurfacePoints)}
+        elif name == "uvs":
+            assert data.uv_coords is not None and data.uv_faces is not None
+            tensors |= {"uvs.coords": data.uv_coords, "uvs.faces": data.uv_faces}
+        else:
+            tensors[name] = data.regions[name.removeprefix("region ")]
+    return tensors
+
+
+def with_made(data: HeadData, tensors: Mapping[str, Tensor]) -> HeadData:
+    """The same head with parts that were made of it before (`made_tensors`), in place of its own."""
+    changes: dict[str, Any] = {}
+    regions = dict(data.regions)
+    for name in _POINTS:
+        if f"{name}.face_ids" in tensors:
+            changes[name] = SurfacePoints(**{item.name: tensors[f"{name}.{item.name}"] for item in fields(SurfacePoints)})
+    if "uvs.coords" in tensors:
+        changes |= {"uv_coords": tensors["uvs.coords"], "uv_faces": tensors["uvs.faces"]}
+    regions |= {name.removeprefix("region "): mask for name, mask in tensors.items() if name.startswith("region ")}
+    made = tuple(dict.fromkeys(name.split(".")[0] for name in tensors))
+    source = None if data.source is None else replace(data.source, made=made)
+    return replace(data, regions=regions, source=source, **changes)

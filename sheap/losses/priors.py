@@ -37,15 +37,18 @@ def eyelid_prior(eyelids: Tensor) -> Tensor:
     return (outside.square() + 0.1 * eyelids.square()).mean()
 
 
-def pose_prior(neck_rotvec: Tensor, jaw_rotvec: Tensor, eye_rotvecs: Tensor) -> Tensor:
+def pose_prior(neck_rotvec: Tensor, jaw_rotvec: Tensor | None, eye_rotvecs: Tensor | None) -> Tensor:
     """Joints rest: squared rotations of neck [..., 3], jaw [..., 3] and eyes [..., 3]; turning is the root's part. Scalar.
 
-    A jaw opens about x only: turning about its other axes counts ten times, and so does closing past shut.
+    A jaw opens about x only: turning about its other axes counts ten times, and so does closing past shut. Joints that a head
+    has not are None.
     """
-    opening, sideways = jaw_rotvec[..., 0], jaw_rotvec[..., 1:]
-    shut = opening.clamp_max(0)
-    jaw = opening.square() + 10 * (sideways.square().sum(-1) + shut.square())
-    return neck_rotvec.square().sum(-1).mean() + jaw.mean() + eye_rotvecs.square().sum(-1).mean()
+    prior = neck_rotvec.square().sum(-1).mean()
+    if jaw_rotvec is not None:
+        opening, sideways = jaw_rotvec[..., 0], jaw_rotvec[..., 1:]
+        shut = opening.clamp_max(0)
+        prior = prior + (opening.square() + 10 * (sideways.square().sum(-1) + shut.square())).mean()
+    return prior if eye_rotvecs is None else prior + eye_rotvecs.square().sum(-1).mean()
 
 
 def lighting_prior(lighting: Tensor) -> Tensor:

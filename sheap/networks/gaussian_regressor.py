@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sheap.head import HeadModel
 from sheap.networks.attributes import NUM_ATTRIBUTES, GaussianAttributes, activate
-from sheap.networks.config import RegressorConfig
+from sheap.networks.config import INSIDE, OUTSIDE, RegressorConfig
 from sheap.networks.face_graph import GraphBlock, NeighbourMean
 from sheap.networks.prototypes import Prototypes
 from sheap.networks.uv_generator import UvGenerator
@@ -23,6 +23,7 @@ class GaussianRegressor(ComputesIn):
 
     def __init__(self, config: RegressorConfig, head: HeadModel, image_feature_size: int | None) -> None:
         super().__init__()
+        assert head.uv_coords is not None and head.uv_faces is not None, "the network checks its head"
         covered = covered_faces(head, config.regions, config.without_regions)
         self.register_buffer("faces", covered, persistent=False)
         self.register_buffer("uv_corners", head.uv_coords[head.uv_faces[covered]].float(), persistent=False)
@@ -64,10 +65,20 @@ class GaussianRegressor(ComputesIn):
 
 def covered_faces(head: HeadModel, regions: tuple[str, ...], without_regions: tuple[str, ...]) -> Tensor:
     """Indices [F'] of the faces with all corners in one of `regions` (every face when none is named), less those with all
-    corners in one of `without_regions`.
+    corners in one of `without_regions`. A head that does not name its outside and inside as the open head does is taken by
+    what it names of them, less what no camera sees of it (`hidden`).
 
-    Raises ValueError for a region that the head model does not have.
+    Raises ValueError for another region that the head model does not have, and for a head that does not say what is hidden.
     """
+    lacking = {*regions, *without_regions} & {*OUTSIDE, *INSIDE} - {*head.region_names}
+    if lacking:
+        if "hidden" not in head.region_names:
+            raise ValueError(
+                f"head model: names no region '{min(lacking)}' and does not say what no camera sees; "
+                "'sheap head convert' looks for that"
+            )
+        regions = tuple(name for name in regions if name not in lacking)
+        without_regions = (*(name for name in without_regions if name not in lacking), "hidden")
 
     def inside(names: tuple[str, ...]) -> Tensor:
         return torch.stack([head.region_faces(name) for name in names]).any(0)

@@ -54,9 +54,9 @@ class SheapNetwork(nn.Module):
     (method.md, 2-7).
 
     head: the head model; it moves with the network and is no part of its weights.
-    start_translation: [3] metres, where the head is put before anything is learnt; `start_translation_for` gives the place
-    where crops have it. image_feature_size: channels of the DINOv2 features that `gaussians` will be given; None builds
-    the UV generator without cross-attention.
+    start_translation: [3] metres, where a head with the open head's origin is put before anything is learnt (others so that
+    their eyes are there); `start_translation_for` gives the place where crops have it. image_feature_size: channels of the
+    DINOv2 features that `gaussians` will be given; None builds the UV generator without cross-attention.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class SheapNetwork(nn.Module):
         illumination_prior: Path | None = None,
     ) -> None:
         super().__init__()
+        if head.uv_coords is None or head.uv_faces is None:
+            raise ValueError("head model: has no UVs, over which Gaussians are laid; 'sheap head convert' makes them")
         self.config = config
         self.head = head
         mean_points = None if head.landmark_faces is None else head.landmarks(head.template)
@@ -79,12 +81,14 @@ class SheapNetwork(nn.Module):
         else:
             self.encoder = TokenEncoder(config.encoder, mean_points)
         start = torch.zeros(3) if start_translation is None else start_translation.detach().float().cpu()
+        start = start - head.face_origin.cpu()
         grid, channels = config.regressor.feature_grid, config.regressor.feature_channels
-        starts = {"pose": torch.cat([torch.zeros(15), start / TRANSLATION_UNIT])}
+        num_joints = len(head.joint_names)
+        starts = {"pose": torch.cat([torch.zeros(3 * num_joints), start / TRANSLATION_UNIT])}
         sizes = {
             "shape": head.num_shape,
-            "expression": head.num_expression + 2,
-            "pose": 18,
+            "expression": head.num_expression + head.num_eyelids,
+            "pose": 3 * num_joints + 3,
             "lighting": config.lighting_components,
             "features": channels * grid * grid,
         }
@@ -109,20 +113,16 @@ class SheapNetwork(nn.Module):
         look = self.encoder.look(images) if isinstance(self.encoder, CompactEncoder) else None
         tokens = self.encoder(images) if look is None else look.tokens
         out = {name: self.heads[name](tokens[:, k]).float() for k, name in enumerate(TOKEN_NAMES)}
-        expression, eyelids = (out["expression"] * EXPRESSION_UNIT).split([self.head.num_expression, 2], dim=1)
-        rotvecs = (out["pose"][:, :15] * ROTATION_UNIT).unflatten(1, (5, 3))
-        root, neck, jaw, eye_left, eye_right = rotvecs.unbind(1)
-        grid = self.config.regressor.feature_grid
-        params = HeadParams(
-            shape=out["shape"] * SHAPE_UNIT,
-            expression=expression,
-            eyelids=eyelids,
-            root_rotvec=root,
-            neck_rotvec=neck,
-            jaw_rotvec=jaw,
-            eye_left_rotvec=eye_left,
-            eye_right_rotvec=eye_right,
-            translation=out["pose"][:, 15:] * TRANSLATION_UNIT,
+        head, grid = self.head, self.config.regressor.feature_grid
+        expression, eyelids = (out["expression"] * EXPRESSION_UNIT).split([head.num_expression, head.num_eyelids], dim=1)
+        rotvecs, translation = out["pose"][:, :-3] * ROTATION_UNIT, out["pose"][:, -3:] * TRANSLATION_UNIT
+        params = HeadParams.from_parts(
+            head,
+            out["shape"] * SHAPE_UNIT,
+            expression,
+            eyelids if head.num_eyelids else None,
+            rotvecs.unflatten(1, (-1, 3)),
+            translation,
         )
         return HeadCodes(params, out["lighting"], out["features"].unflatten(1, (-1, grid, grid)), look)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sheap.geometry.cameras import Cameras, project
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.head.params import HeadParams
 from sheap.people.backgrounds import sample_background
 from sheap.people.cast import CastMember
@@ -128,7 +128,7 @@ def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDA
     truth = {field.name: getattr(params, field.name).numpy() for field in fields(HeadParams)}
     truth["shape"] = truth["shape"][0]
     return truth | {
-        "head_sha256": np.array(head_file_sha256(None)),
+        "head_sha256": np.array(head_sha256(None)),
         "fps": np.array(clip.fps, np.float64),
         "picture_size": np.array([shot.height, shot.width]),
         "K": shot.K,

@@ -38,8 +38,7 @@ def draw_panel(models: Models, network: SheapNetwork, pairs: Pairs) -> NDArray[n
     overlay = _shaded_mesh(vertices, head.faces, target_images, models)
     _draw_points(overlay, pairs.target.landmarks[..., :2], DETECTED)
     landmark_faces = head.faces[head.landmark_faces]
-    turn = params.root_rotvec + params.neck_rotvec
-    points = network.landmark_calibration(head.landmarks(vertices), vertices, landmark_faces, turn)
+    points = network.landmark_calibration(head.landmarks(vertices), vertices, landmark_faces, params.turn)
     _draw_points(overlay, project(points, models.cameras)[0][:, 0], PREDICTED)
     normals = (drawn.normals * 0.5 + 0.5) * drawn.alpha + 1 - drawn.alpha
     columns = [source_images, target_images, drawn.color, overlay, normals, crossed.color]

@@ -27,7 +27,8 @@ from sheap.data.streaming import StreamedSplit, streamed_batches
 from sheap.data.truth import TruthMirror, WantedTruth
 from sheap.geometry.cameras import published_camera
 from sheap.head import HeadModel
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
+from sheap.head.params import JOINT_NAMES
 from sheap.losses.lpips import Lpips
 from sheap.losses.shape_metric import ShapeMetric
 from sheap.networks.config import EncoderConfig
@@ -222,7 +223,9 @@ def wanted_truth(config: RunConfig) -> WantedTruth | None:
         return None
     path, augment = config.weight_files.head_model, config.pairs.augment
     head = HeadModel.load(path)
-    sha256 = head_file_sha256(path)
+    if head.joint_names != JOINT_NAMES or head.num_eyelids == 0:
+        raise ValueError("train.supervision: truth is of heads with five joints and eyelids; set it to none for this head model")
+    sha256 = head_sha256(path)
     layout = TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
     is_mirrored = config.is_supervised and augment is not None and augment.flip > 0
     return WantedTruth(layout, TruthMirror(head, LANDMARK_MIRROR) if is_mirrored else None)

@@ -116,7 +116,7 @@ def landmark_terms(models: Models, source: HeadCodes, target: HeadCodes, pairs: 
             cases.append((reenact(target, source), pairs.source))
         params = HeadCodes.concatenate([codes for codes, _ in cases]).params
         vertices = head(params).vertices
-        points = calibration(head.landmarks(vertices), vertices, head.faces, params.root_rotvec + params.neck_rotvec)
+        points = calibration(head.landmarks(vertices), vertices, head.faces, params.turn)
         predicted, _ = project(points, cameras)
         detected = torch.cat([frames.landmarks[..., :2] for _, frames in cases])
         weights = head.landmark_weights * visibility_weights(vertices[:, head.faces], camera_center(cameras))
@@ -128,15 +128,19 @@ def landmark_terms(models: Models, source: HeadCodes, target: HeadCodes, pairs: 
 def prior_terms(source: HeadCodes, target: HeadCodes) -> Terms:
     """Every code of both frames against what heads are like."""
     both = HeadCodes.concatenate([source, target]).params
-    eyes = torch.cat([both.eye_left_rotvec, both.eye_right_rotvec])
-    return {
+    terms: Terms = {
         "shape_prior": lambda: shape_prior(both.shape),
         "population_prior": lambda: population_prior(both.shape),
         "identity_consistency": lambda: identity_consistency(source.params.shape, target.params.shape),
         "expression_prior": lambda: expression_prior(both.expression),
-        "eyelid_prior": lambda: eyelid_prior(both.eyelids),
-        "pose_prior": lambda: pose_prior(both.neck_rotvec, both.jaw_rotvec, eyes),
     }
+    eyelids, neck = both.eyelids, both.neck_rotvec
+    if eyelids is not None:
+        terms["eyelid_prior"] = lambda: eyelid_prior(eyelids)
+    if neck is not None:
+        gazes = [turn for turn in (both.eye_left_rotvec, both.eye_right_rotvec) if turn is not None]
+        terms["pose_prior"] = lambda: pose_prior(neck, both.jaw_rotvec, torch.cat(gazes) if gazes else None)
+    return terms
 
 
 def start_terms(models: Models) -> Terms:

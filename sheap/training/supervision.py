@@ -101,7 +101,4 @@ def known_mean(values: Tensor, known: Tensor) -> Tensor:
 
 def face_motion(params: HeadParams) -> HeadParams:
     """The same movement on the mean head, facing ahead."""
-    still = torch.zeros_like(params.translation)
-    return params.replace(
-        shape=torch.zeros_like(params.shape), root_rotvec=still, neck_rotvec=still, translation=still
-    )
+    return params.at_rest().replace(shape=torch.zeros_like(params.shape))

@@ -12,7 +12,7 @@ from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.data.schema import TruthLayout
 from sheap.data.truth import FrameTruth, TruthMirror, WantedTruth, truth_rows
 from sheap.head import HeadModel, HeadParams
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from tests.data.made_clips import AUGMENT
 
 
@@ -23,7 +23,7 @@ def head() -> HeadModel:
 
 @pytest.fixture(scope="module")
 def layout(head) -> TruthLayout:
-    sha256 = head_file_sha256(None)
+    sha256 = head_sha256(None)
     return TruthLayout(head_sha256=sha256, num_shape=head.num_shape, num_expression=head.num_expression)
 
 

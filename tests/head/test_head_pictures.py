@@ -78,9 +78,9 @@ def test_teeth_stay_behind_the_lips_of_an_expression(head: HeadModel, name: str)
 def test_mediapipe_finds_the_landmarks_where_the_mesh_has_them(head: HeadModel) -> None:
     """A person the landmarks were not made from, looked at from an angle that was not used."""
     pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
+    from sheap.completion.landmarks import mediapipe_detector
+    from sheap.completion.portraits import orbit_camera, take_portrait
     from sheap.geometry.cameras import project
-    from sheap.head.recipe.landmarks import mediapipe_detector
-    from sheap.head.recipe.portraits import orbit_camera, take_portrait
 
     shape = 0.7 * torch.randn(head.num_shape, generator=torch.Generator().manual_seed(99))
     vertices = head(HeadParams.zeros(head).replace(shape=shape)).vertices

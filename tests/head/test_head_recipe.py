@@ -13,9 +13,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.run.stage import STATE_DIR
+from sheap.completion import landmarks, portraits
 from sheap.geometry.cameras import project
 from sheap.head import HeadModel
-from sheap.head.recipe import expressions, identities, joints, landmarks, portraits, skinning
+from sheap.head.recipe import expressions, identities, joints, skinning
 from sheap.head.recipe.axes import rigid_fit, to_head_axes, vertex_areas
 from sheap.head.recipe.topology import PARTS, HeadTopology
 

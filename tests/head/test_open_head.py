@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sheap.completion.landmarks import FACE_OVAL
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH
-from sheap.head.recipe.landmarks import FACE_OVAL
 from sheap.head.recipe.topology import border_vertices
 
 FLIP_X = torch.tensor([-1.0, 1.0, 1.0])

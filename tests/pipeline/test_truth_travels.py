@@ -20,7 +20,7 @@ from sheap.data import PairDataset, Pairs, ShardReader
 from sheap.data.schema import TruthLayout
 from sheap.data.truth import WantedTruth
 from sheap.head import HeadModel
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.video.ingestion import VideoSource
 from tests.stage_settings import stage_params
 from tests.video.made_videos import carphone_frames, write_video
@@ -53,7 +53,7 @@ def head() -> HeadModel:
 @pytest.fixture(scope="module")
 def pairs(project, head) -> list[Pairs]:
     """A few samples of the training split, which holds a rendered and a real person."""
-    layout = TruthLayout(head_sha256=head_file_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
+    layout = TruthLayout(head_sha256=head_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
     dataset = PairDataset(ShardReader(project / "data/shards/train"), num_samples=8, truth=WantedTruth(layout, None))
     return [dataset[number] for number in range(len(dataset))]
 

@@ -19,7 +19,7 @@ from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.schema import TruthLayout
 from sheap.data.shard_writer import write_split
 from sheap.head import HeadModel
-from sheap.head.data import head_file_sha256
+from sheap.head.door import head_sha256
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.config import RunConfig
@@ -240,7 +240,7 @@ def test_readings_that_cannot_be_are_refused() -> None:
 def write_mixed_shards(folder: Path, known: dict[str, int] | None = None) -> Path:
     """Three clips a split, of which the first `known` carry truth (default: one)."""
     head = HeadModel.load()
-    layout = TruthLayout(head_sha256=head_file_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
+    layout = TruthLayout(head_sha256=head_sha256(None), num_shape=head.num_shape, num_expression=head.num_expression)
     rows = 0.3 * np.random.default_rng(0).standard_normal((4, layout.row_bytes // 4)).astype(np.float32)
     rows[:, -478:] = 1
     infos = {}

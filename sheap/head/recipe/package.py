@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sheap.head.data import TRAIT_NAMES, Attachments, HeadData, SurfacePoints
@@ -41,7 +39,7 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         uv_coords=single("uv_coords"),
         uv_faces=index("uv_faces"),
         joint_regressor=single("joint_regressor")[:, :count],
-        now_points=points_at_vertices(recipe.tensors["now_vertex_ids"], recipe.tensors["faces"]),
+        now_points=SurfacePoints.at_vertices(recipe.tensors["now_vertex_ids"], index("faces")),
         landmark_points=landmarks,
         regions={name: torch.as_tensor(mask[:count]) for name, mask in recipe.regions.items()},
         action_names=recipe.action_names,
@@ -54,16 +52,4 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         trait_directions=single("trait_directions"),
         attachments=attachments,
         figures=recipe.figures,
-    )
-
-
-def points_at_vertices(vertex_ids: NDArray[np.int64], faces: NDArray[np.int64]) -> SurfacePoints:
-    """Surface points that lie exactly on vertices: any face around each, with weight one at that corner."""
-    face_ids, barycentrics = [], []
-    for vertex in vertex_ids:
-        face, corner = np.argwhere(faces == vertex)[0]
-        face_ids.append(int(face))
-        barycentrics.append(np.eye(3)[corner])
-    return SurfacePoints(
-        torch.tensor(face_ids), torch.tensor(np.array(barycentrics), dtype=torch.float32), torch.ones(len(face_ids))
     )

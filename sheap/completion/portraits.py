@@ -20,6 +20,7 @@ SKIN, LIPS, TEETH, TONGUE = (0.80, 0.64, 0.55), (0.66, 0.36, 0.34), (0.93, 0.91,
 EYE_WHITE, IRIS, PUPIL, BROW = (0.90, 0.90, 0.89), (0.30, 0.22, 0.15), (0.02, 0.02, 0.02), (0.25, 0.18, 0.14)
 INSIDE = (0.25, 0.12, 0.11)
 BACKGROUND = 0.55
+DRAWN = ("skin", "eyeballs", "teeth", "tongue")
 
 
 @dataclass(frozen=True)
@@ -49,31 +50,43 @@ def orbit_camera(yaw_deg: float, pitch_deg: float, size: int) -> Cameras:
 
 
 def take_portrait(head: HeadModel, vertices: Tensor, cameras: Cameras) -> Portrait:
-    """Renders vertices [N, 3] of the open head in one view, at twice the size and averaged down."""
+    """Renders vertices [N, 3] of a head in one view, at twice the size and averaged down."""
     fine = Cameras(
         cameras.world_to_cam, cameras.K * torch.tensor([2.0, 2.0, 1.0])[:, None], 2 * cameras.height, 2 * cameras.width
     )
-    fragments = rasterize_mesh(vertices, head.faces, fine)
-    albedo = interpolate(vertex_colours(head), head.faces, fragments)[0]
-    albedo = _paint_irises(head, albedo, fragments)
-    normals = mesh_normals(vertices, head.faces, fragments)[0]
+    faces = drawn_faces(head)
+    fragments = rasterize_mesh(vertices, faces, fine)
+    albedo = interpolate(vertex_colours(head), faces, fragments)[0]
+    albedo = _paint_irises(head, faces, albedo, fragments)
+    normals = mesh_normals(vertices, faces, fragments)[0]
     light = F.normalize(cameras.world_to_cam[0, :3, :3].T @ torch.tensor([-0.3, -0.5, -1.0]), dim=0)
     shade = 0.45 + 0.6 * (normals @ light).clamp(min=0)
     colour = torch.where(fragments.mask[0][..., None], albedo * shade[..., None], torch.tensor(BACKGROUND))
     image = F.avg_pool2d(colour.permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0)
     image = image.clamp(0, 1) ** (1 / 1.6)
-    depth = mesh_depth(vertices, head.faces, cameras, rasterize_mesh(vertices, head.faces, cameras))[0, ..., 0]
+    depth = mesh_depth(vertices, faces, cameras, rasterize_mesh(vertices, faces, cameras))[0, ..., 0]
     return Portrait((255 * image).round().to(torch.uint8).numpy(), vertices, cameras, depth)
 
 
+def drawn_faces(head: HeadModel) -> Tensor:
+    """Faces [F', 3] that a picture shows: all corners in a region that has a colour. Models put shells and lashes before
+    the eyes, which name no region here; a head that names no skin is drawn whole."""
+    masks = head.region_masks
+    if "skin" not in masks:
+        return head.faces
+    drawn = torch.stack([masks[name] for name in DRAWN if name in masks]).any(0)
+    return head.faces[drawn[head.faces].all(-1)]
+
+
 def vertex_colours(head: HeadModel) -> Tensor:
-    """Linear RGB [N, 3] by region."""
+    """Linear RGB [N, 3] by region, as far as the head names any."""
     colours = torch.tensor(SKIN).repeat(head.num_vertices, 1)
     for region, colour in (
         ("mouth_interior", INSIDE), ("lips", LIPS), ("teeth", TEETH), ("tongue", TONGUE), ("eyeballs", EYE_WHITE),
         ("brow_ridge", BROW),
     ):  # fmt: skip
-        colours[head.region_masks[region]] = torch.tensor(colour)
+        if region in head.region_names:
+            colours[head.region_masks[region]] = torch.tensor(colour)
     return colours
 
 
@@ -81,11 +94,14 @@ def rest_eyeball(head: HeadModel, region: str) -> tuple[Tensor, Tensor, Tensor]:
     """Centre [3], radius and gaze axis [3] of an eyeball region of the mean head at rest, float64."""
     ball = head.template[head.region_masks[region]].double()
     centre = ball.mean(dim=0)
-    return centre, (ball - centre).norm(dim=-1).mean(), head.gaze_axes[0 if region == "eyeball_left" else 1].double()
+    axes = torch.tensor([[0.0, 0.0, 1.0]]).repeat(2, 1) if head.gaze_axes is None else head.gaze_axes
+    return centre, (ball - centre).norm(dim=-1).mean(), axes[0 if region == "eyeball_left" else 1].double()
 
 
-def _paint_irises(head: HeadModel, albedo: Tensor, fragments: MeshFragments) -> Tensor:
+def _paint_irises(head: HeadModel, faces: Tensor, albedo: Tensor, fragments: MeshFragments) -> Tensor:
     """Irises and pupils by the distance from each eyeball's gaze axis at rest, pixel by pixel."""
+    if "eyeballs" not in head.region_names:
+        return albedo
     offsets = torch.zeros(head.num_vertices, 3)
     for region in ("eyeball_left", "eyeball_right"):
         centre, _, axis = rest_eyeball(head, region)
@@ -93,8 +109,9 @@ def _paint_irises(head: HeadModel, albedo: Tensor, fragments: MeshFragments) -> 
         along = (head.template[ball].double() - centre) @ axis
         across = head.template[ball].double() - centre - along[:, None] * axis
         offsets[ball] = torch.stack([across[:, 0], across[:, 1], along], dim=-1).float()
-    seen = interpolate(offsets, head.faces, fragments)[0]
-    eyeball = head.region_faces("eyeballs")[fragments.face_ids[0].clamp(min=0)] & fragments.mask[0] & (seen[..., 2] > 0)
+    seen = interpolate(offsets, faces, fragments)[0]
+    on_ball = head.region_masks["eyeballs"][faces].all(-1)
+    eyeball = on_ball[fragments.face_ids[0].clamp(min=0)] & fragments.mask[0] & (seen[..., 2] > 0)
     across = seen[..., :2].norm(dim=-1)
     albedo = torch.where((eyeball & (across < IRIS_RADIUS))[..., None], torch.tensor(IRIS), albedo)
     return torch.where((eyeball & (across < 0.4 * IRIS_RADIUS))[..., None], torch.tensor(PUPIL), albedo)

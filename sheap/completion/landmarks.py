@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from sheap.completion.portraits import Portrait, orbit_camera, rest_eyeball, take_portrait
 from sheap.data.landmark_mirror import LANDMARK_MIRROR
 from sheap.geometry.cameras import project
 from sheap.head.data import SurfacePoints
-from sheap.head.model import HeadModel
+from sheap.head.model import IRIS_RADIUS, HeadModel
 from sheap.head.params import HeadParams
-from sheap.head.recipe.portraits import IRIS_RADIUS, Portrait, orbit_camera, rest_eyeball, take_portrait
 from sheap.render.mesh import vertex_normals
 
 Array = NDArray[np.float64]
@@ -61,8 +62,7 @@ def find_landmarks(head: HeadModel, detect: Detect, settings: LandmarkSettings) 
     """The 478 points on the head's surface, and each one's spread over the pictures (median distance, mm)."""
     portraits, detections = _look(head, detect, settings)
     sights = _sights(head, portraits, detections)
-    outer = head.region_masks["skin"] & ~head.region_masks["eye_sockets"] & ~head.region_masks["mouth_interior"]
-    allowed = torch.nonzero((outer & ~head.region_masks["ears"])[head.faces].all(dim=-1)).squeeze(-1).numpy()
+    allowed = torch.nonzero(allowed_skin(head)[head.faces].all(dim=-1)).squeeze(-1).numpy()
 
     corners = np.eye(3)
     _, first = np.unique(head.faces.numpy()[allowed].reshape(-1), return_index=True)
@@ -89,13 +89,24 @@ def find_landmarks(head: HeadModel, detect: Detect, settings: LandmarkSettings) 
     weights = weights / weights.max()
     weights = np.minimum(weights, weights[LANDMARK_MIRROR[:NUM_SKIN_LANDMARKS]])
     weights[list(FACE_OVAL)] = np.minimum(weights[list(FACE_OVAL)], settings.oval_weight)
-    iris_faces, iris_bary = _iris_points(head)
+    iris_faces, iris_bary, iris_weights = _iris_points(head, face_ids, barycentrics)
     points = SurfacePoints(
         torch.as_tensor(np.concatenate([face_ids, iris_faces])),
         torch.as_tensor(np.concatenate([barycentrics, iris_bary]), dtype=torch.float32),
-        torch.as_tensor(np.concatenate([weights, np.ones(len(iris_faces))]), dtype=torch.float32),
+        torch.as_tensor(np.concatenate([weights, iris_weights]), dtype=torch.float32),
     )
     return points, spread
+
+
+def allowed_skin(head: HeadModel) -> Tensor:
+    """Mask [N] of the skin that a landmark may lie on: not inside mouth or eye sockets nor on the ears, as far as the head names
+    these, nor where no camera looks."""
+    masks = head.region_masks
+    allowed = masks["skin"].clone() if "skin" in masks else torch.ones(head.num_vertices, dtype=torch.bool)
+    for name in ("eye_sockets", "mouth_interior", "ears", "hidden"):
+        if name in masks:
+            allowed &= ~masks[name]
+    return allowed
 
 
 def _look(
@@ -107,12 +118,11 @@ def _look(
     poses = [(HeadParams.zeros(head), yaw, pitch) for yaw in settings.yaws_deg for pitch in settings.pitches_deg]
     for k in range(settings.num_identities):
         shape = settings.identity_scale * torch.randn(head.num_shape, generator=generator)
-        jaw = torch.tensor([0.25 * (k % 3) / 2, 0.0, 0.0])  # every third closed, half open, open: it parts the lips
-        params = HeadParams.zeros(head).replace(shape=shape, jaw_rotvec=jaw)
+        params = open_mouth(head, (k % 3) / 2).replace(shape=shape)  # closed, half open, open: it parts the lips
         poses += [(params, yaw, 0.0) for yaw in settings.identity_yaws_deg]
     portraits, detections = [], []
     for params, yaw, pitch in poses:
-        portrait = take_portrait(head, head(params).vertices, orbit_camera(yaw, pitch, size))
+        portrait = take_portrait(head, head(params).vertices - head.face_origin, orbit_camera(yaw, pitch, size))
         points = detect(portrait.image)
         if points is not None:
             portraits.append(portrait)
@@ -120,6 +130,16 @@ def _look(
     if len(portraits) < len(poses) / 2:
         raise ValueError(f"landmarks: a face was found in only {len(portraits)} of {len(poses)} pictures of the head")
     return portraits, detections
+
+
+def open_mouth(head: HeadModel, amount: float) -> HeadParams:
+    """The mean head with its mouth opened from 0 to 1: by its jaw joint, else by its expression of that name, else not at all."""
+    params = HeadParams.zeros(head)
+    if params.jaw_rotvec is not None:
+        return params.replace(jaw_rotvec=torch.tensor([0.25 * amount, 0.0, 0.0]))
+    if "jawOpen" in head.action_names and head.action_matrix is not None:
+        return params.replace(expression=0.6 * amount * head.action_matrix[head.action_names.index("jawOpen")])
+    return params
 
 
 @dataclass(frozen=True)
@@ -228,8 +248,16 @@ def nearest_on_faces(
     return allowed[triangle], barycentrics / barycentrics.sum(axis=1, keepdims=True)
 
 
-def _iris_points(head: HeadModel) -> tuple[NDArray[np.int64], Array]:
-    """Faces and barycentrics of the iris centres and rings, in landmark order, around each eyeball's gaze axis."""
+def _iris_points(
+    head: HeadModel, face_ids: NDArray[np.int64], barycentrics: Array
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """Faces, barycentrics and weights of the iris centres and rings, in landmark order, around each eyeball's gaze axis.
+
+    A head without eyeballs has none: they then stand at an inner corner of the eye, with weight 0.
+    """
+    if "eyeball_left" not in head.region_names:
+        stand_in = [133] * 5 + [362] * 5
+        return face_ids[stand_in], barycentrics[stand_in], np.zeros(10)
     template = head.template.double()
     all_faces, all_bary = [], []
     for region in ("eyeball_right", "eyeball_left"):
@@ -245,7 +273,7 @@ def _iris_points(head: HeadModel) -> tuple[NDArray[np.int64], Array]:
         faces, bary = nearest_on_faces(template.numpy(), head.faces.numpy(), allowed, torch.stack(wanted).numpy())
         all_faces.append(faces)
         all_bary.append(bary)
-    return np.concatenate(all_faces), np.concatenate(all_bary)
+    return np.concatenate(all_faces), np.concatenate(all_bary), np.ones(10)
 
 
 def _positions(head: HeadModel, face_ids: NDArray[np.int64], barycentrics: Array) -> Array:
