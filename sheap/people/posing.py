@@ -41,6 +41,7 @@ class Rig:
         """Raises ValueError for a head model with pose correctives (FLAME's), which rendered people do not have."""
         if head.pose_basis is not None:
             raise ValueError("head: has pose correctives; rendered people need the open head")
+        assert head.joint_regressor is not None, "the open head has joints"
 
         def both(name: str) -> Array:
             parts = (getattr(head, name).numpy(), getattr(head, f"attachment_{name}").numpy())
@@ -70,6 +71,7 @@ class PosedIdentity:
         with torch.inference_mode():
             self.attachments = head.attachments(HeadParams.zeros(head).replace(shape=shape)).numpy()
         self._points = np.concatenate([self.rest, self.attachments]).astype(np.float32)
+        assert head.joint_regressor is not None, "the open head has joints"
         self._joints = head.joint_regressor.numpy() @ self.rest
 
     def pose(self, params: HeadParams) -> tuple[Array, Array]:

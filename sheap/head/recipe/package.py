@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,8 +34,9 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         shape_basis=single("shape_basis")[count:, :, :ATTACHMENT_COMPONENTS],
         **{name: single(name)[count:] for name in _OVER_POINTS},
     )
+    over_points: dict[str, Any] = {name: single(name)[:count] for name in _OVER_POINTS}
     return HeadData(
-        **{name: single(name)[:count] for name in _OVER_POINTS},
+        **over_points,
         shape_basis=single("shape_basis")[:count],
         faces=index("faces"),
         uv_coords=single("uv_coords"),
