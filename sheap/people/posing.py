@@ -79,6 +79,7 @@ class PosedIdentity:
         not count."""
         rig = self._rig
         expression = params.expression.numpy().astype(np.float32)
+        assert params.eyelids is not None, "the open head has eyelids"
         lids = params.eyelids.numpy().astype(np.float32)
         joints = self._joints + rig.joint_expression @ expression
         transforms = _joint_transforms(params.rotvecs().numpy(), joints, rig.parents)
