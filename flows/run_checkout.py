@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.run.params_changes import change_params
+from pipeline.run.params_changes import changed_text
 from pipeline.run.settings import OWN_CORPUS_FILE, PARAMS_FILE, StageError
 from pipeline.run.stage import STATE_DIR
 
@@ -46,7 +46,8 @@ class RunCheckout:
         checkout = cls(project, project / RUNS_DIR / name, name, commit)
         checkout._check_out()
         checkout._share_state()
-        change_params(checkout.folder / PARAMS_FILE, changes)
+        settings = checkout.folder / PARAMS_FILE
+        settings.write_text(changed_text(settings.read_text(encoding="utf-8"), changes), encoding="utf-8")
         for name in checkout._tracked_folders():
             dvc(checkout.folder, "checkout", "--quiet", name)
         return checkout

@@ -35,7 +35,7 @@ from pipeline.workers.train_progress import follow_history
 from sheap.data.addresses import read_manifest
 from sheap.data.manifest import Manifest
 from sheap.data.remote import is_address
-from sheap.files import write_json
+from sheap.files import FULL_DISK, write_json
 from sheap.head.door import head_sha256
 from sheap.networks.config import EncoderConfig
 from sheap.networks.face_mesh import FaceMesh
@@ -275,10 +275,11 @@ def _plain(error: Exception, folder: Path) -> Exception:
     """A worker's own ValueError, OSError or FloatingPointError, or a full disk, as a one-line StageError; anything else as it
     is."""
     failures = getattr(error, "worker_failures", None)
-    if any(NO_SPACE in str(one) for one in (error, *(failures or {}).values())):
+    said = [str(one) for one in (error, *(failures or {}).values())]
+    if any(full in text for text in said for full in (NO_SPACE, FULL_DISK)):
         return StageError(full_disk(folder))
     cause = next(iter(failures.values()), None) if failures else None
-    for known in ("ValueError", "FileNotFoundError", "OSError", "FloatingPointError"):
+    for known in ("ValueError", "FileNotFoundError", "OSError", "NotWritten", "FloatingPointError"):
         if cause is not None and known in type(cause).__name__:
             return StageError(str(cause).strip().splitlines()[-1])
     return error

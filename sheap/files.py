@@ -29,6 +29,9 @@ DEVICES = Path("/", "dev")
 TEMPORARY_SUFFIX = ".part"
 """What a killed run may leave behind: a hidden file that ends so."""
 
+FULL_DISK = "no space left on the disk"
+"""What NotWritten says then, also where only its text arrives: from another process."""
+
 
 class NotWritten(OSError):
     """A file that could not be written: `filename` is its own path, never the temporary one."""
@@ -183,7 +186,7 @@ def _reason(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         above = next((place for place in (folder, *folder.parents) if place.is_dir()), Path("/"))
         free = "the quota is used up" if error.errno == errno.EDQUOT else f"{shutil.disk_usage(above).free / 1e6:.0f} MB free"
-        return f"no space left on the disk ({free}); make room, or write elsewhere"
+        return f"{FULL_DISK} ({free}); make room, or write elsewhere"
     reasons = {
         errno.EISDIR: "a folder has this name; remove it, or choose another name",
         errno.ENOTDIR: f"what should be a folder above it is a file ({_file_above(path)})",

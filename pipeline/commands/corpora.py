@@ -13,8 +13,9 @@ import typer
 
 from pipeline.files.published_shards import PUBLISHED_DIR, write_published
 from pipeline.run.dvc_file import rewritten
-from pipeline.run.params_changes import change_params
+from pipeline.run.params_changes import changed_text
 from pipeline.run.settings import DVC_FILE, OWN_CORPUS_FILE, PARAMS_FILE, StageError, load_params
+from sheap.files import write_text
 
 app = typer.Typer(no_args_is_help=True, help="Corpora that the project trains on: add one, list them, publish their shards.")
 
@@ -76,12 +77,13 @@ def add_corpus(
         "identities": identities,
     }  # fmt: skip
     before = PARAMS_FILE.read_text(encoding="utf-8")
-    change_params(PARAMS_FILE, {"corpus.further": [*(item.model_dump(mode="json") for item in params.further), entry]})
+    further = [*(item.model_dump(mode="json") for item in params.further), entry]
+    write_text(PARAMS_FILE, changed_text(before, {"corpus.further": further}))
     try:
         load_params("corpus", CorpusParams)
         _list_dependencies()
     except BaseException:
-        PARAMS_FILE.write_text(before, encoding="utf-8")
+        write_text(PARAMS_FILE, before)
         raise
     return name
 
@@ -96,14 +98,14 @@ def publish_shards() -> int:
     done = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(PUBLISHED_DIR)], capture_output=True, text=True)
     if done.returncode:
         raise StageError(f"{PUBLISHED_DIR}: dvc add: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
-    change_params(PARAMS_FILE, {"shards.published": str(PUBLISHED_DIR)})
+    write_text(PARAMS_FILE, changed_text(PARAMS_FILE.read_text(encoding="utf-8"), {"shards.published": str(PUBLISHED_DIR)}))
     _list_dependencies()
     return changed
 
 
 def _list_dependencies() -> None:
     """Makes dvc.yaml watch what params.yaml names."""
-    DVC_FILE.write_text(rewritten(DVC_FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    write_text(DVC_FILE, rewritten(DVC_FILE.read_text(encoding="utf-8")))
 
 
 def _portable(folder: Path) -> str:

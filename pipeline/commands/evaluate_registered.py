@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.metrics import METRICS_NAME, read_metrics
 from pipeline.run.champions import FETCHED_DIR, fetch_registered
+from sheap.files import write_bytes
 
 EVALUATED_DIR = FETCHED_DIR / "evaluated"
 
@@ -26,7 +27,7 @@ def evaluate_registered(version: str) -> Path:
     evaluate_model(params, fetch_registered(version), measured)
     benchmark = read_metrics(measured / METRICS_NAME).benchmark.sha256
     kept = figures_file(version, benchmark)
-    kept.write_bytes((measured / METRICS_NAME).read_bytes())
+    write_bytes(kept, (measured / METRICS_NAME).read_bytes())
     return kept
 
 

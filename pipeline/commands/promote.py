@@ -44,6 +44,7 @@ from pipeline.run.champions import (
 )
 from pipeline.run.settings import StageError, StageParams, load_params
 from pipeline.run.stage import STATE_DIR, require_input
+from sheap.files import write_json
 
 
 class PromoteParams(StageParams):
@@ -269,6 +270,5 @@ def main(
 
 def note_decision(name: str, decision: Decision) -> None:
     """The last decision, for flows and `sheap status`: .sheap/promotion.json."""
-    STATE_DIR.mkdir(exist_ok=True)
     document = {"command": name, "promoted": decision.is_promoted, "reason": decision.reason, "tags": decision.tags}
-    (STATE_DIR / "promotion.json").write_text(json.dumps(document), encoding="utf-8")
+    write_json(STATE_DIR / "promotion.json", document)

@@ -16,6 +16,7 @@ from typing import Any
 from sheap.data.manifest import SPLITS, Manifest, Split
 from sheap.data.reader import ShardReader
 from sheap.data.shard_writer import StoredSplit
+from sheap.files import write_text
 
 PUBLISHED_DIR = Path("published")
 
@@ -68,8 +69,6 @@ def write_published(shards_dir: Path, folder: Path) -> int:
         for name, text in wanted.items():
             path = folder / split / name
             if not path.exists() or path.read_text(encoding="utf-8") != text:
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(text, encoding="utf-8")
-                temporary.replace(path)
+                write_text(path, text)
                 changed += 1
     return changed

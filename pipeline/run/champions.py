@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.run.settings import StageError
 from pipeline.run.stage import STATE_DIR
+from sheap.files import write_json
 
 ARTIFACT = "sheap"
 """The name under `artifacts:` in dvc.yaml."""
@@ -156,7 +157,7 @@ def fetch_registered(version: str) -> Path:
         cause = " ".join(str(error).split())
         raise StageError(f"{ARTIFACT}@{version}: its files are neither in the DVC cache nor on a remote ({cause})") from None
     provenance = json.loads((temporary / "provenance.json").read_bytes())
-    (temporary / "train.json").write_text(json.dumps(provenance["training"], indent=2) + "\n", encoding="utf-8")
+    write_json(temporary / "train.json", provenance["training"], indent=2)
     temporary.rename(folder)
     return folder
 

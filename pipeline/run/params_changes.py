@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -49,14 +48,6 @@ def changed_text(text: str, changes: Mapping[str, Any], where: str = "params") -
     stream = io.StringIO()
     yaml.dump(document, stream)
     return stream.getvalue()
-
-
-def change_params(path: Path, changes: Mapping[str, Any], where: str = "params") -> None:
-    """Rewrites the file, at once or not at all."""
-    text = changed_text(path.read_text(encoding="utf-8"), changes, where)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _in_one_line(value: Any) -> Any:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sheap.files import write_json, write_text
+
 FINISHED_NAME = "finished.json"
 MODEL_NOTE_NAME = "model.md5"
 
@@ -30,13 +32,13 @@ def write_finished(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Notes that the run came to its last step; only its newest checkpoint stays. Gives the facts."""
     for old in sorted(path for path in folder.glob("checkpoint_*") if path.is_dir())[:-1]:
         shutil.rmtree(old)
-    _write(folder / FINISHED_NAME, json.dumps(facts))
+    write_json(folder / FINISHED_NAME, facts)
     return facts
 
 
 def note_made_model(folder: Path, model: Path) -> None:
     """Notes under which hash DVC will record the model that was made of the run."""
-    _write(folder / MODEL_NOTE_NAME, dvc_folder_hash(model))
+    write_text(folder / MODEL_NOTE_NAME, dvc_folder_hash(model))
 
 
 def dvc_folder_hash(folder: Path) -> str:
@@ -82,9 +84,3 @@ def _dvc_records() -> Iterator[str]:
 def _md5(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -87,7 +87,13 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Writes a checkpoint; the file appears when it is complete. Raises NotWritten."""
         with whole_file(path) as file:
-            torch.save(self.to_document(), file)
+            try:
+                torch.save(self.to_document(), file)
+            except RuntimeError as error:
+                # torch ends its archive although a write has failed, and tells of that alone.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def restore(self, path: Path) -> None:
         """Takes everything from a checkpoint. Raises ValueError naming the file when it does not fit."""

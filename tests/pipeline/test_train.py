@@ -149,7 +149,7 @@ def test_training_starts_from_the_champion_of_the_moment(
         (tmp_path / "v0.0.1" / "model.safetensors").write_text(weights)
         names.append(identify_run(params.with_champion(), manifest())[0])
     assert len(set(names)) == 2, "another champion, another run"
-    assert changed(settings).with_champion().start_from is None
+    assert changed(settings).with_champion().start_from == settings["start_from"] != "champion"
 
 
 def test_a_batch_that_the_workers_cannot_share_is_refused_before_ray(
@@ -157,7 +157,7 @@ def test_a_batch_that_the_workers_cannot_share_is_refused_before_ray(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / "data/shards")
-    message = r"params\.yaml: train\.training\.landmark_phase\.batch_size: 16 pairs cannot be shared equally by 3 workers"
+    message = r"params\.yaml: train\.training\.rendered_phase\.batch_size: 8 pairs cannot be shared equally by 3 workers"
     with pytest.raises(StageError, match=message):
         run(changed(settings, workers__num_workers=3))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sheap.data.frames import Pairs
 from sheap.data.manifest import MANIFEST_NAME, Manifest
 from sheap.data.schema import TruthLayout
 from sheap.data.shard_writer import write_split
+from sheap.files import NotWritten
 from sheap.head import HeadModel
 from sheap.head.door import head_sha256
 from sheap.networks.sheap_network import SheapNetwork
@@ -125,13 +127,18 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(sha
     assert torch.equal(predicted.shape, expected.shape) and torch.equal(predicted.translation, expected.translation)
 
 
-def test_a_checkpoint_that_fills_the_disk_is_named_and_leaves_the_last_one(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_named_and_leaves_the_last_one(tmp_path: Path) -> None:
     run = TrainingRun.start(made_run_config())
     path = tmp_path / CHECKPOINT_NAME
     path.write_bytes(b"the last one")
-    (tmp_path / f".{CHECKPOINT_NAME}.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device") as caught:
-        run.state.save(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(NotWritten, match="not written: it would be larger") as caught:
+            run.state.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [left.name for left in tmp_path.iterdir()] == [CHECKPOINT_NAME]
     assert caught.value.filename == str(path) and path.read_bytes() == b"the last one"
 
 
@@ -361,3 +368,13 @@ def test_clips_and_people_are_counted_by_what_they_are_for(mixed: Path, shards: 
     assert CorpusCounts.of_readers(readers, is_replaying=False) == CorpusCounts(3, 3, 0, 2)
     assert CorpusCounts.of_readers({"train": readers["train"]}, is_replaying=True) == CorpusCounts(2, 2, 1, 0)
     assert CorpusCounts.of_manifest(Manifest.read(shards)) == CorpusCounts(3, 3, 0, 3)
+
+
+def test_workers_that_cannot_share_the_replayed_pairs_are_refused() -> None:
+    sizes = {"training.landmark_phase.steps": 0, "training.rendered_phase.batch_size": 4}
+    config = made_run_config(**sizes, **{"training.rendered_phase.rendered_pairs": 2, "replay.share": 0.25})
+    config.require_shares(1)
+    with pytest.raises(ValueError, match=r"replay\.share: the 1 replayed pairs of training\.rendered_phase\.batch_size 4 cannot"):
+        config.require_shares(2)
+    with pytest.raises(ValueError, match=r"training\.rendered_phase\.batch_size: 4 pairs cannot be shared equally by 3"):
+        config.require_shares(3)
