@@ -20,6 +20,7 @@ from pipeline.train import TrainParams, identify_run, resolve_workers, run, say_
 from pipeline.workers.train_progress import describe, follow_history, last_training_record
 from sheap.bundle import SHIPPED_MODEL, read_bundle_config
 from sheap.data.manifest import Manifest, SplitInfo
+from sheap.training.config import RunConfig
 from sheap.training.run import RunData, TrainingRun
 from sheap.training.run_folder import CHECKPOINT_NAME, RunFolder
 from tests.training.test_run import SHORT, write_shards
@@ -110,9 +111,9 @@ def test_a_finished_training_is_not_thrown_away(tmp_path: Path, monkeypatch: pyt
     params = load_params("train", TrainParams, PARAMS_FILE).changed(SHORT)
     trained = []
 
-    def train(params: TrainParams, folder: Path, *_: Any) -> None:
+    def train(params: TrainParams, config: RunConfig, folder: Path, *_: Any) -> None:
         """What Ray's workers do."""
-        run, data = TrainingRun.start(params), RunData.open(params)
+        run, data = TrainingRun.start(config), RunData.open(config)
         run.train(data, RunFolder(folder, run.models, data.panel_pairs))
         (folder / "checkpoint_1").mkdir()
         run.state.save(folder / "checkpoint_1" / CHECKPOINT_NAME)
