@@ -87,16 +87,21 @@ def _morph_targets(head: HeadModel) -> tuple[Tensor, list[str]]:
 
 def _correcting_joints(head: HeadModel) -> tuple[str, ...]:
     """The joints whose turns the pose correctives follow: the last ones."""
+    assert head.pose_basis is not None, "asked for where there are correctives"
     return head.joint_names[len(head.joint_names) - head.pose_basis.shape[-1] // 9 :]
 
 
 def _mesh(file: _File, head: HeadModel, neutral: Tensor) -> gltf.Mesh:
-    """The neutral head with its morph targets; a vertex is doubled where its texture has a seam."""
-    corners = np.stack([head.faces.numpy().ravel(), head.uv_faces.numpy().ravel()], 1)
+    """The neutral head with its morph targets; a vertex is doubled where its texture has a seam, if it has one."""
+    seams = head.faces if head.uv_faces is None else head.uv_faces
+    corners = np.stack([head.faces.numpy().ravel(), seams.numpy().ravel()], 1)
     pairs, indices = np.unique(corners, axis=0, return_inverse=True)
     vertices = torch.from_numpy(pairs[:, 0])
     normals = vertex_normals(neutral, head.faces)[vertices]
-    uv = head.uv_coords[torch.from_numpy(pairs[:, 1])]
+    texture = None
+    if head.uv_coords is not None:
+        uv = head.uv_coords[torch.from_numpy(pairs[:, 1])]
+        texture = file.accessor(_float(torch.stack([uv[:, 0], 1 - uv[:, 1]], 1)), "VEC2", target=gltf.ARRAY_BUFFER)
     strongest = head.skinning_weights.topk(min(JOINTS_A_VERTEX, head.skinning_weights.shape[1]), dim=1)
     weights = strongest.values / strongest.values.sum(1, keepdim=True)
     targets, names = _morph_targets(head)
@@ -104,7 +109,7 @@ def _mesh(file: _File, head: HeadModel, neutral: Tensor) -> gltf.Mesh:
         attributes=gltf.Attributes(
             POSITION=file.accessor(_float(neutral[vertices]), "VEC3", target=gltf.ARRAY_BUFFER, bounds=True),
             NORMAL=file.accessor(_float(_unit(normals)), "VEC3", target=gltf.ARRAY_BUFFER),
-            TEXCOORD_0=file.accessor(_float(torch.stack([uv[:, 0], 1 - uv[:, 1]], 1)), "VEC2", target=gltf.ARRAY_BUFFER),
+            TEXCOORD_0=texture,
             JOINTS_0=file.accessor(_unused_zero(strongest.indices, weights)[vertices].numpy(), "VEC4", target=gltf.ARRAY_BUFFER),
             WEIGHTS_0=file.accessor(_float(weights[vertices]), "VEC4", target=gltf.ARRAY_BUFFER),
         ),
