@@ -43,8 +43,8 @@ def predict_picture(
 ) -> ImagePrediction:
     """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, ARKit's weights, crop, verdict) and STEM_overlay.png.
 
-    picture: [H, W, 3] uint8 RGB. neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes it.
-    Raises ValueError when it shows no such face, NotWritten naming the file.
+    picture: [H, W, 3] uint8 RGB. neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes
+    it. Raises ValueError when it shows no such face, NotWritten naming the file.
     """
     found = predictor.predict_image(picture, **meant)
     vertices = predictor.mesh(found.params).vertices

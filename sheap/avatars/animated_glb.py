@@ -87,16 +87,14 @@ def _morph_targets(head: HeadModel) -> tuple[Tensor, list[str]]:
 
 def _correcting_joints(head: HeadModel) -> tuple[str, ...]:
     """The joints whose turns the pose correctives follow: the last ones."""
-    if head.pose_basis is None:
-        return ()
+    assert head.pose_basis is not None, "asked for where there are correctives"
     return head.joint_names[len(head.joint_names) - head.pose_basis.shape[-1] // 9 :]
 
 
 def _mesh(file: _File, head: HeadModel, neutral: Tensor) -> gltf.Mesh:
-    """The neutral head with its morph targets; a vertex is doubled where its texture has a seam. A head without texture
-    coordinates has none."""
-    uv_faces = head.faces if head.uv_faces is None else head.uv_faces
-    corners = np.stack([head.faces.numpy().ravel(), uv_faces.numpy().ravel()], 1)
+    """The neutral head with its morph targets; a vertex is doubled where its texture has a seam, if it has one."""
+    seams = head.faces if head.uv_faces is None else head.uv_faces
+    corners = np.stack([head.faces.numpy().ravel(), seams.numpy().ravel()], 1)
     pairs, indices = np.unique(corners, axis=0, return_inverse=True)
     vertices = torch.from_numpy(pairs[:, 0])
     normals = vertex_normals(neutral, head.faces)[vertices]

@@ -38,10 +38,12 @@ class Rig:
 
     @classmethod
     def of(cls, head: HeadModel) -> Rig:
-        """Raises ValueError for a head model with pose correctives (FLAME's), which rendered people do not have."""
+        """Raises ValueError for a head model with pose correctives (FLAME's), which rendered people do not have, or
+        without what they have."""
         if head.pose_basis is not None:
             raise ValueError("head: has pose correctives; rendered people need the open head")
-        assert head.joint_regressor is not None, "the open head has joints"
+        if head.joint_regressor is None or head.num_eyelids == 0:
+            raise ValueError("head: has no joint regressor, or no eyelids; rendered people need the open head")
 
         def both(name: str) -> Array:
             parts = (getattr(head, name).numpy(), getattr(head, f"attachment_{name}").numpy())
@@ -71,13 +73,14 @@ class PosedIdentity:
         with torch.inference_mode():
             self.attachments = head.attachments(HeadParams.zeros(head).replace(shape=shape)).numpy()
         self._points = np.concatenate([self.rest, self.attachments]).astype(np.float32)
-        assert head.joint_regressor is not None, "the open head has joints"
+        assert head.joint_regressor is not None, "Rig.of has seen it"
         self._joints = head.joint_regressor.numpy() @ self.rest
 
     def pose(self, params: HeadParams) -> tuple[Array, Array]:
         """Vertices [N, 3] and loose points [M, 3] in the world for parameters without leading dims; their shape does
         not count."""
         rig = self._rig
+        assert params.eyelids is not None, "Rig.of has seen to a head with lids"
         expression = params.expression.numpy().astype(np.float32)
         assert params.eyelids is not None, "the open head has eyelids"
         lids = params.eyelids.numpy().astype(np.float32)

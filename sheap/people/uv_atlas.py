@@ -55,7 +55,8 @@ def bake_patches(head: HeadModel, texel_scale: float = 1.0) -> list[UvPatch]:
 
     Raises ValueError when some skin face lies in no patch (another head model's UVs).
     """
-    assert head.uv_coords is not None and head.uv_faces is not None, "the open head has texture coordinates"
+    if head.uv_coords is None or head.uv_faces is None:
+        raise ValueError("head: has no UVs; rendered people need the open head")
     uv = head.uv_coords.numpy()[head.uv_faces.numpy()].astype(np.float32)
     faces = head.faces.numpy()
     masks = {name: mask.numpy() for name, mask in head.region_masks.items()}

@@ -29,14 +29,17 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
     def index(name: str) -> Tensor:
         return torch.as_tensor(recipe.tensors[name], dtype=torch.int64)
 
+    def over_points(points: slice) -> dict[str, Any]:
+        return {name: single(name)[points] for name in _OVER_POINTS}
+
     attachments = Attachments(
         base_ids=index("base_vertex_ids")[count:],
         shape_basis=single("shape_basis")[count:, :, :ATTACHMENT_COMPONENTS],
-        **{name: single(name)[count:] for name in _OVER_POINTS},
+        **over_points(slice(count, None)),
     )
     over_points: dict[str, Any] = {name: single(name)[:count] for name in _OVER_POINTS}
     return HeadData(
-        **over_points,
+        **over_points(slice(count)),
         shape_basis=single("shape_basis")[:count],
         faces=index("faces"),
         uv_coords=single("uv_coords"),
