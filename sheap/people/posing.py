@@ -82,7 +82,6 @@ class PosedIdentity:
         rig = self._rig
         assert params.eyelids is not None, "Rig.of has seen to a head with lids"
         expression = params.expression.numpy().astype(np.float32)
-        assert params.eyelids is not None, "the open head has eyelids"
         lids = params.eyelids.numpy().astype(np.float32)
         joints = self._joints + rig.joint_expression @ expression
         transforms = _joint_transforms(params.rotvecs().numpy(), joints, rig.parents)

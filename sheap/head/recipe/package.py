@@ -37,7 +37,6 @@ def to_head_data(recipe: Recipe, landmarks: SurfacePoints | None) -> HeadData:
         shape_basis=single("shape_basis")[count:, :, :ATTACHMENT_COMPONENTS],
         **over_points(slice(count, None)),
     )
-    over_points: dict[str, Any] = {name: single(name)[:count] for name in _OVER_POINTS}
     return HeadData(
         **over_points(slice(count)),
         shape_basis=single("shape_basis")[:count],
