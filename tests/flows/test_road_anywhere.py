@@ -82,14 +82,14 @@ def check_road(process: subprocess.Popen[str], root: Path) -> None:
     assert "NoneType: None" not in output and "Traceback" not in output
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(2500)
 def test_the_road_in_an_odd_place_without_git_home_or_open_umask(tmp_path: Path) -> None:
     root = unpacked_archive(tmp_path / "a (b) 'c' ü")
     check_road(start_road(root, HOME="/proc/nowhere", LANG="C"), root)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(2500)
 def test_two_clones_at_once_do_not_meet(tmp_path: Path) -> None:
     roots = [unpacked_archive(tmp_path / name) for name in ("one", "two")]
@@ -98,7 +98,7 @@ def test_two_clones_at_once_do_not_meet(tmp_path: Path) -> None:
         check_road(process, root)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(2500)
 def test_the_road_with_little_shared_memory(tmp_path: Path) -> None:
     """In a mount namespace of its own with 4 MB of /dev/shm; who may not make one skips."""

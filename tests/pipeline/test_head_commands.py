@@ -153,7 +153,7 @@ def test_the_train_stage_prepares_the_head_and_its_model_loads_with_the_users_fi
     assert found.jaw_rotvec is None and found.shape.shape == (1, 40)
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("few_pictures")
 @pytest.mark.parametrize("kind", ["flame", "gnm", "ict"])
