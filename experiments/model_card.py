@@ -99,7 +99,12 @@ def write_page(photos: Sequence[PhotoFigures], command: str, model: str, out: Pa
         page.line(
             f"- {kind}: {name} ({row['identity_one']:.3f} ± {row['identity_deviation']:.3f}, {row['people']} people)"
         )
-    page.finish("model_card", {"model": model, "groups": groups}, out)
+    # JSON knows no NaN: what could not be measured is null.
+    known = {
+        kind: {name: {key: None if np.isnan(value) else value for key, value in row.items()} for name, row in some.items()}
+        for kind, some in groups.items()
+    }
+    page.finish("model_card", {"model": model, "groups": known}, out)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -349,7 +349,7 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
         seen = cv2.remap(picture, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderValue=0)
         cover = np.maximum(cover, seen * (side * points[..., 0] > -0.004))
     soft = cv2.GaussianBlur(cover, None, 2.0)
-    cover = (0.6 * cover + 0.4 * soft) * (0.15 + 0.95 * traits.brow_density) * (1 + 0.15 * noise[window])
+    cover = (0.6 * cover + 0.4 * soft) * (0.35 + 0.95 * traits.brow_density) * (1 + 0.15 * noise[window])
     color = np.log(srgb_to_linear(np.array(traits.brow_color))).astype(np.float32)
     _blend(log_color[window], np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 
