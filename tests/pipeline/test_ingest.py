@@ -166,7 +166,7 @@ def test_two_workers_in_a_fresh_project_give_the_same_bytes(finished, tmp_path, 
 
 def test_finished_videos_are_reused_and_only_new_ones_done(finished, tmp_path, monkeypatch):
     project = copy_of(finished, tmp_path, monkeypatch)
-    shutil.copytree(finished / ".sheap", project / ".sheap")
+    shutil.copytree(finished / ".sheap", project / ".sheap", dirs_exist_ok=True)
     work = sorted((project / ".sheap/ingest").glob("*/*"))
     stamps = {path: path.stat().st_mtime_ns for path in work}
     write_video(project / "videos/new.mp4", carphone_frames(5, start=60))
