@@ -312,7 +312,7 @@ def test_the_commands_take_the_limit(benchmark: Path, predictions: Path, monkeyp
     limits = []
     monkeypatch.setattr(subject, "TimeLimit", lambda seconds: limits.append(seconds) or TimeLimit(seconds))
     for given in (("--image-timeout", 30), ("--image-timeout", 0), ()):
-        sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, *given)
+        sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--workers", 1, *given)
     assert limits == [30] * 3 + [None] * 3 + [60] * 3
     result = sheap("evaluate", "now", "--dataset", benchmark, "--predictions", predictions, "--image-timeout", -1)
     assert result.exit_code != 0

@@ -119,6 +119,7 @@ def test_make_from_another_folder_finds_its_python(tmp_path: Path, name: str) ->
         (root / source).parent.mkdir(exist_ok=True)
         (root / source).touch()
     (root / ".venv/.installed").touch()
+    (root / "my (videos)").mkdir()
     make = ["make", "-C", str(root), "demo", "CORPUS=my (videos)"]
     done = subprocess.run(make, cwd="/", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
