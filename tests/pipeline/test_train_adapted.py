@@ -47,7 +47,8 @@ def adapted(project: Path, folder: Path, **changes: object) -> TrainParams:
 
 
 def write(project: Path, params: TrainParams, folder: Path) -> dict:
-    _write_model(params, Manifest.read(project / "shards"), folder, {"params": params.model_dump(mode="json")}, {}, 1.0)
+    identity = {"params": params.model_dump(mode="json")}
+    _write_model(params, params, Manifest.read(project / "shards"), folder, identity, {"seconds": 1.0, "workers": {}})
     return json.loads(Path("data/model/train.json").read_text())
 
 
