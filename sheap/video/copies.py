@@ -24,6 +24,10 @@ _SAME_LENGTH = 0.05
 """Durations may differ by this share, or by one spacing of hashes."""
 
 
+_ROUNDING_S = 1e-6
+"""2.4 s and 2.8 s are one spacing apart in numbers, and a rounding more in floats."""
+
+
 def find_copies(
     fingerprints: Sequence[Sequence[str]], durations_s: Sequence[float], max_distance: float
 ) -> dict[int, int]:
@@ -33,7 +37,8 @@ def find_copies(
     """
     earlier: dict[int, set[int]] = {}
     for one, other in _candidates(fingerprints, np.asarray(durations_s, np.float64), max_distance):
-        if distance(fingerprints[one], fingerprints[other]) <= max_distance:
+        is_as_long = _are_as_long(*sorted((durations_s[one], durations_s[other])))
+        if is_as_long and distance(fingerprints[one], fingerprints[other]) <= max_distance:
             earlier.setdefault(max(one, other), set()).add(min(one, other))
     copies: dict[int, int] = {}
     for number in sorted(earlier):
@@ -41,6 +46,10 @@ def find_copies(
         if first is not None:
             copies[number] = first
     return copies
+
+
+def _are_as_long(short_s: float, long_s: float) -> bool:
+    return long_s - short_s <= max(_SAME_LENGTH * long_s, FIRST_SPACING_S)
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class _Moment:
 def _candidates(
     fingerprints: Sequence[Sequence[str]], durations_s: NDArray[np.float64], max_distance: float
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of about the same length that are near each other at some time, each pair once."""
+    """Pairs of about the same length (give or take a rounding) that are near each other at some time, each pair once."""
     most_bits = int(max_distance * NUM_BITS + 1e-9)
     seen: set[tuple[int, int]] = set()
     for moment in _moments(fingerprints, durations_s):
@@ -85,7 +94,7 @@ def _near_at(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Places of pairs that differ in at most `most_bits` bits; a pair comes once for each part that it shares."""
     words = np.ascontiguousarray(moment.bits).view(np.uint64)
-    longest = durations_s + np.maximum(durations_s * _SAME_LENGTH / (1 - _SAME_LENGTH), FIRST_SPACING_S)
+    longest = durations_s + np.maximum(durations_s * _SAME_LENGTH / (1 - _SAME_LENGTH), FIRST_SPACING_S) + _ROUNDING_S
     num_parts = max(most_bits + 1, LEAST_PARTS)
     for part in range(num_parts):
         keys = _part_of(moment.bits, part, num_parts)
