@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,9 +85,10 @@ def prefect_in_a_clean_shell(folder: Path, *arguments: str, api_url: str) -> sub
     shutil.copyfile(REPOSITORY / "pyproject.toml", folder / "pyproject.toml")
     metadata = folder / "installed" / "sheap_in_test-0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: sheap-in-test\nVersion: 0\n")
     [(name, target)] = pyproject["project"]["entry-points"]["prefect.plugins"].items()
-    (metadata / "entry_points.txt").write_text(f"[prefect.plugins]\n{name} = {target}\n")
+    if not any(point.name == name for point in entry_points(group="prefect.plugins")):  # Prefect refuses a plugin told twice
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: sheap-in-test\nVersion: 0\n")
+        (metadata / "entry_points.txt").write_text(f"[prefect.plugins]\n{name} = {target}\n")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     clean |= {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{metadata.parent}", "PREFECT_API_URL": api_url}
     command = [str(Path(sys.executable).with_name("prefect")), *arguments]

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from dvc.exceptions import DvcException
-from gto.exceptions import ArtifactNotFound
 
 from pipeline.commands import promote as promotion
 from pipeline.commands.promote import Decision, PromoteParams
 from pipeline.metrics import Metrics, parse_metrics
+from pipeline.run import champions
+from pipeline.run.champions import Assignment
 from pipeline.run.settings import StageError
 
-ANY = PromoteParams(stage="champion", least_gain_mm=0.0)
-BY_A_TENTH = PromoteParams(stage="champion", least_gain_mm=0.125)
+ANY = PromoteParams(stage="champion", least_gain_mm=0.0, guards={}, least_images=1, least_train_clips=0)
+BY_A_TENTH = ANY.model_copy(update={"least_gain_mm": 0.125})
 
 
-def metrics(median: float, mean_head: float = 1.5, benchmark: str = "a" * 64) -> Metrics:
+def document(median: float, mean_head: float = 1.5, benchmark: str = "a" * 64) -> dict[str, Any]:
+    """A metrics.json."""
+
     def errors(median_mm: float) -> dict[str, dict[str, float]]:
         overall = {"median_mm": median_mm, "mean_mm": 9.0, "std_mm": 8.0, "images": 4, "vertices": 100}
         return {"overall": overall, "selfie": {**overall, "median_mm": 0.01}}
 
-    document = {
+    return {
         "benchmark": {"folder": "data/benchmark", "sha256": benchmark, "num_images": 4},
         "model": errors(median),
         "mean_head": errors(mean_head),
     }
-    return parse_metrics(json.dumps(document).encode(), "here")
+
+
+def metrics(median: float, **other: Any) -> Metrics:
+    return parse_metrics(json.dumps(document(median, **other)).encode(), "here")
+
+
+def against_champion(ours: dict[str, Any], theirs: dict[str, Any], params: PromoteParams) -> Decision:
+    candidate = parse_metrics(json.dumps(ours).encode(), "here")
+    return promotion._beats_champion(candidate, ours, "v0.0.7", theirs, params)
 
 
 @pytest.mark.parametrize(("median", "params", "is_promoted"), [
@@ -54,7 +65,7 @@ def test_a_first_version_beats_the_mean_head_by_more_than_the_gain(
 def test_a_next_version_beats_the_champion_by_more_than_the_gain(
     median: float, params: PromoteParams, is_promoted: bool
 ) -> None:
-    decision = promotion._beats_champion(metrics(median), "v0.0.7", metrics(1.25), params)
+    decision = against_champion(document(median), document(1.25), params)
     margin = " by the 0.125 mm asked for" if params.least_gain_mm else ""
     won = f"median {median:.3f} mm, champion v0.0.7 1.250 mm"
     lost = f"median {median:.3f} mm does not beat the champion v0.0.7's 1.250 mm{margin}"
@@ -62,65 +73,78 @@ def test_a_next_version_beats_the_champion_by_more_than_the_gain(
 
 
 def test_figures_of_two_benchmarks_are_not_compared() -> None:
-    other = metrics(1.25, benchmark="0123456789abcdef" + "b" * 48)
-    assert promotion._beats_champion(metrics(0.1), "v0.0.7", other, ANY) == Decision(
+    other = document(1.25, benchmark="0123456789abcdef" + "b" * 48)
+    assert against_champion(document(0.1), other, ANY) == Decision(
         False,
-        "measured on another benchmark (aaaaaaaaaaaa) than the champion v0.0.7 (0123456789ab): "
-        "the figures cannot be compared; evaluate both on one",
+        "measured on another benchmark (aaaaaaaaaaaa) than the champion v0.0.7 (0123456789ab), "
+        "so the figures cannot be compared; measure that one too: sheap evaluate-registered v0.0.7",
     )
+
+
+@pytest.mark.parametrize(("own", "is_promoted"), [(1.5, True), (1.625, True), (1.75, False)])
+def test_a_guard_may_worsen_by_what_it_allows(own: float, is_promoted: bool) -> None:
+    guarded = ANY.model_copy(update={"guards": {"mean_head.overall.mean_mm": 0.125}})
+    ours, theirs = document(1.0), document(1.25)
+    ours["mean_head"]["overall"]["mean_mm"], theirs["mean_head"]["overall"]["mean_mm"] = own, 1.5
+    won = "median 1.000 mm, champion v0.0.7 1.250 mm"
+    lost = (
+        "median 1.000 mm beats the champion v0.0.7's 1.250 mm, but mean_head.overall.mean_mm rises from 1.5 to 1.75, "
+        "more than promote.guards allows (0.125)"
+    )
+    assert against_champion(ours, theirs, guarded) == Decision(is_promoted, won if is_promoted else lost)
+
+
+@pytest.mark.parametrize("name", ["model.overall.nothing", "model.overall", "model.overall.median_mm.deeper"])
+def test_a_guard_that_names_no_figure_is_an_error(name: str) -> None:
+    with pytest.raises(StageError) as raised:
+        against_champion(document(1.0), document(1.25), ANY.model_copy(update={"guards": {name: 0.1}}))
+    expected = f"params.yaml: promote.guards: the candidate has no figure '{name}' in its metrics.json"
+    assert str(raised.value) == expected
+
+
+@pytest.mark.parametrize(("images", "clips", "reason"), [
+    (4, 7, None), (5, 7, "measured on 4 images, fewer than promote.least_images (5)"),
+    (4, 8, "trained on 7 clips, fewer than promote.least_train_clips (8)"), (4, 0, None),
+])  # fmt: skip
+def test_too_little_data_is_said(
+    images: int, clips: int, reason: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if clips:
+        promotion.BUNDLE_DIR.mkdir(parents=True)
+        (promotion.BUNDLE_DIR / "provenance.json").write_text('{"training": {"train_clips": 7}}')
+    asked = ANY.model_copy(update={"least_images": images, "least_train_clips": clips})
+    assert promotion._lacks_data(metrics(1.0), asked) == reason
 
 
 class Gto:
     """Notes what it is asked for."""
 
-    def __init__(self, found: list[Any] | Exception) -> None:
-        self.found, self.calls = found, []
-
-    def find_versions_in_stage(self, *arguments: Any) -> list[Any]:
-        self.calls.append(("find", *arguments))
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
 
     def register(self, *arguments: Any) -> Any:
         self.calls.append(("register", *arguments))
         return SimpleNamespace(version="v0.0.9")
 
-    def assign(self, *arguments: Any, **named: Any) -> None:
-        self.calls.append(("assign", *arguments, named))
 
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Puts stand-ins in the place of git, gto and DVC."""
-
-    def put(*, git: dict[tuple[str, ...], str | None] | None = None, gto: Gto | None = None) -> None:
-        if git is not None:
-            monkeypatch.setattr(promotion, "_git", lambda *arguments: git[arguments])
-        if gto is not None:
-            monkeypatch.setattr(promotion.gto, "api", gto)
-
-    return put
-
-
-@pytest.mark.parametrize(("found", "champion"), [
-    ([SimpleNamespace(version="v0.0.3"), SimpleNamespace(version="v0.0.1")], "v0.0.3"),
-    ([], None), (None, None), (ArtifactNotFound("sheap"), None),
-])  # fmt: skip
-def test_the_champion_is_who_holds_the_stage_now(found: Any, champion: str | None, use: Callable[..., Any]) -> None:
-    gto = Gto(found)
-    use(gto=gto)
-    assert promotion._champion("best") == champion
-    assert gto.calls == [("find", ".", "sheap", "best")]
+def use(monkeypatch: pytest.MonkeyPatch, answers: dict[tuple[str, ...], str | None]) -> None:
+    """Answers git's questions, wherever they are asked."""
+    for module in (promotion, champions):
+        monkeypatch.setattr(module, "git", lambda *arguments: answers[arguments])
 
 
 @pytest.mark.parametrize(("tags", "version", "registers"), [
     (None, "v0.0.9", True), ("", "v0.0.9", True), ("other@v1.0.0\nsheap#champion#2", "v0.0.9", True),
     ("sheap@v0.0.4!", "v0.0.9", True), ("sheap@v0.0.4\nsheap@v0.0.5\nsheap#champion#1", "v0.0.5", False),
 ])  # fmt: skip
-def test_a_commit_has_one_version(tags: str | None, version: str, registers: bool, use: Callable[..., Any]) -> None:
-    gto = Gto([])
-    use(gto=gto, git={("rev-parse", "HEAD"): "abc123", ("tag", "--points-at", "HEAD"): tags})
+def test_a_commit_has_one_version(
+    tags: str | None, version: str, registers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gto = Gto()
+    monkeypatch.setattr(promotion.gto, "api", gto)
+    tagged = ("tag", "--points-at", "abc123", "--sort=version:refname")
+    use(monkeypatch, {("rev-parse", "HEAD"): "abc123", tagged: tags})
     assert promotion._register_version() == version
     assert gto.calls == ([("register", ".", "sheap", "abc123")] if registers else [])
 
@@ -130,14 +154,16 @@ def test_a_champions_figures_come_from_its_own_version(monkeypatch: pytest.Monke
 
     def read(path: str, rev: str) -> str:
         asked.append((path, rev))
-        return metrics(1.125).model_dump_json()
+        return json.dumps(document(1.125))
 
     monkeypatch.setattr(promotion.dvc.api, "read", read)
-    assert promotion._metrics_of("v0.0.3") == metrics(1.125)
+    assert promotion._document_of("v0.0.3") == document(1.125)
     assert asked == [("data/registry/sheap/metrics.json", "sheap@v0.0.3")]
-    monkeypatch.setattr(promotion.dvc.api, "read", lambda path, rev: "{}")
-    with pytest.raises(ValueError, match=r"^sheap@v0\.0\.3:data/registry/sheap/metrics\.json: benchmark: Field required"):
-        promotion._metrics_of("v0.0.3")
+
+
+def test_a_champion_with_broken_figures_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^sheap@v0\.0\.7:metrics\.json: model: Field required"):
+        against_champion(document(1.0), {"benchmark": document(1.0)["benchmark"]}, ANY)
 
 
 @pytest.mark.parametrize("error", [DvcException("gone\n  away"), OSError("gone\n  away")])
@@ -147,7 +173,7 @@ def test_figures_that_are_nowhere_are_named_in_one_line(error: Exception, monkey
 
     monkeypatch.setattr(promotion.dvc.api, "read", read)
     with pytest.raises(StageError) as raised:
-        promotion._metrics_of("v0.0.3")
+        promotion._document_of("v0.0.3")
     expected = "sheap@v0.0.3: its metrics.json is neither in the DVC cache nor on a remote (gone away)"
     assert str(raised.value) == expected
 
@@ -172,9 +198,9 @@ CHANGED = " M a.py\nM  b.py\n D c d.py\n M e.py"
      "uncommitted changes (a.py, b.py, c d.py): commit them first, so that the tag names what was measured"),
 ])  # fmt: skip
 def test_what_is_not_committed_is_said_with_the_remedy(
-    question: tuple[str, ...], answer: str | None, message: str, use: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    question: tuple[str, ...], answer: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(git={**CLEAN, question: answer})
+    use(monkeypatch, {**CLEAN, question: answer})
     monkeypatch.setattr(promotion, "Repo", lambda: pytest.fail("DVC is asked last"))
     with pytest.raises(StageError) as raised:
         promotion._require_committed()
@@ -200,9 +226,9 @@ class StandInRepo:
 
 @pytest.mark.parametrize("differences", [{}, {"register": [{"changed deps": {}}]}])
 def test_the_registered_model_must_be_the_locked_one(
-    differences: dict[str, Any], use: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    differences: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(git=CLEAN)
+    use(monkeypatch, CLEAN)
     repo = StandInRepo(differences)
     monkeypatch.setattr(promotion, "Repo", lambda: repo)
     if differences:
@@ -221,28 +247,49 @@ def test_the_registered_model_must_be_the_locked_one(
     ("v0.0.3", 1.25, None),
 ])  # fmt: skip
 def test_the_better_one_is_tagged(
-    champion: str | None, median: float, reason: str | None, use: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:  # fmt: skip
+    champion: str | None, median: float, reason: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
-    bundle = Path("data/registry/sheap")
-    bundle.mkdir(parents=True)
-    (bundle / "metrics.json").write_text(metrics(median).model_dump_json())
-    gto = Gto([SimpleNamespace(version=champion)] if champion else [])
-    use(gto=gto)
+    promotion.BUNDLE_DIR.mkdir(parents=True)
+    (promotion.BUNDLE_DIR / "metrics.json").write_text(json.dumps(document(median)))
     committed: list[bool] = []
+    assigned: list[Any] = []
+
+    def assign(*arguments: Any) -> list[str]:
+        assigned.append(arguments)
+        return ["a tag"]
+
+    known = [Assignment(1, champion, "2026-11-01", "first version")] if champion else []
     monkeypatch.setattr(promotion, "_require_committed", lambda: committed.append(True))
-    monkeypatch.setattr(promotion, "_metrics_of", lambda version: metrics({"v0.0.3": 1.125}[version]))
+    monkeypatch.setattr(promotion, "one_at_a_time", nullcontext)
+    monkeypatch.setattr(promotion, "learn_from_remote", lambda: None)
+    monkeypatch.setattr(promotion, "assignments", lambda stage: {"champion": known}[stage])
+    monkeypatch.setattr(promotion, "_document_of", lambda version: document({"v0.0.3": 1.125}[version]))
     monkeypatch.setattr(promotion, "_register_version", lambda: "v0.0.4")
+    monkeypatch.setattr(promotion, "assign", assign)
     decision = promotion.promote(ANY)
     assert committed == [True]
-    assigned = [call for call in gto.calls if call[0] == "assign"]
     if reason is None:
         assert decision == Decision(False, "median 1.250 mm does not beat the champion v0.0.3's 1.125 mm")
         assert assigned == []
     else:
-        assert decision == Decision(True, f"sheap@v0.0.4 is the new champion: {reason}")
-        assert assigned == [("assign", ".", "sheap", "champion", {"version": "v0.0.4", "message": reason})]
+        assert decision == Decision(True, f"sheap@v0.0.4 is the new champion: {reason}", ("a tag",))
+        assert assigned == [("v0.0.4", "champion", reason)]
+
+
+def test_a_version_that_was_left_does_not_come_back_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    promotion.BUNDLE_DIR.mkdir(parents=True)
+    (promotion.BUNDLE_DIR / "metrics.json").write_text(json.dumps(document(0.5)))
+    why = "rollback from v0.0.4: blinks"
+    known = [Assignment(1, "v0.0.3", "", "first"), Assignment(2, "v0.0.4", "", "won"), Assignment(3, "v0.0.3", "", why)]
+    for name in ("_require_committed", "learn_from_remote"):
+        monkeypatch.setattr(promotion, name, lambda: None)
+    monkeypatch.setattr(promotion, "one_at_a_time", nullcontext)
+    monkeypatch.setattr(promotion, "assignments", lambda stage: known)
+    monkeypatch.setattr(promotion, "versions_of", lambda commit: {"HEAD": ["v0.0.4"]}[commit])
+    expected = f"v0.0.4 was left ({why}); to have it back: sheap rollback v0.0.4"
+    assert promotion.promote(ANY) == Decision(False, expected)
 
 
 def test_without_a_bundle_the_stage_that_makes_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -262,10 +309,11 @@ def test_the_command_says_what_came_of_it(
     outcome: Decision | Exception, code: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("promote: {stage: best, least_gain_mm: 0.25}\n")
+    policy = {"stage": "best", "least_gain_mm": 0.25, "guards": {"a.b": 0.5}, "least_images": 3, "least_train_clips": 2}
+    Path("params.yaml").write_text(json.dumps({"promote": policy}))
 
-    def promote(params: PromoteParams) -> Decision:
-        assert params == PromoteParams(stage="best", least_gain_mm=0.25)
+    def promote(params: PromoteParams, *, measure: bool) -> Decision:
+        assert params == PromoteParams(**policy) and not measure
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -273,13 +321,18 @@ def test_the_command_says_what_came_of_it(
     monkeypatch.setattr(promotion, "promote", promote)
     assert promotion.main() == code
     assert capsys.readouterr() == (out, err)
+    noted = Path(".sheap/promotion.json")
+    if isinstance(outcome, Decision):
+        assert json.loads(noted.read_text())["reason"] == outcome.reason
+    else:
+        assert not noted.exists()
 
 
 def test_git_answers_or_fails_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert promotion._git("rev-parse", "--is-inside-work-tree") is None
-    assert promotion._git("init", "-q", "-b", "main") == ""
-    assert promotion._git("rev-parse", "--is-inside-work-tree") == "true"
+    assert champions.git("rev-parse", "--is-inside-work-tree") is None
+    assert champions.git("init", "-q", "-b", "main") == ""
+    assert champions.git("rev-parse", "--is-inside-work-tree") == "true"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert promotion._git("rev-parse", "--is-inside-work-tree") is None
+    assert champions.git("rev-parse", "--is-inside-work-tree") is None
