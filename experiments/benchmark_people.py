@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sheap.evaluation.now.evaluation import evaluate_methods
 from sheap.evaluation.predictions import FaceFinder, Predictions, mean_head, predict_pictures
 from sheap.evaluation.rendered_truth import is_open_head, read_true_shapes, true_errors
 from sheap.head import HeadParams
+from sheap.networks.both_sides import BothSides
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
@@ -35,31 +36,35 @@ ALONE, TOGETHER, MEAN_HEAD = "one picture", "a person's pictures together", "mea
 OVERALL = "overall"
 
 
-class RememberedCodes:
+class RememberedLooks:
     """A network as evaluation asks for it, which keeps its codes in the order of the pictures: a shape of several
     pictures is read from more than their parameters."""
 
     def __init__(self, network: SheapNetwork) -> None:
-        self.network, self.head = network, network.head
+        self.sides, self.head = BothSides.of(network), network.head
         self.image_size = network.config.encoder.image_size
-        self.codes: list[HeadCodes] = []
+        self._looks: list[list[HeadCodes]] = []
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
-        codes = self.network.encode(images)
-        self.codes += [codes.index(slice(k, k + 1)) for k in range(len(images))]
-        return codes.params
+        self._looks.append(self.sides.looks(images))
+        return self.sides.heads(self._looks[-1])
+
+    def looks(self) -> list[HeadCodes]:
+        """Codes of all pictures so far, by side."""
+        return [HeadCodes.concatenate(list(side)) for side in zip(*self._looks, strict=True)]
 
 
 @torch.inference_mode()
-def together(predictions: Predictions, codes: Sequence[HeadCodes], network: SheapNetwork) -> Predictions:
-    """The predictions with one shape of all of a person's pictures. codes: each picture's, by its row."""
+def together(predictions: Predictions, remembered: RememberedLooks) -> Predictions:
+    """The predictions with one shape of all of a person's pictures. remembered: has seen them, by their rows."""
     shapes = predictions.params.shape.clone()
     rows_of: dict[str, list[int]] = {}
     for image, row in predictions.rows.items():
         rows_of.setdefault(image.subject, []).append(row)
+    looks = remembered.looks()
     for rows in rows_of.values():
-        shapes[rows] = network.fused_shape([codes[row] for row in rows])
+        shapes[rows] = remembered.sides.fused_shape([codes.index(rows) for codes in looks])
     return Predictions(predictions.head, predictions.params.replace(shape=shapes), predictions.rows)
 
 
@@ -67,12 +72,12 @@ def measure(root: Path, network: SheapNetwork, finder: FaceFinder, num_workers: 
     """Figures by method: `now` (medians) and, where the truth is known, `true` (means), mm, overall and by challenge;
     beside them how many people and pictures they are of. Raises OSError or ValueError naming a file."""
     dataset = NowDataset.open(root)
-    remembered = RememberedCodes(network)
+    remembered = RememberedLooks(network)
     _, answers = predict_pictures(dataset, {ALONE: remembered}, finder)
     alone = answers[ALONE]
     if not alone.rows:
         raise ValueError(f"{root}: no face found in any of {len(dataset.images)} pictures")
-    methods = {ALONE: alone, TOGETHER: together(alone, remembered.codes, network), MEAN_HEAD: mean_head(alone)}
+    methods = {ALONE: alone, TOGETHER: together(alone, remembered), MEAN_HEAD: mean_head(alone)}
     sources = {name: neutral(found) for name, found in methods.items()}
     evaluations = evaluate_methods(dataset, sources, num_workers=num_workers)
     shapes, images = read_true_shapes(root), [image for image in dataset.images if image in alone.rows]

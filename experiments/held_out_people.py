@@ -15,6 +15,7 @@ from sheap.evaluation.head_meshes import neutral_meshes
 from sheap.evaluation.now.metric import evaluate_pair
 from sheap.head import HeadModel, HeadParams
 from sheap.losses.shape_metric import face_vertices
+from sheap.networks.both_sides import BothSides
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.people.cast import CastMember, cast_member
 from sheap.people.clips import LABELS
@@ -79,18 +80,19 @@ def measure_person(
     """The photos of one person."""
     head, face = network.head, face_vertices(network.head).numpy()
     pictures = torch.from_numpy(np.stack([photo.picture for photo in photos])).permute(0, 3, 1, 2).float() / 255
-    codes = network.encode(pictures)
-    together = network.fused_shape([codes.index(slice(k, k + 1)) for k in range(len(photos))])
+    sides = BothSides.of(network)
+    looks = sides.looks(pictures)
+    codes, params, together = looks[0], sides.heads(looks), sides.fused_shape(looks)
     true_face = head.neutral(torch.from_numpy(member.shape)).numpy()[face]
-    found = head.neutral(torch.cat([codes.params.shape, together])).numpy()[:, face]
+    found = head.neutral(torch.cat([params.shape, together])).numpy()[:, face]
     *each, fused = (1e3 * face_error(one, true_face) for one in found)
     of_mean = 1e3 * face_error(head.template.numpy()[face], true_face)
     true = HeadParams.stack([photo.params for photo in photos])
     motion = head.landmarks(head(face_motion(true)).vertices)
-    predicted = head.landmarks(head(face_motion(codes.params)).vertices)
+    predicted = head.landmarks(head(face_motion(params)).vertices)
     moved = 1e3 * (predicted - motion).norm(dim=-1).mean(-1)
     still = 1e3 * (head.landmarks(head.template) - motion).norm(dim=-1).mean(-1)
-    surfaces = surface_distances(head, member, codes.params.shape[:1]) if scans else (np.nan, np.nan)
+    surfaces = surface_distances(head, member, params.shape[:1]) if scans else (np.nan, np.nan)
     figures = []
     for k, photo in enumerate(photos):
         points = np.nan

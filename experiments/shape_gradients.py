@@ -128,9 +128,9 @@ def measure(
 
 def write(found: Mapping[str, Mapping[str, Mapping[str, list[float]]]], num_shape: int, page: Page) -> None:
     people = len(next(iter(next(iter(found.values())).values()))["cosine_all"])
-    page.line(f"{people} held-out people, {PAIRS} pairs of frames each. Cosine: of descent with the step to the true shape, mean ±")
-    page.line(f"its standard error over people (by chance one pair's would stray by {num_shape**-0.5:.3f} about 0). Share: what the")
-    page.line("best step along it takes off the squared error of the face (below 0: it leads away).")
+    page.line(f"{people} held-out people, {PAIRS} pairs of frames each. Cosine: of descent with the step to the true shape,")
+    page.line(f"mean ± its standard error over people (by chance one pair's strays by {num_shape**-0.5:.3f} about 0). Share:")
+    page.line("what the best step along it takes off the squared error of the face (below 0: it leads away).")
     for place, terms in found.items():
         page.line("")
         page.line(f"## At the {place}")

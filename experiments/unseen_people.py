@@ -14,6 +14,7 @@ from sheap.data.truth import FrameTruth
 from sheap.evaluation.similarity import procrustes
 from sheap.head import HeadModel
 from sheap.losses.shape_metric import face_vertices
+from sheap.networks.both_sides import BothSides
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.render.mesh import vertex_normals
@@ -25,14 +26,17 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
     """Means over the people of a split (each a clip of photos), at most so many.
 
     identity_one, identity_fused: mean distance of the neutral face's vertices from the truth after a similarity, over the mean
-    head's, from one photo and from all of a person's. surface_one, surface_fused: the same of the median distance across the
-    skin, which is about what NoW measures. coarse_px, initial_px, fine_px: of the landmarks that are seen, from the coarse look,
-    from the fine one, and after its points were read again. own_part: the share of what the mean person's points leave, the same
-    in all photos of a person, that the fine points leave too. motion: error of the face's own movement over a still face's.
+    head's, from one photo and from all of a person's, as the predictor sees them (sheap.networks.both_sides); identity_one_side:
+    from one photo that is seen once. spread_mm: deviation (RMS) of the face from its mean over a person's photos. surface_one,
+    surface_fused: as identity, of the median distance across the skin, which is about what NoW measures. coarse_px, initial_px,
+    fine_px: of the landmarks that are seen, from the coarse look, from the fine one, and after its points were read again.
+    own_part: the share of what the mean person's points leave, alike in all photos of a person, that the fine points leave too.
+    motion: error of the face's own movement over a still face's.
     """
     head, reader = network.head, ShardReader(shards, verify_hashes=False)
     face = face_vertices(head).numpy()
-    one, fused, mean, own, own_mean = [], [], [], [], []
+    sides = BothSides.of(network)
+    one, one_side, spread, fused, mean, own, own_mean = [], [], [], [], [], [], []
     surface: dict[str, list[float]] = {"one": [], "fused": [], "mean": []}
     pixels: dict[str, list[float]] = {}
     moved, still = [], []
@@ -40,10 +44,13 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
         frames = range(reader.num_frames(clip))
         images = np.stack([reader.image(clip, frame) for frame in frames])
         truth = FrameTruth.stack([known for frame in frames if (known := reader.frame_truth(clip, frame)) is not None])
-        codes = network.encode(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+        crops = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        looks = sides.looks(crops)
+        codes, params, together = looks[0], sides.heads(looks), sides.fused_shape(looks)
         true_face = head.neutral(truth.shape[0]).numpy()[face]
-        found_faces = head.neutral(codes.params.shape).numpy()[:, face]
-        together = network.fused_shape([codes.index(slice(k, k + 1)) for k in frames])
+        found_faces = head.neutral(params.shape).numpy()[:, face]
+        one_side.append(np.mean([face_error(found, true_face) for found in head.neutral(codes.params.shape).numpy()[:, face]]))
+        spread.append(np.sqrt(((found_faces - found_faces.mean(0)) ** 2).sum(-1).mean()))
         one.append(np.mean([face_error(found, true_face) for found in found_faces]))
         fused.append(face_error(head.neutral(together)[0].numpy()[face], true_face))
         mean.append(face_error(head.template.numpy()[face], true_face))
@@ -53,7 +60,7 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
         surface["mean"].append(surface_error(head.template.numpy()[face], true_face, normals))
         motion = head.landmarks(head(face_motion(truth.head_params())).vertices)
         rest = head.landmarks(head.template)
-        moved.append(float((head.landmarks(head(face_motion(codes.params)).vertices) - motion).norm(dim=-1).mean()))
+        moved.append(float((head.landmarks(head(face_motion(params)).vertices) - motion).norm(dim=-1).mean()))
         still.append(float((rest - motion).norm(dim=-1).mean()))
         if codes.look is None:
             continue
@@ -70,6 +77,8 @@ def measure_people(network: SheapNetwork, shards: Path, people: int) -> dict[str
         own_mean.append(left_mean)
     found = {
         "identity_one": float(np.mean(one) / np.mean(mean)),
+        "identity_one_side": float(np.mean(one_side) / np.mean(mean)),
+        "spread_mm": 1e3 * float(np.mean(spread)),
         "identity_fused": float(np.mean(fused) / np.mean(mean)),
         "surface_one": float(np.mean(surface["one"]) / np.mean(surface["mean"])),
         "surface_fused": float(np.mean(surface["fused"]) / np.mean(surface["mean"])),

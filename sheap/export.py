@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sheap.files import whole_path
+from sheap.networks.both_sides import BothSides
 from sheap.networks.sheap_network import SheapNetwork
 
 Format = Literal["torchscript", "pt2", "onnx"]
@@ -32,14 +33,18 @@ are; radians), [B, 3] and [B, N, 3] (metres, in the world of the fixed camera, `
 
 
 class CropToHead(nn.Module):
-    """Crops [B, 3, S, S] in [0, 1] of the network's own side -> OUTPUTS."""
+    """Crops [B, 3, S, S] in [0, 1] of the network's own side -> OUTPUTS, as `SheapPredictor.predict` answers.
 
-    def __init__(self, network: SheapNetwork) -> None:
+    both_sides: False looks at each crop once: twice as fast, and its shapes are off by some 2 % more.
+    """
+
+    def __init__(self, network: SheapNetwork, *, both_sides: bool = True) -> None:
         super().__init__()
         self.network = network
+        self._sides = BothSides.of(network) if both_sides else BothSides(network, None)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        params = self.network.encode(crops).params
+        params = self._sides.params(crops)
         vertices = self.network.head(params).vertices
         values = (params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation, vertices)
         return tuple(value for value in values if value is not None)

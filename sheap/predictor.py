@@ -16,6 +16,7 @@ from sheap.evaluation.verdict import Verdict, judge_prediction
 from sheap.geometry.cameras import Cameras, published_camera
 from sheap.head import HeadMesh, HeadModel, HeadParams
 from sheap.head.turning import turned_back
+from sheap.networks.both_sides import BothSides
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.transfer.arkit import ArkitWeights
 from sheap.transfer.parameters import HeadTransfer
@@ -54,6 +55,7 @@ class SheapPredictor:
         arkit_weights: ArkitWeights | None = None,
     ) -> None:
         self.network = network
+        self.sides = BothSides.of(network)
         self.config = config
         self.transfer = transfer
         self._arkit_weights = arkit_weights
@@ -120,8 +122,11 @@ class SheapPredictor:
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
-        """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range."""
-        return self._answer(self.network.encode(self._prepared(images)).params)
+        """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range.
+
+        Where the head model has a mirror, each crop is seen twice (sheap.networks.both_sides).
+        """
+        return self._answer(self.sides.params(self._prepared(images)))
 
     def _answer(self, params: HeadParams) -> HeadParams:
         return params if self.transfer is None else self.transfer(params)
@@ -144,9 +149,7 @@ class SheapPredictor:
         together, each by what it shows. Raises ValueError as `predict` does, and for no picture."""
         if len(images) == 0:
             raise ValueError("images: expected at least one picture of the person")
-        codes = self.network.encode(self._prepared(images))
-        shape = self.network.fused_shape([codes.index(slice(k, k + 1)) for k in range(len(images))])
-        return self._answer(codes.params.replace(shape=shape.expand(len(images), -1)))
+        return self._answer(self.sides.person(self._prepared(images)))
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.

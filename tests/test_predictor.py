@@ -10,6 +10,7 @@ import torch
 
 from sheap.bundle import BundleConfig, HeadReference, Preprocessing, load_bundle, save_bundle
 from sheap.head import HeadModel
+from sheap.networks.both_sides import BothSides
 from sheap.networks.config import PRESETS, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
@@ -55,7 +56,7 @@ def images(count: int = 2, size: int = SIZE) -> torch.Tensor:
 
 def test_a_loaded_bundle_predicts_what_was_saved(network: SheapNetwork, folder: Path) -> None:
     predictor = SheapPredictor.load(folder)
-    ours, theirs = predictor.predict(images()), network.encode(images()).params
+    ours, theirs = predictor.predict(images()), BothSides.of(network).params(images())
     torch.testing.assert_close(ours.shape, theirs.shape)
     torch.testing.assert_close(ours.translation, theirs.translation)
     assert float(ours.shape.abs().max()) > 0

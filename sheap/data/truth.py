@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sheap.data.schema import NUM_LANDMARKS, TruthLayout
 from sheap.head import HeadModel, HeadParams
+from sheap.head.mirror import HeadMirror
 from sheap.records import TensorRecord
 
 _NPY_HEADER_BYTES = 128
@@ -95,34 +96,26 @@ def frame_place(layout: TruthLayout, frame: int) -> tuple[int, int]:
 
 
 class TruthMirror:
-    """Truth seen in a mirror: the same head with left and right exchanged.
+    """Truth seen in a mirror: the same head with left and right exchanged (sheap.head.mirror).
 
-    Every shape component of the open head mirrors to plus or minus itself; expressions mirror within their span.
     Raises ValueError for a head model that does not say which vertex mirrors which.
     """
 
     def __init__(self, head: HeadModel, landmark_mirror: NDArray[np.int64]) -> None:
         if head.mirror_vertex_ids is None:
             raise ValueError("head model: does not say which vertices mirror each other; switch mirroring off (augment.flip: 0)")
-        partner = head.mirror_vertex_ids
-        flip = torch.tensor([-1.0, 1.0, 1.0])
-        shape, expression = head.shape_basis, head.expression_basis
-        reflected = shape[partner] * flip[:, None]
-        self._shape_signs = torch.sign((shape * reflected).sum((0, 1)))
-        basis = expression.flatten(0, 1).double()
-        mirrored = (expression[partner] * flip[:, None]).flatten(0, 1).double()
-        self._expression = torch.linalg.lstsq(basis, mirrored).solution.float()
+        self._mirror = HeadMirror(head)
         self._landmarks = torch.from_numpy(np.asarray(landmark_mirror))
 
     def __call__(self, truth: FrameTruth) -> FrameTruth:
         """The parameters and `seen` of the mirrored head; landmarks are left to whoever mirrors the picture."""
-        rotvecs = truth.rotvecs[..., [0, 1, 2, 4, 3], :] * truth.rotvecs.new_tensor([1.0, -1.0, -1.0])
+        params = self._mirror(truth.head_params())
         return truth.replace(
-            shape=truth.shape * self._shape_signs,
-            expression=truth.expression @ self._expression.T,
-            eyelids=truth.eyelids.flip(-1),
-            rotvecs=rotvecs,
-            translation=truth.translation * truth.translation.new_tensor([-1.0, 1.0, 1.0]),
+            shape=params.shape,
+            expression=params.expression,
+            eyelids=params.eyelids,
+            rotvecs=params.rotvecs(),
+            translation=params.translation,
             seen=truth.seen[..., self._landmarks],
         )
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.ablation import AblationSettings, train_start, train_variant, verdict, write_page
+from experiments import unlabelled_photos
+from experiments.ablation import SHAPE_OUTPUT, AblationSettings, run_all, start_weights, train_variant, verdict, write_page
 from experiments.benchmark_score import BenchmarkScore
 from experiments.learning_curve import CurveSettings, train_curve
 from experiments.overfit_clip import FramePairs, OverfitSettings, clip_frames, held_out_places, likeness
@@ -23,6 +24,7 @@ from sheap.evaluation.head_meshes import neutral_meshes
 from sheap.evaluation.landmark_files import write_picked_points
 from sheap.evaluation.mesh_files import write_obj
 from sheap.head import HeadModel, HeadParams
+from sheap.predictor import SheapPredictor
 from tests.data.made_clips import SIZE, make_clip
 from tests.training.test_run import FROM_RANDOM
 
@@ -121,27 +123,59 @@ def test_a_score_is_the_mean_heads_for_the_mean_head_and_zero_for_the_truth(data
     assert found["true_mean_mm"] < 1e-3 and found["now_median_mm"] < 0.01
 
 
-def test_a_variant_trains_from_its_seeds_start_once_and_is_then_remembered(data: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def strangers(state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The campaign's people as strangers."""
+    folder = tmp_path_factory.mktemp("strangers")
+    unlabelled_photos.main(["--state", str(state), "--out", str(folder / "shards")])
+    return folder
+
+
+def test_strangers_have_detected_landmarks_and_no_truth(state: Path, strangers: Path) -> None:
+    known, unknown = (ShardReader(root / "shards" / "train") for root in (state, strangers))
+    assert known.has_truth(0) and not any(unknown.has_truth(k) for k in range(len(unknown)))
+    held_out = ShardReader(strangers / "shards" / "val")
+    assert len(held_out) and all(held_out.has_truth(k) for k in range(len(held_out)))
+    for k in range(len(unknown)):
+        there = known.position(unknown.clip_id(k))
+        assert np.array_equal(unknown.image(k, 0), known.image(there, 0))
+        apart = np.linalg.norm(unknown.landmarks(k) - known.landmarks(there), axis=-1)[..., :468]
+        assert 0.1 < np.median(apart) < 6, "px of 192: as a detector errs"
+
+
+def test_a_variant_trains_once_and_is_then_remembered(strangers: Path, tmp_path: Path) -> None:
     variants = {"full": {}, "mesh rendering": {"appearance": "mesh"}}
-    settings = AblationSettings(seeds=(0,), changes=SHORT, variants=variants)
-    start = train_start(settings, 0, data / "shards", tmp_path)
-    stamp = start.stat().st_mtime_ns
-    assert train_start(settings, 0, data / "shards", tmp_path) == start and start.stat().st_mtime_ns == stamp
-    found = {name: train_variant(settings, name, 0, start, data, tmp_path) for name in settings.variants}
-    assert all(np.isfinite(value) for figures in found.values() for value in figures.values())
-    assert "depth" in found["full"] and "depth" not in found["mesh rendering"]
+    changes = SHORT | {"preset": "compact", "training.landmark_phase.steps": 0}
+    settings = AblationSettings(seeds=(0,), changes=changes, people=1, variants=variants, knowing=())
+    found = run_all(settings, strangers / "shards", tmp_path, 1)
+    assert all(np.isfinite(value) for runs in found.values() for figures in runs for value in figures.values())
+    assert "depth" in found["full"][0] and "depth" not in found["mesh rendering"][0]
     kept = sorted(tmp_path.glob("run-*.json"))
     assert len(kept) == 2
-    kept[0].write_text(json.dumps({"now_median_mm": 123.0}))
-    again = [train_variant(settings, name, 0, start, data, tmp_path)["now_median_mm"] for name in settings.variants]
+    kept[0].write_text(json.dumps({"identity_one": 123.0}))
+    again = [train_variant(settings, name, 0, strangers / "shards", tmp_path)["identity_one"] for name in variants]
     assert 123.0 in again
-    other = data.parent / "other_shards"
-    splits = {"train": write_split(other / "train", iter([make_clip("another")]), target_bytes=60_000)}
-    (other / MANIFEST_NAME).write_bytes(Manifest(image_size=SIZE, splits=splits).sealed().to_json())
-    params = train_params(SHORT)
-    assert fingerprint(params, other) != fingerprint(params, data / "shards"), "another corpus is another run"
+    knowing = settings.model_copy(update={"knowing": ("full",)})
+    assert train_variant(knowing, "full", 0, strangers / "shards", tmp_path)["identity_one"] != 123.0
     page = Page("Title", "command")
-    write_page(settings, {name: [figures] for name, figures in found.items()}, 0.5, page)
+    write_page(settings, found, page)
+
+
+def test_who_has_forgotten_shapes_sees_the_mean_head_in_everybody() -> None:
+    network = SheapPredictor.load().network
+    pictures = torch.rand(2, 3, 192, 192, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        known = network.encode(pictures).params
+        assert (known.shape[0] - known.shape[1]).abs().max() > 1e-3
+        network.load_state_dict(start_weights(is_knowing=False))
+        forgotten = network.encode(pictures).params
+    assert set(SHAPE_OUTPUT) <= set(network.state_dict()) and not forgotten.shape.any()
+    assert torch.equal(forgotten.translation, known.translation) and torch.equal(forgotten.expression, known.expression)
+
+
+def test_another_corpus_is_another_run(data: Path, strangers: Path) -> None:
+    params = train_params(SHORT)
+    assert fingerprint(params, strangers / "shards") != fingerprint(params, data / "shards")
 
 
 def test_a_curve_has_a_point_at_every_turn_and_at_the_end(data: Path, tmp_path: Path) -> None:

@@ -19,23 +19,8 @@ from sheap.training.run import TrainingRun
 
 FIGURES = {
     "identity_one", "identity_fused", "surface_one", "surface_fused", "motion", "mean_head_mm", "people", "coarse_px",
-    "initial_px", "fine_px", "own_part",
+    "initial_px", "fine_px", "own_part", "identity_one_side", "spread_mm",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory) -> Path:
-    """Two people to train on and two held out, as the campaign leaves them."""
-    folder = tmp_path_factory.mktemp("campaign")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rendered_photos, "PEOPLE_A_CHUNK", 2)
-        for role in ("train", "validation"):
-            place = folder / "photos" / role
-            place.mkdir(parents=True)
-            count = rendered_photos.render_chunk(place, role, 0)
-            assert count == 2 * rendered_photos.PHOTOS_OF[role]
-        rendered_photos.assemble(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
