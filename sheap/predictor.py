@@ -198,6 +198,20 @@ class SheapPredictor:
         """The posed meshes of predictions."""
         return self.head(params)
 
+    @torch.inference_mode()
+    def detector_landmarks(self, params: HeadParams) -> Tensor:
+        """Where MediaPipe's detector would put its landmarks on these heads [B]: [B, 478, 3], metres.
+
+        They differ from the head model's own (`head.landmarks`) by habits of the detector that were learnt in training; answers
+        in another head model's parameters have that model's own.
+        """
+        head = self.head
+        vertices = head(params).vertices
+        points = head.landmarks(vertices)
+        if self.transfer is not None or head.landmark_faces is None:
+            return points
+        return self.network.landmark_calibration(points, vertices, head.faces[head.landmark_faces], params.turn)
+
     def neutral(self, params: HeadParams) -> Tensor:
         """The identities alone, at rest with a neutral face: vertices [B, N, 3], metres."""
         return self.head.neutral(params.shape)

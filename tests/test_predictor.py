@@ -12,6 +12,7 @@ from sheap.bundle import BundleConfig, HeadReference, Preprocessing, load_bundle
 from sheap.head import HeadModel
 from sheap.networks.both_sides import BothSides
 from sheap.networks.config import PRESETS, NetworkConfig
+from sheap.networks.landmark_calibration import OFFSET_UNIT
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
@@ -72,6 +73,17 @@ def test_published_keys_and_sizes(folder: Path) -> None:
     assert all(value.shape[0] == 2 for value in out.values())
     params = predictor.predict(images())
     assert torch.equal(out["cam_trans"], params.translation) and torch.equal(out["eye_l_pose"], params.eye_left_rotvec)
+
+
+def test_the_detectors_landmarks_are_the_heads_own_and_its_habits(folder: Path) -> None:
+    predictor = SheapPredictor.load(folder)
+    params, calibration = predictor.predict(images()), predictor.network.landmark_calibration
+    own = predictor.head.landmarks(predictor.mesh(params).vertices)
+    torch.testing.assert_close(predictor.detector_landmarks(params), own)
+    with torch.no_grad():
+        calibration.offsets[:, 2] = 0.1  # outwards, in units
+    apart = predictor.detector_landmarks(params) - own
+    torch.testing.assert_close(apart.norm(dim=-1), torch.full(apart.shape[:2], 0.1 * OFFSET_UNIT), atol=1e-6, rtol=1e-4)
 
 
 def test_crops_of_another_size_are_resized(folder: Path) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
 from sheap.evaluation.pictures import PICTURES_A_PASS, read_picture
@@ -185,12 +186,26 @@ def measure_picture(
     return figures
 
 
+@runtime_checkable
+class KnowsDetector(Protocol):
+    """A predictor that knows where the detector puts its landmarks: sheap.predictor.SheapPredictor."""
+
+    def detector_landmarks(self, params: HeadParams) -> Tensor: ...
+
+
 def project_landmarks(predictor: Predictor, params: HeadParams, boxes: Sequence[CropBox]) -> Floats:
-    """MediaPipe's landmarks [B,478,2] of predicted heads, in px of the pictures that the crops were cut from."""
+    """MediaPipe's landmarks [B,478,2] of predicted heads, in px of the pictures that the crops were cut from.
+
+    As the detector would place them, where the predictor knows its habits: what it does alike on everybody is no disagreement.
+    """
     head = predictor.head
     camera = published_camera(1, device=head.template.device)
     with torch.inference_mode():
-        in_crop, _ = project(head.landmarks(head(params).vertices), camera)
+        if isinstance(predictor, KnowsDetector):
+            points = predictor.detector_landmarks(params)
+        else:
+            points = head.landmarks(head(params).vertices)
+        in_crop, _ = project(points, camera)
     unit = in_crop[:, 0].double().cpu().numpy()
     return np.stack([points_to_picture(points, box, 1) for points, box in zip(unit, boxes, strict=True)])
 

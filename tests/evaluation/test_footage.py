@@ -88,6 +88,17 @@ def test_landmarks_are_projected_to_where_the_crop_was(head) -> None:
     np.testing.assert_allclose(landmarks_to_crop(found, box, 64), pixels[0, 0].numpy(), atol=1e-3)
 
 
+def test_what_the_detector_does_alike_on_everybody_is_no_disagreement(head) -> None:
+    class Knowing(Predictor):
+        def detector_landmarks(self, params: HeadParams) -> torch.Tensor:
+            return self.head.landmarks(self.head(params).vertices) + torch.tensor([0.01, 0.0, 0.0])
+
+    params, box = Predictor(head).predict(torch.zeros(1, 3, 64, 64)), CropBox(200.0, 120.0, 150.0)
+    plain, knowing = (project_landmarks(kind(head), params, [box])[0] for kind in (Predictor, Knowing))
+    moved = knowing - plain
+    assert (moved[:, 0] > 1).all() and np.abs(moved[:, 1]).max() < 1e-6, "a centimetre to the right"
+
+
 def test_pictures_and_broken_files(head, landmarker, carphone, tmp_path: Path) -> None:
     with VideoReader(carphone) as video:
         frame = next(iter(video.frames(30))).image

@@ -10,12 +10,14 @@ import torch
 import yaml
 
 from experiments import predictor, rendered_photos
+from experiments.landmark_habits import learn_habits
 from experiments.training_runs import CONFIGS
 from experiments.unseen_people import measure_people
 from sheap.data.manifest import verify_shards
 from sheap.data.reader import ShardReader
 from sheap.predictor import SheapPredictor
 from sheap.training.run import TrainingRun
+from sheap.video.face_landmarker import FaceLandmarker
 
 FIGURES = {
     "identity_one", "identity_fused", "surface_one", "surface_fused", "motion", "mean_head_mm", "people", "coarse_px",
@@ -87,3 +89,14 @@ def test_unseen_people_are_measured_and_a_model_is_shipped_once(
     monkeypatch.setattr("sheap.predictor.SHIPPED_MODEL", tmp_path / "shipped")
     with pytest.raises(SystemExit, match="too small a gain to ship"):
         predictor.ship(model, state / "shards" / "val", 2)
+
+
+def test_the_detectors_habits_are_learnt_beside_a_predictor_that_stays_as_it_is(state: Path) -> None:
+    network = SheapPredictor.load().network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    reader = ShardReader(state / "shards" / "train")
+    apart, left = learn_habits(network, reader, FaceLandmarker(), people=2, steps=40)
+    assert left < 0.9 * apart < 0.1
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"landmark_calibration.offsets", "landmark_calibration.by_turn"}
+    assert not any(value.requires_grad for value in network.landmark_calibration.parameters())
