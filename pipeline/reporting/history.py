@@ -13,8 +13,8 @@ from pipeline.reporting.charts import BASELINE, MODEL, Line, history_chart
 NOT_CURVES = frozenset({"step", "total_steps", "skipped_steps"})
 FIRST = ("loss", "landmarks", "photometric", "ssim", "normals", "depth")
 """Shown first, in this order; the others follow as they were logged."""
-LAST = ("gradient_norm", "learning_rate", "images_per_second")
-LINEAR = frozenset({"learning_rate", "images_per_second"})
+LAST = ("gradient_norm", "learning_rate", "images_per_second", "data_wait_share")
+LINEAR = frozenset({"learning_rate", "images_per_second", "data_wait_share"})
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

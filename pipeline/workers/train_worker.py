@@ -11,6 +11,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from pipeline.workers import prometheus
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import RunConfig
 from sheap.training.loop import Worker
@@ -76,10 +77,14 @@ class RunReporter:
         self._folder = RunFolder(job.folder, run.models, data.panel_pairs, run.state.step)
         self._staging = job.folder / "staging"
         self._wandb = _start_wandb(job)
+        self._prometheus = job.folder / prometheus.FILE_NAME
+        self._name, self._last = job.name, dict[str, dict[str, Any]]()
 
     def logged(self, record: dict[str, Any]) -> None:
-        """One line of history.jsonl and one W&B step."""
+        """One line of history.jsonl, one W&B step, and the figures that Prometheus reads."""
         self._folder.logged(record)
+        self._last[record["kind"]] = record
+        prometheus.write_prometheus(self._prometheus, self._name, self._last)
         if self._wandb is not None:
             numbers = {k: v for k, v in record.items() if isinstance(v, (int, float)) and k != "step"}
             self._wandb.log(

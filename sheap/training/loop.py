@@ -22,6 +22,9 @@ from sheap.training.start import held, predicting_parameters
 from sheap.training.state import TrainingState
 from sheap.training.step import Models, StepResult, training_step
 
+MEASURED = frozenset({"images_per_second", "data_wait_share"})
+"""What a training record says of the machine; everything else in it is decided by configuration and data."""
+
 
 class Reporter(Protocol):
     """Who hears of progress. Records are flat and JSON-ready; every worker calls, with the figures of all."""
@@ -72,7 +75,7 @@ def run_training(
     if state.step == 0 and config.early_stop is not None:
         reporter.logged(_judge(validate(models, state, config, validation), state, config))
     recorder = _Recorder()
-    for pairs in _batches(state, config, share, make_batches, worker):
+    for pairs in recorder.waiting(_batches(state, config, share, make_batches, worker)):
         phase = config.phase_of(state.step)
         result, gradient_norm = _one_step(models, state, config, share, pairs.to(worker.device), worker)
         state.step += 1
@@ -256,11 +259,21 @@ def validate(
 
 class _Recorder:
     """Means of the terms since the last record, over all workers, and the first one's speed, which leaves out validation,
-    panels and checkpoints."""
+    panels and checkpoints, with the share of that time for which it waited for pairs."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[Tensor, int]] = {}
-        self._num_images, self._seconds, self._clock = 0, 0.0, time.perf_counter()
+        self._num_images, self._seconds, self._waited, self._clock = 0, 0.0, 0.0, time.perf_counter()
+
+    def waiting(self, batches: Iterator[Pairs]) -> Iterator[Pairs]:
+        """The batches; how long each was waited for is recorded."""
+        while True:
+            start = time.perf_counter()
+            pairs = next(batches, None)
+            if pairs is None:
+                return
+            self._waited += time.perf_counter() - start
+            yield pairs
 
     def restart_clock(self) -> None:
         self._clock = time.perf_counter()
@@ -287,7 +300,8 @@ class _Recorder:
             **means,
             "learning_rate": state.scheduler.get_last_lr()[0],
             "images_per_second": self._num_images / max(self._seconds, 1e-9),
+            "data_wait_share": min(self._waited / max(self._seconds, 1e-9), 1.0),
             "skipped_steps": state.skipped,
         }
-        self._sums, self._num_images, self._seconds = {}, 0, 0.0
+        self._sums, self._num_images, self._seconds, self._waited = {}, 0, 0.0, 0.0
         return record

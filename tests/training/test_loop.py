@@ -7,7 +7,8 @@ import copy
 import dataclasses
 import json
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from sheap.training import loop
 from sheap.training import step as step_module
 from sheap.training.config import TrainingConfig
 from sheap.training.landmark_head import landmark_head
-from sheap.training.loop import Worker, run_training, validate
+from sheap.training.loop import MEASURED, Worker, _Recorder, run_training, validate
 from sheap.training.panels import COLUMNS, draw_panel
 from sheap.training.state import TrainingState
 from sheap.training.step import Models, training_step
@@ -399,7 +400,7 @@ def test_two_workers_end_as_one_does_with_one_network_and_one_log(by_one: Path, 
     assert_close(first, torch.load(by_one / "end.pt"))
     logs = [json.loads(path.read_text()) for path in (by_one / "log.json", *(tmp_path / f"rank{k}.json" for k in range(2)))]
     for one, *others in zip(*logs, strict=True):
-        for name in one.keys() - {"images_per_second"}:
+        for name in one.keys() - MEASURED:
             if isinstance(one[name], float) and one["step"] != 1:  # of the first step one worker's loss is not a number
                 both = [record[name] for record in others]
                 assert both == pytest.approx([one[name]] * 2, rel=1e-3, abs=1e-5), (one["step"], name)
@@ -503,3 +504,14 @@ def test_the_average_trails_and_its_buffers_follow(head: HeadModel) -> None:
 def test_the_loop_module_knows_no_orchestrator() -> None:
     source = Path(loop.__file__).read_text(encoding="utf-8")
     assert "ray" not in source.replace("array", "") and "wandb" not in source
+
+
+def test_time_spent_waiting_for_pairs_is_recorded() -> None:
+    def slow() -> Iterator[Any]:
+        for number in range(3):
+            time.sleep(0.02)
+            yield number
+
+    recorder = _Recorder()
+    assert list(recorder.waiting(slow())) == [0, 1, 2]
+    assert 0.06 <= recorder._waited < 60

@@ -107,7 +107,7 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(sha
 
     for name, value in whole.state.average.network.state_dict().items():
         assert torch.equal(value, again.state.average.network.state_dict()[name]), name
-    speed = re.compile(r'"images_per_second": [^,]*, ')
+    speed = re.compile(r'"(images_per_second|data_wait_share)": [^,]*, ')
     histories = [speed.sub("", (tmp_path / name / HISTORY_NAME).read_text()) for name in ("whole", "cut")]
     assert histories[0] == histories[1]
     records = [json.loads(line) for line in histories[0].splitlines()]
@@ -303,7 +303,7 @@ def test_an_adaptation_that_was_killed_ends_as_an_uninterrupted_one_with_one_his
     for part in ("network", "average"):
         ours, theirs = (run.state.to_document()[part] for run in (whole, again))
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-    speed = re.compile(r'"images_per_second": [^,]*, ')
+    speed = re.compile(r'"(images_per_second|data_wait_share)": [^,]*, ')
     histories = [speed.sub("", (tmp_path / name / HISTORY_NAME).read_text()) for name in ("whole", "cut")]
     assert histories[0] == histories[1]
     records = [json.loads(line) for line in histories[0].splitlines()]
