@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sheap.head.model import HeadModel
 from sheap.people.hair_model import BoundMesh
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.people.traits import Traits
 
 Array = NDArray[np.float32]
@@ -133,7 +133,7 @@ def shared_assets(folder: str) -> MakeHumanAssets | None:
     """The assets of a folder for the open head, read at most once a process; None for an empty name."""
     if not folder:
         return None
-    return MakeHumanAssets.for_head(Path(folder), shared_stage().head)
+    return MakeHumanAssets.for_head(Path(folder), shared_studio().head)
 
 
 def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:
