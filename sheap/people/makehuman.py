@@ -70,6 +70,7 @@ class MakeHumanAssets:
     @classmethod
     def for_head(cls, folder: Path, head: HeadModel) -> MakeHumanAssets:
         """The assets of a folder for a head model made from the base mesh."""
+        assert head.base_vertex_ids is not None, "the open head knows its base mesh"
         return cls(folder, np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()]))
 
     @cached_property

@@ -112,6 +112,7 @@ class Person:
         balls = [studio.template[ball] for ball in studio.eyeballs]
         radius = float(np.mean([np.ptp(ball[:, 0]) / 2 for ball in balls]))
         iris = self.assets.iris if self.assets else None
+        assert studio.head.gaze_axes is not None, "people are rendered with the open head"
         material = Material(eyes.paint_eye(traits, seed, radius, iris), EYE, 1.0, 8)
         for side, ball, axis in zip(("left", "right"), studio.eyeballs, studio.head.gaze_axes.numpy()):
             ids = np.flatnonzero((soft[f"eyeball_{side}"] > 0.5)[faces].all(1))

@@ -56,7 +56,7 @@ class Posed:
     pi that arrives there (albedo 1 under radiance 1 looks 1), share [N]: of what would arrive if nothing blocked it
     (highlights follow it); tangents [N, 3]: along the fibres of hair (unit; None elsewhere)."""
 
-    vertices: NDArray[np.float32]
+    vertices: NDArray[np.floating]
     normals: NDArray[np.float32]
     received: NDArray[np.float32]
     share: NDArray[np.float32]

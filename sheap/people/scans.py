@@ -121,7 +121,7 @@ def _seen(vertices: Array, faces: NDArray) -> NDArray[np.bool_]:
     # A small triangle can fall between pixels: it is kept when its corners belong to seen ones.
     support = np.zeros(len(vertices), bool)
     support[faces[keep]] = True
-    return support[faces].all(1)
+    return np.asarray(support[faces].all(1))
 
 
 def _without_holes(vertices: Array, faces: NDArray, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
