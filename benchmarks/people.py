@@ -29,7 +29,7 @@ from pipeline.run.provenance import cpu_name
 from sheap.people import clothes, eyes, person, photos, skin
 from sheap.people.cast import cast_member
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.rasterizer import Scene
+from sheap.people.scene import Scene
 from sheap.people.studio import shared_studio
 
 PARTS: tuple[tuple[str, Any, str], ...] = (

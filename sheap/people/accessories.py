@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from sheap.people.colours import linear_to_srgb
 from sheap.people.noise import image_noise, point_noise
-from sheap.people.rasterizer import MATTE, SKIN, Material
+from sheap.people.scene import MATTE, SKIN, Material
 from sheap.people.shapes import Solid, ball, capsule, grid_solid, joined, rounded_box, smooth_normals, tube
 from sheap.people.wearer import Wearer
 

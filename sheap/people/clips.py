@@ -21,7 +21,7 @@ from sheap.people.lens import Lens, photograph, sample_lens
 from sheap.people.lighting import Lighting, sample_lighting
 from sheap.people.motion import sample_motion
 from sheap.people.person import Person
-from sheap.people.rasterizer import Rendered
+from sheap.people.scene import Rendered
 from sheap.people.skin import skin_tone
 from sheap.people.studio import Studio
 

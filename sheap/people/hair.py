@@ -15,7 +15,7 @@ from sheap.people import strands
 from sheap.people.colours import srgb_to_linear
 from sheap.people.hair_model import BoundMesh, open_hair
 from sheap.people.noise import point_noise, smoothstep
-from sheap.people.rasterizer import HAIR, Material
+from sheap.people.scene import HAIR, Material
 from sheap.people.shapes import smooth_normals
 from sheap.people.traits import Traits
 from sheap.people.wearer import Wearer

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people.person import Person
-from sheap.people.rasterizer import Posed, Rendered
+from sheap.people.scene import Posed, Rendered
 
 Array = NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from sheap.people.lighting import Lighting
 from sheap.people.makehuman import AssetLooks
 from sheap.people.occlusion import ArrivingLight, Blockers, arriving_light, irradiance, thinned, transmittance
 from sheap.people.posing import PosedIdentity
-from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
+from sheap.people.scene import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
 from sheap.people.shapes import smooth_normals
 from sheap.people.skin_ground import mix_skin, skin_tone
 from sheap.people.studio import Studio

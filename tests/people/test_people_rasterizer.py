@@ -6,7 +6,7 @@ import torch
 from sheap.geometry.cameras import Cameras
 from sheap.people.filming import look_at
 from sheap.people.lighting import Lighting
-from sheap.people.rasterizer import EYE, HAIR, MATTE, SKIN, Material, Piece, Posed, Scene
+from sheap.people.scene import EYE, HAIR, MATTE, SKIN, Material, Piece, Posed, Scene
 from sheap.people.shapes import ball, grid_solid
 from sheap.render.mesh import rasterize_mesh
 
