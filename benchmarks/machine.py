@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import subprocess
 from pathlib import Path
+
+from pipeline.run.provenance import git_commit
+
+ROOT = Path(__file__).parents[1]
 
 
 def commit() -> str:
-    answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return answer.stdout.strip() or "not a git checkout"
+    """The commit of this checkout in short, with `-dirty` where what decides results differs."""
+    name, dash, dirty = (git_commit(ROOT) or "").partition("-")
+    return name[:7] + dash + dirty if name else "not a git checkout"
 
 
 def reset_peak_mb() -> float:

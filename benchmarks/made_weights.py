@@ -38,8 +38,12 @@ def write_encoder(path: Path, config: EncoderConfig) -> None:
 
 def write_dinov2(folder: Path, *, base: bool) -> None:
     """A DINOv2 folder as transformers saves it: ViT-B/14 at the released 518 px, or a thin one with its patches."""
-    sizes = {} if base else {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3}
-    Dinov2Model(Dinov2Config(image_size=518, patch_size=14, **sizes)).save_pretrained(folder)
+    config = Dinov2Config(image_size=518, patch_size=14)
+    if not base:
+        config = Dinov2Config(
+            image_size=518, patch_size=14, hidden_size=96, num_hidden_layers=2, num_attention_heads=3
+        )
+    Dinov2Model(config).save_pretrained(folder)
 
 
 def write_lpips(backbone: Path, linear: Path) -> None:

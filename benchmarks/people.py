@@ -29,8 +29,8 @@ from pipeline.run.provenance import cpu_name
 from sheap.people import clothes, eyes, person, photos, skin
 from sheap.people.cast import cast_member
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.rasterizer import Scene
-from sheap.people.stage_set import shared_stage
+from sheap.people.scene import Scene
+from sheap.people.studio import shared_studio
 
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("person: skin textures", skin, "paint_skin"),
@@ -89,12 +89,12 @@ def watched(parts: tuple[tuple[str, Any, str], ...]) -> Iterator[Stopwatch]:
 
 def measure(people: int, count: int, size: int) -> dict[str, Any]:
     """Photos a second and the parts' milliseconds a photo for crops of `size` px."""
-    stage = shared_stage()
+    studio = shared_studio()
     settings = PhotoSettings(size)
 
     def photograph(first: int, number: int) -> int:
-        members = (cast_member(0, "train", index, stage.head) for index in range(first, first + number))
-        return sum(1 for member in members for _ in training_photos(stage, member, count, settings))
+        members = (cast_member(0, "train", index, studio.head) for index in range(first, first + number))
+        return sum(1 for member in members for _ in training_photos(studio, member, count, settings))
 
     photograph(people, 2)  # compiles, and fills what all people share
     start = time.process_time()

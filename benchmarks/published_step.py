@@ -19,11 +19,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ from sheap.data.batches import indexed_batches
 from sheap.data.frames import Frames, Pairs
 from sheap.geometry.cameras import project
 from sheap.networks import head_render
+from sheap.networks.config import EncoderConfig
+from sheap.networks.encoder import TokenHead
+from sheap.networks.gaussian_regressor import GaussianRegressor
 from sheap.networks.sheap_network import TRANSLATION_UNIT, SheapNetwork
 from sheap.training import loop
 from sheap.training.run import build_models
@@ -97,7 +100,7 @@ def measure(preset: str, device: torch.device, pairs: int, steps: int, precision
             models, state, params.training, indexed_batches(lambda count, seed: MadePairs(models, count)), [],
             loop.Worker(device=device), notes,
         )
-    record = notes.records[-1]
+    record, regressor = notes.records[-1], models.network.regressor
     terms = type(params.training.weights).model_fields
     return {
         "preset": preset, "image_size": params.network().encoder.image_size, "pairs": pairs, "steps": steps,
@@ -105,7 +108,7 @@ def measure(preset: str, device: torch.device, pairs: int, steps: int, precision
         "machine": machine(device),
         "build_s": build_s,
         "parameters": parameters(models),
-        "gaussians": len(models.network.regressor.prototypes) if params.appearance == "gaussians" else 0,
+        "gaussians": len(regressor.prototypes) if isinstance(regressor, GaussianRegressor) else 0,
         "seconds": clock.steps[-1],
         "first_step_s": clock.steps[0]["whole step"],
         "held_mb": held_mb,
@@ -131,7 +134,7 @@ def made_params(preset: str, pairs: int, steps: int, precision: str, folder: Pat
     files = {"dinov2": folder / "dinov2", "lpips_backbone": folder / "vgg16.safetensors", "lpips_linear": folder / "lpips.pth"}
     write_dinov2(files["dinov2"], base=preset == "published")
     write_lpips(files["lpips_backbone"], files["lpips_linear"])
-    if encoder.stem == "patches":
+    if isinstance(encoder, EncoderConfig) and encoder.stem == "patches":
         files["encoder"] = folder / "farl.pth"
         write_encoder(files["encoder"], encoder)
     document["weight_files"] |= {name: str(path) for name, path in files.items()}
@@ -143,7 +146,7 @@ class MadePairs(Dataset[Pairs]):
 
     def __init__(self, models: Models, num_samples: int) -> None:
         self._num_samples, self._size = num_samples, models.cameras.height
-        small, start = models.landmark_head, models.network.heads["pose"].out.bias.detach()
+        small, start = models.landmark_head, cast("TokenHead", models.network.heads["pose"]).out.bias.detach()
         with torch.no_grad():
             points = small.landmarks(small.template) + start[15:] * TRANSLATION_UNIT
             self._landmarks = np.zeros((478, 3), np.float32)
@@ -201,21 +204,22 @@ class Clock:
             self.steps[-1]["forward, whole"] = self._forward_ended - self._began
             return result
 
-        def averaged(gradients_of: list[nn.Parameter]) -> None:
+        def averaged(parameters: Iterable[nn.Parameter]) -> None:
             self.steps[-1]["backward"] = self._now() - self._forward_ended
             self.gradient_norms = {name: _gradient_norm(part) for name, part in parts(network).items()}
-            originals[1](gradients_of)
+            originals[1](parameters)
 
         def drawn(*values: Any, **named: Any) -> Any:
             return self._timed("rasteriser, forward", lambda: originals[2](*values, **named))
 
-        def average(trained: SheapNetwork) -> None:
-            self._timed("moving average", lambda: update(trained))
+        def average(network: SheapNetwork) -> None:
+            self._timed("moving average", lambda: update(network))
             self.steps[-1]["whole step"] = self._now() - self._began
 
         update, starts = state.average.update, []
         watched = {"encoder": network.encoder, "regressor": network.regressor, "DINOv2": models.dinov2, "LPIPS": models.lpips}
-        hooks = [hook for name, module in watched.items() for hook in self._hooks(f"{name}, forward", module)]
+        present = [(f"{name}, forward", module) for name, module in watched.items() if module is not None]
+        hooks = [hook for name, module in present for hook in self._hooks(name, module)]
         loop.training_step, loop.average_gradients, head_render.rasterize_splats = step, averaged, drawn
         state.average.update = average
         hooks += [
@@ -267,7 +271,7 @@ def parameters(models: Models) -> dict[str, int]:
     counts["regressor"] -= counts["UV generator"]
     counts["landmark calibration"] = sum(p.numel() for p in models.network.landmark_calibration.parameters())
     for name, module in (("DINOv2 (frozen)", models.dinov2), ("VGG-16 and LPIPS (frozen)", models.lpips)):
-        counts[name] = sum(p.numel() for p in module.parameters())
+        counts[name] = 0 if module is None else sum(p.numel() for p in module.parameters())
     return counts
 
 

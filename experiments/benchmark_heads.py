@@ -24,7 +24,7 @@ from sheap.evaluation.now.metric import evaluate_pair
 from sheap.evaluation.now.results import DistanceStatistics
 from sheap.people.cast import CastMember, cast_member
 from sheap.people.scans import make_scan
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 
 HEADS = ("mean head", "own coefficients", "true mesh")
 
@@ -33,11 +33,11 @@ Distances = dict[str, list[NDArray[np.float64]]]
 
 def measure(params: BenchmarkParams, members: list[tuple[CastMember, NDArray[np.float32] | None]]) -> Distances:
     """Distances (mm) of each of HEADS to each member's scan. Without a residual, a member is what their coefficients say."""
-    stage = shared_stage()
-    head = stage.head
+    studio = shared_studio()
+    head = studio.head
     found: Distances = {name: [] for name in HEADS}
     for member, residual in members:
-        scan = make_scan(stage, member.shape, scan_settings(params), member.rng(900), residual)
+        scan = make_scan(studio, member.shape, scan_settings(params), member.rng(900), residual)
         own = head.neutral(torch.from_numpy(member.shape))
         true = own if residual is None else own + torch.from_numpy(residual)
         for name, mesh in zip(HEADS, (head.template, own, true), strict=True):
@@ -48,6 +48,13 @@ def measure(params: BenchmarkParams, members: list[tuple[CastMember, NDArray[np.
     return found
 
 
+def statistics(distances: list[NDArray[np.float64]]) -> dict[str, float]:
+    """Of at least one person's distances."""
+    found = DistanceStatistics.of(distances)
+    assert found is not None, "every scan has a face"
+    return asdict(found)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark_heads", description=__doc__)
     parser.add_argument("--people", type=int, default=10, help="of each kind")
@@ -55,10 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for benchmark_heads.md and .json")
     arguments = parser.parse_args(argv)
     try:
+        if arguments.people < 1:
+            raise ValueError("--people: at least one has to be measured")
         params = load_params("benchmark", BenchmarkParams).model_copy(update={"ict": arguments.ict})
         indices = range(arguments.people)
-        head = shared_stage().head
-        kinds = {"the population": [(cast_member(params.seed, "benchmark", index, head), None) for index in indices]}
+        head = shared_studio().head
+        kinds: dict[str, list[tuple[CastMember, NDArray[np.float32] | None]]] = {}
+        kinds["the population"] = [(cast_member(params.seed, "benchmark", index, head), None) for index in indices]
         if arguments.ict is not None:
             kinds["ICT's shapes"] = [ict_member(params, index) for index in indices]
     except (StageError, OSError, ValueError) as error:
@@ -68,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     page.line("NoW's error of neutral meshes against the scans of the benchmark's people (mm: median / mean / deviation).")
     record = {}
     for kind, members in kinds.items():
-        record[kind] = {name: asdict(DistanceStatistics.of(found)) for name, found in measure(params, members).items()}
+        record[kind] = {name: statistics(found) for name, found in measure(params, members).items()}
     page.table(
         ("people", *HEADS),
         [

@@ -33,7 +33,7 @@ def head_model() -> HeadModel:
     return HeadModel.load()
 
 
-def neutral_mm(shape: NDArray[np.float32]) -> Floats:
+def neutral_mm(shape: NDArray[np.floating]) -> Floats:
     """Vertices [N,3] of an identity."""
     with torch.inference_mode():
         return 1000.0 * head_model().neutral(torch.from_numpy(shape)).double().numpy()

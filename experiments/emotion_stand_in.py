@@ -28,7 +28,7 @@ from sheap.people.lighting import sample_lighting
 from sheap.people.motion import action_weights, eyelid_follow, params_from_actions
 from sheap.people.person import Person
 from sheap.people.skin import skin_tone
-from sheap.people.stage_set import StageSet, shared_stage
+from sheap.people.studio import Studio, shared_studio
 
 SIZE = (256, 256)
 
@@ -70,17 +70,17 @@ def emotion_actions(head: HeadModel, emotion: str, intensity: float, rng: np.ran
 
 def render_person(root: Path, split: str, number: int, photos: int, seed: int) -> int:
     """Photos of one person, `photos` of each emotion; returns how many. Runs in a worker process."""
-    stage = shared_stage()
+    studio = shared_studio()
     # Roles never share a person, so the probe is tested on people it has not seen.
-    member = cast_member(seed, "train" if split == "train" else "validation", number, stage.head)
-    person = Person(stage, member.shape, member.traits, member.looks_seed)
+    member = cast_member(seed, "train" if split == "train" else "validation", number, studio.head)
+    person = Person(studio, member.shape, member.traits, member.looks_seed)
     folder = root / FOLDERS[split]
     for index in range(photos * len(EMOTIONS)):
         rng = member.rng(2000 + index)
         emotion = index % len(EMOTIONS)
         intensity = float(rng.uniform(0.35, 1.0))
         name = f"{number:04d}_{index:04d}"
-        picture = photograph_emotion(stage, person, member, EMOTIONS[emotion], intensity, rng)
+        picture = photograph_emotion(studio, person, member, EMOTIONS[emotion], intensity, rng)
         cv2.imwrite(str(folder / "images" / f"{name}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         valence, arousal = (intensity * value for value in PROTOTYPES[EMOTIONS[emotion]].affect)
         for part, value in (("exp", emotion), ("val", valence), ("aro", arousal)):
@@ -89,19 +89,19 @@ def render_person(root: Path, split: str, number: int, photos: int, seed: int) -
 
 
 def photograph_emotion(
-    stage: StageSet, person: Person, member: CastMember, emotion: str, intensity: float, rng: np.random.Generator
+    studio: Studio, person: Person, member: CastMember, emotion: str, intensity: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """One picture uint8 RGB, from nearly in front, in a light and place of its own."""
     shot = sample_shot(
         rng, np.zeros(1, np.float32), [SIZE], distance=(0.6, 1.4), fill=(0.6, 0.8), elevation_deg=6.0, shake=0.0,
         off_centre=0.03,
     )  # fmt: skip
-    actions = emotion_actions(stage.head, emotion, intensity, rng)
+    actions = emotion_actions(studio.head, emotion, intensity, rng)
     gaze = rng.normal(0, 0.06, (1, 2)).astype(np.float32)
     lids = eyelid_follow(gaze) + rng.uniform(-0.05, 0.08)
     root, neck = rng.normal(0, (0.08, 0.2, 0.05), (1, 3)), rng.normal(0, (0.05, 0.1, 0.04), (1, 3))
     params = params_from_actions(
-        stage.head, member.shape, actions[None], np.stack([lids, lids], -1), root, neck, gaze, np.zeros((1, 3))
+        studio.head, member.shape, actions[None], np.stack([lids, lids], -1), root, neck, gaze, np.zeros((1, 3))
     ).index(0)
     background = sample_background(rng, shot.height, shot.width)
     lens = sample_lens(rng, float(np.hypot(*SIZE)), skin_tone(member.traits))

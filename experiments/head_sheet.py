@@ -41,9 +41,11 @@ def main(
     units = torch.eye(model.num_shape)[:COLUMNS]
     ends = [sign * 3.0 * unit for unit in units for sign in (-1, 1)]
     save(out / "components.png", model, [_rest(model, shape) for shape in ends], size)
-    if model.trait_names:
+    if model.trait_names and model.trait_directions is not None:
         ends = [sign * 2.0 * direction for direction in model.trait_directions for sign in (-1, 1)]
         save(out / "traits.png", model, [_rest(model, shape) for shape in ends], size)
+    if model.action_matrix is None:
+        raise typer.BadParameter("the head model has no named actions, so no smile can be drawn")
     moved = []
     for shape in people[:6]:
         rest = _rest(model, shape)

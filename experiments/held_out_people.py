@@ -24,7 +24,7 @@ from sheap.people.landmark_sight import VISIBLE
 from sheap.people.lighting import irradiance_matrices
 from sheap.people.photos import PhotoSettings, TrainingPhoto, training_photos
 from sheap.people.scans import ScanSettings, make_scan
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.training.supervision import face_motion
 from sheap.video.crops import with_depth
 from sheap.video.head_pose import fit_head_pose
@@ -67,10 +67,10 @@ def measure_held_out(
     network: SheapNetwork, people: int, photos: int = PHOTOS_OF["validation"], *, seed: int = SEED, scans: bool = True
 ) -> Iterator[PhotoFigures]:
     """Every photo of the first `people` validation people. scans: measures each person's first photo's surface too."""
-    stage, settings = shared_stage(), PhotoSettings(IMAGE_SIZE)
+    studio, settings = shared_studio(), PhotoSettings(IMAGE_SIZE)
     for index in range(people):
-        member = cast_member(seed, "validation", index, stage.head)
-        yield from measure_person(network, member, list(training_photos(stage, member, photos, settings)), scans=scans)
+        member = cast_member(seed, "validation", index, studio.head)
+        yield from measure_person(network, member, list(training_photos(studio, member, photos, settings)), scans=scans)
 
 
 @torch.inference_mode()
@@ -112,7 +112,7 @@ def measure_person(
 
 def surface_distances(head: HeadModel, member: CastMember, shape: torch.Tensor) -> tuple[float, float]:
     """NoW's median distance (mm) of a shape [1, S] and of the mean head to a scan of the person."""
-    scan = make_scan(shared_stage(), member.shape, SCAN, member.rng(900))
+    scan = make_scan(shared_studio(), member.shape, SCAN, member.rng(900))
     meshes, landmarks = neutral_meshes(head, torch.cat([shape, torch.zeros_like(shape)]))
     medians = [
         float(

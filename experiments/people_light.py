@@ -22,7 +22,7 @@ from sheap.people.filming import sample_shot
 from sheap.people.lighting import sample_lighting
 from sheap.people.person import Person
 from sheap.people.photo_session import _pose
-from sheap.people.stage_set import StageSet, shared_stage
+from sheap.people.studio import Studio, shared_studio
 
 SEED = 77
 REGIONS = ("skin, lit", "skin, shaded", "eyes", "hair", "under brows", "under nose", "lips", "all")
@@ -31,20 +31,20 @@ _NOSE = [2, 97, 326, 164, 167, 393, 165, 391]
 _LIPS = [0, 17, 37, 267, 84, 314, 181, 405, 39, 269]
 
 
-def own_picture(stage: StageSet, number: int, size: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def own_picture(studio: Studio, number: int, size: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Linear light [S, S, 3], alpha and regions' masks of a scene as the tool sets it up."""
-    member = cast_member(SEED, "train", number, stage.head)
-    person = Person(stage, member.shape, member.traits, member.looks_seed)
+    member = cast_member(SEED, "train", number, studio.head)
+    person = Person(studio, member.shape, member.traits, member.looks_seed)
     rng = member.rng(1)
     shot = sample_shot(
         rng, np.zeros(1, np.float32), [(size, size)], distance=(0.6, 1.4), fill=(0.55, 0.7), elevation_deg=8.0,
         shake=0.0, off_centre=0.03,
     )  # fmt: skip
     challenge = "multiview_neutral" if number % 2 else "multiview_expressions"
-    params = _pose(stage, member, challenge, int(rng.integers(1, 4)), 5, rng)
+    params = _pose(studio, member, challenge, int(rng.integers(1, 4)), 5, rng)
     rendered = person.render(params, shot.world_to_cam[0], shot.K, size, size, sample_lighting(rng))
     names = np.array([piece.name for piece in person.scene.pieces] + ["none"])[rendered.piece_ids]
-    points = stage.head.landmarks(torch.from_numpy(person.pose(params)[0])).numpy()
+    points = studio.head.landmarks(torch.from_numpy(person.pose(params)[0])).numpy()
     in_cam = points @ shot.world_to_cam[0, :3, :3].T + shot.world_to_cam[0, :3, 3]
     pixels = (in_cam @ shot.K.T)[:, :2] / in_cam[:, 2:]
     return rendered.color, rendered.alpha, names, pixels
@@ -81,10 +81,10 @@ def region_masks(names: NDArray, pixels: NDArray, traced: NDArray) -> dict[str, 
 def measure(folder: Path) -> list[dict[str, tuple[float, float]]]:
     """For each scene and region that it has: mean difference and mean absolute difference to the path tracer, in shares
     of the light that the path tracer found in all of the head."""
-    stage, scenes = shared_stage(), []
+    studio, scenes = shared_studio(), []
     for path in sorted(folder.glob("traced_*.npy")):
         traced = np.load(path)
-        color, alpha, names, pixels = own_picture(stage, int(path.stem.split("_")[1]), len(traced))
+        color, alpha, names, pixels = own_picture(studio, int(path.stem.split("_")[1]), len(traced))
         solid = (alpha == 1) & (traced[..., 3] > 0.99)
         masks = region_masks(names, pixels, traced[..., :3])
         scale = traced[masks["all"] & solid, :3].mean()

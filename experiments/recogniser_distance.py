@@ -24,7 +24,7 @@ from sheap.evaluation.pictures import read_picture
 from sheap.networks.face_descriptor import SAME_PERSON, FaceDescriptor
 from sheap.people.cast import cast_member
 from sheap.people.photo_session import photograph_person
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.video.face_landmarker import FaceLandmarker
 
 PHOTO_SIZE, CROP_SIZE = 256, 112
@@ -42,10 +42,10 @@ Descriptors = list[NDArray[np.float32]]
 
 def rendered_people(count: int, seed: int) -> Iterator[Pictures]:
     """Each person's photographs."""
-    stage = shared_stage()
+    studio = shared_studio()
     for index in range(count):
-        member = cast_member(seed, "benchmark", index, stage.head)
-        yield [photo.picture for photo in photograph_person(stage, member, COUNTS, (PHOTO_SIZE, PHOTO_SIZE))]
+        member = cast_member(seed, "benchmark", index, studio.head)
+        yield [photo.picture for photo in photograph_person(studio, member, COUNTS, (PHOTO_SIZE, PHOTO_SIZE))]
 
 
 def real_people(folder: Path) -> Iterator[Pictures]:

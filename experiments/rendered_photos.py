@@ -26,7 +26,7 @@ from sheap.head.door import head_sha256
 from sheap.people.cast import cast_member
 from sheap.people.photo_clips import photo_clip
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 
 CAMPAIGN_DIR = STATE_DIR / "campaign"
 SEED = 14
@@ -43,17 +43,17 @@ SPLIT_OF: dict[Role, Literal["train", "val"]] = {"train": "train", "validation":
 def render_chunk(folder: Path, role: Role, chunk: int) -> int:
     """People chunk * 100 to chunk * 100 + 99 of a role, as one tar with its part of the index beside it (.json). Returns how many
     photos they are."""
-    stage = shared_stage()
+    studio = shared_studio()
     sha256 = head_sha256(None)
     layout = TruthLayout(
-        head_sha256=sha256, num_shape=stage.head.num_shape, num_expression=stage.head.num_expression
+        head_sha256=sha256, num_shape=studio.head.num_shape, num_expression=studio.head.num_expression
     )
     settings = PhotoSettings(IMAGE_SIZE)
 
     def clips():
         for index in range(chunk * PEOPLE_A_CHUNK, (chunk + 1) * PEOPLE_A_CHUNK):
-            member = cast_member(SEED, role, index, stage.head)
-            photos = list(training_photos(stage, member, PHOTOS_OF[role], settings))
+            member = cast_member(SEED, role, index, studio.head)
+            photos = list(training_photos(studio, member, PHOTOS_OF[role], settings))
             yield photo_clip(member, photos, layout, SPLIT_OF[role])
 
     name = shard_name(chunk)

@@ -104,7 +104,7 @@ def compare(gradient: Tensor, shape: Tensor, true: Tensor, metric: ShapeMetric) 
 
 def measure(
     models: Models, config: TrainingConfig, shards: Path, people: int
-) -> dict[str, dict[str, Mapping[str, list[float]]]]:
+) -> dict[str, dict[str, dict[str, list[float]]]]:
     """By place and term: `cosine` and `share` of single pairs, and `cosine_all`, `share_all` of the sum over a person's pairs."""
     reader = ShardReader(shards, verify_hashes=False)
     metric = ShapeMetric(models.network.head)

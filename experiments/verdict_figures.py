@@ -22,7 +22,7 @@ from sheap.evaluation.verdict import Verdict, judge_prediction, yaw_of
 from sheap.people.cast import cast_member
 from sheap.people.landmark_sight import VISIBLE
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.predictor import SheapPredictor
 from sheap.video.crops import crop_box, cut_crop
 from sheap.video.decoding import VideoReader
@@ -85,12 +85,12 @@ def by_region(predictor: SheapPredictor, group: str, name: str, picture: NDArray
 
 
 def rendered(predictor: SheapPredictor, people: int, photos: int) -> Iterator[Judged]:
-    stage = shared_stage()
+    studio = shared_studio()
     weights = predictor.head.landmark_weights.numpy()
     for index in range(people):
-        member = cast_member(SEED, "validation", index, stage.head)
+        member = cast_member(SEED, "validation", index, studio.head)
         settings = PhotoSettings(320, margin=0.3, occluded_share=0.3)
-        for number, photo in enumerate(training_photos(stage, member, photos, settings)):
+        for number, photo in enumerate(training_photos(studio, member, photos, settings)):
             result, found = judged(predictor, "", f"person {index}, photo {number}", photo.picture)
             yaw = true_yaw(photo.params)
             side = "to 30" if yaw < 30 else "30 to 60" if yaw < 60 else "60 and more"

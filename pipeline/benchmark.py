@@ -38,7 +38,7 @@ from sheap.people.makehuman import AssetLooks, shared_assets
 from sheap.people.now_layout import CHALLENGES, NowWriter
 from sheap.people.photo_session import Photo, photograph_person
 from sheap.people.scans import ScanSettings, make_scan
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 
 OUTPUT = Path("data/benchmark")
 EXPRESSIONS = "expressions"
@@ -113,15 +113,15 @@ def _write_lists(folder: Path, name: str, licence: str, subjects: list[dict]) ->
 
 def render_subject(params: BenchmarkParams, folder: Path, index: int) -> dict:
     """Photos and scan of one subject; returns its entry for benchmark.json. Runs in a worker process."""
-    stage = shared_stage()
-    member = cast_member(params.seed, "benchmark", index, stage.head)
+    studio = shared_studio()
+    member = cast_member(params.seed, "benchmark", index, studio.head)
     expression_writer = ExpressionWriter(folder / EXPRESSIONS)
     moments: list[ExpressionImage] = []
 
     def keep_moment(photo: Photo) -> None:
         if photo.challenge == "multiview_expressions":
             moment = ExpressionImage(member.name, "feelings", f"{photo.name}.jpg")
-            truth = scan_expression(stage.head, photo.params, params.scan_noise_mm, member.rng(950 + len(moments)))
+            truth = scan_expression(studio.head, photo.params, params.scan_noise_mm, member.rng(950 + len(moments)))
             expression_writer.add(moment, photo.picture, *truth)
             moments.append(moment)
 
@@ -139,7 +139,7 @@ def render_ict_subject(params: BenchmarkParams, folder: Path, index: int) -> dic
 def ict_member(params: BenchmarkParams, index: int) -> tuple[CastMember, NDArray[np.float32]]:
     """A person with ICT's shape: the best fit within the basis, and what it lacks [N, 3] (m)."""
     assert params.ict is not None
-    head = shared_stage().head
+    head = shared_studio().head
     member = cast_member(params.seed, "benchmark", params.subjects + index, head)
     drawn = _ict_people(params.ict).draw(member.rng(903))
     residual = drawn.vertices - head.neutral(torch.from_numpy(drawn.shape)).numpy()
@@ -148,7 +148,7 @@ def ict_member(params: BenchmarkParams, index: int) -> tuple[CastMember, NDArray
 
 @lru_cache(maxsize=1)
 def _ict_people(path: Path) -> IctPeople:
-    return IctPeople(shared_stage().head, read_ict(path))
+    return IctPeople(shared_studio().head, read_ict(path))
 
 
 def scan_settings(params: BenchmarkParams) -> ScanSettings:
@@ -163,16 +163,16 @@ def _render(
     each_photo: Callable[[Photo], None],
 ) -> dict:
     """Writes a member's photos and scan in NoW's layout; returns what is known of them. each_photo sees every photo."""
-    stage, writer = shared_stage(), NowWriter(folder)
+    studio, writer = shared_studio(), NowWriter(folder)
     assets = shared_assets(str(params.assets or ""))
     looks: AssetLooks | None = assets.choose(member.traits, member.rng(901)) if assets else None
     counts = {challenge: getattr(params, challenge) for challenge in CHALLENGES}
     photos: list[dict[str, str]] = []
-    for photo in photograph_person(stage, member, counts, params.image_size, looks, residual):
+    for photo in photograph_person(studio, member, counts, params.image_size, looks, residual):
         line = writer.add_image(member.name, photo.challenge, photo.name, photo.picture, photo.box)
         photos.append({"image": line, "accessory": photo.accessory})
         each_photo(photo)
-    scan = make_scan(stage, member.shape, scan_settings(params), member.rng(900), residual)
+    scan = make_scan(studio, member.shape, scan_settings(params), member.rng(900), residual)
     writer.add_scan(member.name, scan.vertices, scan.faces, scan.landmarks)
     return {
         "name": member.name,

@@ -25,7 +25,7 @@ from sheap.people.cast import cast_member
 from sheap.people.clips import ClipSettings, clip_truth, film, plan_clip
 from sheap.people.makehuman import shared_assets
 from sheap.people.person import Person
-from sheap.people.stage_set import StageSet, shared_stage
+from sheap.people.studio import Studio, shared_studio
 from sheap.people.video_file import write_mp4
 
 OUTPUT = Path("data/people")
@@ -87,15 +87,15 @@ def run(params: PeopleParams) -> None:
 
 def render_clip(params: PeopleParams, folder: Path, role: str, index: int, number: int) -> dict:
     """Renders one clip and its truth; returns its entry for people.json. Runs in a worker process."""
-    stage: StageSet = shared_stage()
-    member = cast_member(params.seed, role, index, stage.head)
+    studio: Studio = shared_studio()
+    member = cast_member(params.seed, role, index, studio.head)
     settings = ClipSettings(params.frames, params.fps, params.sizes, params.yaw_range_deg, params.liveliness)
     assets = shared_assets(str(params.assets or ""))
     # Chosen by the person, not by the clip: someone looks the same in all of theirs.
     looks = assets.choose(member.traits, member.rng(901)) if assets else None
     worn = ("glasses",) if member.rng(902).random() < params.glasses_share else ()
-    person = Person(stage, member.shape, member.traits, member.looks_seed, worn, looks)
-    clip = plan_clip(stage, member, number, settings)
+    person = Person(studio, member.shape, member.traits, member.looks_seed, worn, looks)
+    clip = plan_clip(studio, member, number, settings)
     name = f"{member.name}-{number:02d}"
     labels, seen = [], []
 
@@ -108,7 +108,7 @@ def render_clip(params: PeopleParams, folder: Path, role: str, index: int, numbe
     crf = int(np.random.default_rng(clip.noise_seed).integers(params.crf[0], params.crf[1] + 1))
     write_mp4(folder / "clips" / f"{name}.mp4", frames(), params.fps, crf)
     truth = folder / "truth" / f"{name}.npz"
-    write_arrays(truth, clip_truth(stage, clip, np.stack(labels), np.stack(seen)))
+    write_arrays(truth, clip_truth(studio, clip, np.stack(labels), np.stack(seen)))
     return {
         "name": name,
         "identity": member.name,

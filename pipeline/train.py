@@ -256,12 +256,13 @@ def _fit(
                 wandb_mode=params.wandb_mode,
             )
         },
-        scaling_config=ray.train.ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
-        run_config=ray.train.RunConfig(
+        # ray.train declares each of its configurations twice, as version 1 and as version 2 of Ray Train has it.
+        scaling_config=ray.train.ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),  # pyrefly: ignore[bad-argument-type]
+        run_config=ray.train.RunConfig(  # pyrefly: ignore[bad-argument-type]
             name=folder.name,
             storage_path=str(folder.parent),
-            failure_config=ray.train.FailureConfig(max_failures=params.workers.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            failure_config=ray.train.FailureConfig(max_failures=params.workers.max_failures),  # pyrefly: ignore[bad-argument-type]
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),  # pyrefly: ignore[bad-argument-type]
         ),
     )
     try:
@@ -329,7 +330,7 @@ def describe_adaptation(params: TrainParams, state: TrainingState, manifest: Man
     if params.data.reading == "streaming":
         counts = CorpusCounts.of_manifest(manifest)
     else:
-        readers = {name: split_reader(params.data.shards, name, params, verify_hashes=False) for name in manifest.splits}
+        readers = {str(name): split_reader(params.data.shards, name, params, verify_hashes=False) for name in manifest.splits}
         counts = CorpusCounts.of_readers(readers, is_replaying=params.replay.share > 0)
     best, judgement = state.best, None
     if best is not None:

@@ -10,7 +10,7 @@ from sheap.evaluation.similarity import procrustes
 from sheap.losses.shape_metric import face_vertices
 from sheap.people.cast import cast_member
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.predictor import SheapPredictor
 
 PEOPLE = 12
@@ -27,13 +27,13 @@ def test_it_is_small_enough_for_every_clone() -> None:
 
 def test_it_is_nearer_to_strangers_than_the_mean_head_and_nearer_with_two_pictures() -> None:
     """People of a seed that no training set, corpus or benchmark uses."""
-    predictor, stage = SheapPredictor.load(), shared_stage()
+    predictor, studio = SheapPredictor.load(), shared_studio()
     head = predictor.head
     face = face_vertices(head).numpy()
     one, two, mean = [], [], []
     for index in range(PEOPLE):
-        member = cast_member(77_001, "validation", index, stage.head)
-        photos = training_photos(stage, member, 2, PhotoSettings(predictor.image_size, occluded_share=0.0))
+        member = cast_member(77_001, "validation", index, studio.head)
+        photos = training_photos(studio, member, 2, PhotoSettings(predictor.image_size, occluded_share=0.0))
         crops = torch.stack([torch.from_numpy(photo.picture) for photo in photos]).permute(0, 3, 1, 2).float() / 255
         true = head.neutral(torch.from_numpy(member.shape)).numpy()[face]
         alone, fused = predictor.predict(crops), predictor.predict_person(crops)

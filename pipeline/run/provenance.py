@@ -24,16 +24,17 @@ def fingerprint_files(path: Path) -> str:
     return digest.hexdigest()
 
 
-def git_commit() -> str | None:
-    """The checkout's commit, with `-dirty` where tracked files differ; None outside of git.
+def git_commit(project: Path = Path()) -> str | None:
+    """The commit of the project's checkout, with `-dirty` where tracked files differ; None outside of git.
 
-    dvc.lock does not count: DVC writes it after every stage, and it says what was made, not of what.
+    dvc.lock and docs/ do not count: DVC writes the one after every stage, experiments and benchmarks write their pages into
+    the other, and both say what was made, not of what.
     """
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20)
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True, timeout=20)
         changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock"],
-            capture_output=True, text=True, check=True, timeout=20,
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock", ":(exclude)docs"],
+            cwd=project, capture_output=True, text=True, check=True, timeout=20,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,8 +17,10 @@ import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import fsspec
+from fsspec.core import OpenFile
 
 from sheap.data.manifest import INDEX_NAME, MANIFEST_NAME, Manifest, SplitInfo, file_sha256
 
@@ -94,7 +96,7 @@ def _fetch(url: str, path: Path, sha256: str | None) -> None:
     digest = hashlib.sha256()
     try:
         try:
-            opened = fsspec.open(url, "rb")
+            opened = cast("OpenFile", fsspec.open(url, "rb"))  # of one address, not of a list
         except ValueError as error:  # no such kind of address
             raise ValueError(f"{url}: cannot be read ({error})") from None
         with opened as source, temporary.open("wb") as target:

@@ -74,7 +74,7 @@ def _new_array(cls: type, shape: Any, dtype: Any) -> NDArray[Any]:
     """numpy's _reconstruct; the pickle fills shape and data in afterwards."""
     if cls is not np.ndarray:
         raise pickle.UnpicklingError(f"refuses to build a {cls!r}")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+    return np.ndarray((0,), "b")
 
 
 def _array_of_buffer(buffer: Any, dtype: Any, shape: Any, order: str) -> NDArray[Any]:

@@ -81,6 +81,7 @@ class HeadModel(nn.Module):
     now_barycentrics: Tensor
     now_weights: Tensor
     attachment_template: Tensor
+    attachment_base_ids: Tensor
     attachment_shape_basis: Tensor
     attachment_expression_basis: Tensor
     attachment_eyelid_basis: Tensor

@@ -39,6 +39,7 @@ class Lpips(ComputesIn):
             for width in widths:
                 convolution = nn.Conv2d(channels, width, 3, padding=1)
                 _fill(convolution.weight, tensors, f"features.{number}.weight", backbone)
+                assert convolution.bias is not None
                 _fill(convolution.bias, tensors, f"features.{number}.bias", backbone)
                 layers += [convolution, nn.ReLU()]
                 channels, number = width, number + 2

@@ -103,6 +103,7 @@ class CompactEncoder(ComputesIn):
         for _ in range(self.config.readings):
             places = windows.inside(guesses[-1].places[..., :2].detach(), self.config.fine_side_m)
             with self.computing(images):
+                assert self.evidence is not None, "built where there are readings"
                 fine = fine + self.evidence(maps, places)
             guesses.append(self._fine_points(fine, windows))
         with self.computing(images):
@@ -153,6 +154,7 @@ class LookNetwork(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
         self.to(memory_format=torch.channels_last)
 

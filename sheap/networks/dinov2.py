@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,10 @@ class Dinov2Features(ComputesIn):
         if not (folder / "config.json").is_file():
             raise ValueError(f"{folder}: no DINOv2 model here (config.json is missing)")
         try:
-            model, report = Dinov2Model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            loaded = Dinov2Model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         except Exception as error:
             raise ValueError(f"{folder}: DINOv2 cannot be loaded ({type(error).__name__}: {error})") from None
+        model, report = cast("tuple[Dinov2Model, dict[str, Any]]", loaded)  # as output_loading_info asks for
         if report["missing_keys"]:
             raise ValueError(f"{folder}: DINOv2 weights lack {sorted(report['missing_keys'])[0]}")
         self.model = model.eval().requires_grad_(False)

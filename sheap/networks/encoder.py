@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig
+from transformers import CLIPConfig, CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from sheap.networks.config import EncoderConfig
@@ -52,16 +54,17 @@ class TokenEncoder(ComputesIn):
         self.position_embedding = nn.Parameter(torch.randn(1 + grid * grid, config.hidden_size) * 0.02)
         self.tokens = nn.Parameter(torch.randn(len(TOKEN_NAMES), config.hidden_size) * 0.02)
         self.pre_norm = nn.LayerNorm(config.hidden_size)
-        self.layers = CLIPEncoder(
-            CLIPVisionConfig(
-                hidden_size=config.hidden_size,
-                intermediate_size=config.mlp_size,
-                num_hidden_layers=config.num_layers,
-                num_attention_heads=config.num_heads,
-                hidden_act="quick_gelu",
-                attn_implementation="sdpa",
-            )
+        layers_config = CLIPVisionConfig(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.mlp_size,
+            num_hidden_layers=config.num_layers,
+            num_attention_heads=config.num_heads,
+            hidden_act="quick_gelu",
+            # Every configuration of transformers takes it, declared or not.
+            attn_implementation="sdpa",  # pyrefly: ignore[unexpected-keyword]
         )
+        # The encoder is made from the part's configuration, though it is annotated with that of the whole.
+        self.layers = CLIPEncoder(cast("CLIPConfig", layers_config))
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -108,6 +111,7 @@ class ConvolutionalStem(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:

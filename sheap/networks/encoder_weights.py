@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sheap.networks.compact_encoder import CompactEncoder
 from sheap.networks.encoder import TokenEncoder
 
 _OPENAI_LAYER_NAMES = {
@@ -20,7 +21,7 @@ _OPENAI_LAYER_NAMES = {
 }
 
 
-def load_encoder_weights(encoder: TokenEncoder, path: Path) -> int:
+def load_encoder_weights(encoder: CompactEncoder | TokenEncoder, path: Path) -> int:
     """Fills the encoder's transformer from `path` and returns how many of its tensors were replaced.
 
     Reads .safetensors, or a .pth/.pt through torch's restricted unpickler (tensors only). Two layouts are known:
@@ -29,7 +30,7 @@ def load_encoder_weights(encoder: TokenEncoder, path: Path) -> int:
     with the file's afterwards; the five tokens and their heads keep their initial values.
     Raises ValueError naming the file and the first tensor that is missing or misshapen; OSError when unreadable.
     """
-    if encoder.config.stem != "patches":
+    if not isinstance(encoder, TokenEncoder) or encoder.config.stem != "patches":
         raise ValueError(f"{path}: encoder weights fit the `patches` stem alone (the published preset)")
     converted = _convert(_read_tensors(path), path)
     own = {name: tensor for name, tensor in encoder.state_dict().items() if name != "tokens"}

@@ -58,8 +58,8 @@ class _RingSum(torch.autograd.Function):
         return _ring_sum(rows, starts, neighbours)
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _ring_sum(gradient.contiguous(), *context.saved_tensors), None, None
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _ring_sum(gradients[0].contiguous(), *ctx.saved_tensors), None, None
 
 
 def _ring_sum(rows: Tensor, starts: Tensor, neighbours: Tensor) -> Tensor:

@@ -46,13 +46,15 @@ def load_face_mesh_weights(network: FaceMesh, content: bytes) -> None:
 def _stored_layers(content: bytes) -> list[tuple[type[nn.Module], list[NDArray[np.float32]]]]:
     """Class and weights, laid out as torch has them, of every layer that leads to the points."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content)))
+    if not model.subgraphs or model.operatorCodes is None:
+        raise ValueError("it holds no network")
     graph = model.subgraphs[0]
     maker = {int(tensor): operator for operator in graph.operators for tensor in operator.outputs}
     needed = {int(tensor) for tensor in graph.outputs if graph.tensors[tensor].name == _POINTS_OUTPUT}
     for operator in reversed(graph.operators):
         if needed.intersection(operator.outputs):
             needed.update(int(tensor) for tensor in operator.inputs)
-    layers = []
+    layers: list[tuple[type[nn.Module], list[NDArray[np.float32]]]] = []
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         builtin = max(code.builtinCode, code.deprecatedBuiltinCode)

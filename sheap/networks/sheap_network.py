@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,7 @@ class SheapNetwork(nn.Module):
             }
         )
         # Features have no meaning of their own to start from; zero would leave the generator nothing to work on.
-        nn.init.normal_(self.heads["features"].out.weight, std=config.encoder.head_size**-0.5)
+        nn.init.normal_(cast("TokenHead", self.heads["features"]).out.weight, std=config.encoder.head_size**-0.5)
         self.illumination = IlluminationPrior(config.lighting_components, illumination_prior)
         num_landmarks = 0 if head.landmark_faces is None else len(head.landmark_faces)
         self.landmark_calibration = LandmarkCalibration(num_landmarks)
@@ -132,8 +133,8 @@ class SheapNetwork(nn.Module):
         The compact encoder's tokens are averaged by their confidence before the shape is read, so that a picture counts by
         what it shows; other encoders' shapes are averaged evenly.
         """
-        looks = [codes.look for codes in pictures]
-        if any(look is None for look in looks):
+        looks = [codes.look for codes in pictures if codes.look is not None]
+        if len(looks) < len(pictures):
             return torch.stack([codes.params.shape for codes in pictures]).mean(0)
         weights = torch.softmax(torch.stack([look.confidence for look in looks]), dim=0)
         token = (weights[..., None] * torch.stack([look.tokens[:, 0] for look in looks])).sum(0)
@@ -144,6 +145,7 @@ class SheapNetwork(nn.Module):
 
         image_features: DINOv2 features [B, P, D] of the source, where the network was built for them.
         """
+        assert isinstance(self.regressor, GaussianRegressor), "the mesh baseline has no Gaussians"
         attributes = self.regressor(codes.features, image_features)
         parents = self.regressor.prototypes.parents
         frames = face_frames(vertices, self.head.faces[self.regressor.faces], self.tangent_weights).select(parents)

@@ -33,6 +33,7 @@ class UvAlbedo(nn.Module):
         self.uv_generator = UvGenerator(config, image_feature_size)
         self.outward = nn.Conv2d(self.uv_generator.out_channels, 3, 1)
         nn.init.zeros_(self.outward.weight)
+        assert self.outward.bias is not None
         nn.init.constant_(self.outward.bias, torch.logit(torch.tensor(START_ALBEDO)).item())
 
     def forward(self, features: Tensor, image_features: Tensor | None = None) -> Tensor:
@@ -55,6 +56,7 @@ def textured_mesh(
 ) -> TexturedMesh:
     """Draws `faces` [F'] of the head on posed vertices [B, N, 3], with albedos [B, 3, S, S] under radiance coefficients
     `lighting` [B, 9, 3], in the one view of `cameras`."""
+    assert head.uv_coords is not None and head.uv_faces is not None, "the network checks its head"
     corners = head.faces[faces]
     fragments = rasterize_mesh(vertices, corners, cameras)
     uv = interpolate(head.uv_coords.to(vertices), head.uv_faces[faces], fragments)[:, 0]

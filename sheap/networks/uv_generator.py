@@ -29,10 +29,9 @@ class UvGenerator(ComputesIn):
         self.blocks = nn.ModuleList()
         channels = config.feature_channels
         for side, width in zip(sides, config.uv_channels, strict=True):
-            is_attending = image_feature_size is not None and side == config.cross_attention_grid
-            attention = (
-                CrossAttention(width, side, image_feature_size, config.cross_attention_heads) if is_attending else None
-            )
+            attention = None
+            if image_feature_size is not None and side == config.cross_attention_grid:
+                attention = CrossAttention(width, side, image_feature_size, config.cross_attention_heads)
             self.blocks.append(UpsamplingBlock(channels, width, side, attention))
             channels = width
         self.out_channels = channels

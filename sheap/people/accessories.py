@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from sheap.people.colours import linear_to_srgb
 from sheap.people.noise import image_noise, point_noise
-from sheap.people.rasterizer import MATTE, SKIN, Material
+from sheap.people.scene import MATTE, SKIN, Material
 from sheap.people.shapes import Solid, ball, capsule, grid_solid, joined, rounded_box, smooth_normals, tube
 from sheap.people.wearer import Wearer
 
@@ -36,7 +36,7 @@ def put_on(kind: str, wearer: Wearer, rng: np.random.Generator) -> list[Accessor
 
 
 def _flat_texture(
-    srgb: Array, rng: np.random.Generator, size: int = 32, grain: float = 0.04, alpha: float = 1.0
+    srgb: NDArray[np.floating], rng: np.random.Generator, size: int = 32, grain: float = 0.04, alpha: float = 1.0
 ) -> NDArray[np.uint8]:
     out = np.empty((size, size, 4), np.uint8)
     shade = 1 + grain * image_noise(rng, size, size, size / 3)[..., None]
@@ -45,7 +45,7 @@ def _flat_texture(
     return out
 
 
-def _cloth_color(rng: np.random.Generator) -> Array:
+def _cloth_color(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.clip(rng.dirichlet([1.5, 1.5, 1.5]) * rng.uniform(0.4, 2.4), 0.03, 0.95)
 
 

@@ -21,9 +21,9 @@ from sheap.people.lens import Lens, photograph, sample_lens
 from sheap.people.lighting import Lighting, sample_lighting
 from sheap.people.motion import sample_motion
 from sheap.people.person import Person
-from sheap.people.rasterizer import Rendered
+from sheap.people.scene import Rendered
 from sheap.people.skin import skin_tone
-from sheap.people.stage_set import StageSet
+from sheap.people.studio import Studio
 
 Array = NDArray[np.float32]
 
@@ -59,7 +59,7 @@ class Clip:
     noise_seed: int
 
 
-def plan_clip(stage: StageSet, member: CastMember, number: int, settings: ClipSettings) -> Clip:
+def plan_clip(studio: Studio, member: CastMember, number: int, settings: ClipSettings) -> Clip:
     """Clip `number` of a person: its own light, place, camera and motion."""
     rng = member.rng(1 + number)
     times = (np.arange(settings.frames) / settings.fps).astype(np.float32)
@@ -72,7 +72,7 @@ def plan_clip(stage: StageSet, member: CastMember, number: int, settings: ClipSe
     background = sample_background(rng, shot.height + 2 * margin, shot.width + 2 * margin)
     lens = sample_lens(rng, float(np.hypot(shot.height, shot.width)), skin_tone(member.traits))
     params = sample_motion(
-        rng, stage.head, member.shape, settings.frames, settings.fps, yaw_range_deg=settings.yaw_range_deg,
+        rng, studio.head, member.shape, settings.frames, settings.fps, yaw_range_deg=settings.yaw_range_deg,
         liveliness=settings.liveliness,
     )  # fmt: skip
     return Clip(member, params, settings.fps, shot, lighting, lens, background, margin, int(rng.integers(2**31)))
@@ -97,7 +97,7 @@ def film(person: Person, clip: Clip) -> Iterator[FilmedFrame]:
         rendered = person.scene.render(posed, world_to_cam, shot.K, shot.height, shot.width, clip.lighting)
         behind = _moved(clip.background, shot.shake_px[frame], clip.margin, shot.height, shot.width)
         light = rendered.color + behind * (1 - rendered.alpha[..., None])
-        points = person.stage.head.landmarks(torch.from_numpy(vertices)).numpy()
+        points = person.studio.head.landmarks(torch.from_numpy(vertices)).numpy()
         state = landmark_state(person, rendered, posed["head"], points, world_to_cam, shot.K)
         yield FilmedFrame(photograph(light, clip.lens, rng), label_map(person, rendered), state == VISIBLE)
 
@@ -108,7 +108,7 @@ def label_map(person: Person, rendered: Rendered) -> NDArray[np.uint8]:
     return kinds[rendered.piece_ids]
 
 
-def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDArray[np.bool_]) -> dict[str, NDArray]:
+def clip_truth(studio: Studio, clip: Clip, labels: NDArray[np.uint8], seen: NDArray[np.bool_]) -> dict[str, NDArray]:
     """What is known about a clip, as arrays for an .npz.
 
     head_sha256: the file of the head model that the coefficients are of; fps; picture_size [2]: height and width, px.
@@ -117,7 +117,7 @@ def clip_truth(stage: StageSet, clip: Clip, labels: NDArray[np.uint8], seen: NDA
     """
     params, shot = clip.params, clip.shot
     with torch.inference_mode():
-        points = stage.head.landmarks(stage.head(params).vertices)
+        points = studio.head.landmarks(studio.head(params).vertices)
         cameras = Cameras(
             torch.from_numpy(shot.world_to_cam)[:, None],
             torch.from_numpy(shot.K).expand(len(points), 1, 3, 3),

@@ -154,7 +154,7 @@ def _weave(points: Array, traits: Traits, seed: int, whole: bool) -> NDArray[np.
     light = 1 + 0.10 * folds + 0.05 * image_noise(rng, height, width, 0.4 * max(height, width))
     has_bands = traits.cloth_pattern in ("stripes", "checks")
     around = np.arctan2(points[..., 0], points[..., 2] + 0.06) * 0.13 if traits.cloth_pattern in ("checks", "knit") else None
-    if traits.cloth_pattern == "knit":
+    if traits.cloth_pattern == "knit" and around is not None:
         light = light + 0.12 * np.sin(2 * np.pi * around / 0.006)
     color = np.broadcast_to(first, (height, width, 3))
     if has_bands:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sheap.people.noise import smoothstep
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 SKULL_CENTRE = np.array([0.0, 0.018, -0.018], np.float32)
 CROWN = np.array([0.0, 0.098, -0.068], np.float32)
@@ -25,7 +26,7 @@ _RECEDED_Y = np.array([112, 114, 112, 96, 66, 24, -18, -24, 12, 14, -12, -52, -7
 
 def blob(points: Array, centre: tuple[float, float, float], radius: float) -> Array:
     """A soft spot around +-x of a centre (m)."""
-    x, y, z = np.float32(centre)
+    x, y, z = np.array(centre, np.float32)
     squared = (np.abs(points[..., 0]) - x) ** 2 + (points[..., 1] - y) ** 2 + (points[..., 2] - z) ** 2
     return np.exp(-0.5 * squared / radius**2).astype(np.float32)
 
@@ -37,7 +38,7 @@ def hairline_height(points: Array, *, receded: float = 0.0, shift: float = 0.0) 
     return points[..., 1] - line - np.float32(shift)
 
 
-def beard_weight(points: Array, lips: Array) -> Array:
+def beard_weight(points: Array, lips: Array) -> Floats:
     """Where a full beard grows: moustache, chin, jaw and below it, up to the sideburns."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
     # The upper edge falls from the sideburn to the corner of the mouth, then rises to the moustache under the nose.
@@ -50,13 +51,13 @@ def beard_weight(points: Array, lips: Array) -> Array:
     return grows * neck * smoothstep(0.0, 0.016, z) * (1 - smoothstep(0.15, 0.6, lips))
 
 
-def moustache_weight(points: Array, lips: Array) -> Array:
+def moustache_weight(points: Array, lips: Array) -> Floats:
     """The part of the beard between nose and upper lip."""
     x, y = np.abs(points[..., 0]), points[..., 1]
     return beard_weight(points, lips) * smoothstep(-0.083, -0.076, y) * smoothstep(0.036, 0.028, x)
 
 
-def goatee_weight(points: Array, lips: Array) -> Array:
+def goatee_weight(points: Array, lips: Array) -> Floats:
     """Moustache and chin, joined beside the mouth."""
     return beard_weight(points, lips) * smoothstep(0.036, 0.028, np.abs(points[..., 0]))
 

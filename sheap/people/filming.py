@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sheap.people.noise import smooth_curve
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 HEAD_HEIGHT = 0.27
 """Metres from chin to hair top that a framing counts with."""
@@ -28,7 +29,7 @@ class Shot:
     shake_px: Array
 
 
-def look_at(eye: Array, target: Array, roll: float) -> Array:
+def look_at(eye: Floats, target: Floats, roll: float) -> Array:
     """world_to_cam [4, 4] of a camera at `eye` that looks at `target` (world y up), rolled by radians."""
     forward = target - eye
     forward = forward / np.linalg.norm(forward)

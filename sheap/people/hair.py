@@ -15,7 +15,7 @@ from sheap.people import strands
 from sheap.people.colours import srgb_to_linear
 from sheap.people.hair_model import BoundMesh, open_hair
 from sheap.people.noise import point_noise, smoothstep
-from sheap.people.rasterizer import HAIR, Material
+from sheap.people.scene import HAIR, Material
 from sheap.people.shapes import smooth_normals
 from sheap.people.traits import Traits
 from sheap.people.wearer import Wearer
@@ -41,7 +41,7 @@ class HairPiece:
     normals: Array
     faces: NDArray[np.int32]
     corner_uv: Array
-    tint: Array
+    tint: NDArray[np.floating]
     occlusion: Array
     anchors: NDArray[np.int64]
     weights: Array
@@ -142,7 +142,7 @@ class HairStock:
     ) -> None:
         """template [V, 3]; loose [M, 3]: the head model's loose points; the rest as MeanHead."""
         points = np.concatenate([template, loose])
-        self.mirror = cKDTree(points).query(points * np.float32([-1, 1, 1]))[1]
+        self.mirror = cKDTree(points).query(points * np.array([-1, 1, 1], np.float32))[1]
         """For each vertex and loose point, which lies on the other side."""
         self._mean = strands.MeanHead(template, normals, faces, regions, upper_lids)
         outside = (regions["skin"] > 0.5) & (regions["ears"] < 0.5) & (regions["eye_sockets"] < 0.5)
@@ -271,7 +271,7 @@ def _scalp_hair(style: _Style, part: float, mean: strands.MeanHead, rng: np.rand
         return [_piece("hair", grown, roots, depth, style.fullness, False, rng), _bun(rng, roots, knot)]
     grown = strands.grow(
         roots, flow.astype(np.float32), lengths.astype(np.float32), lift.astype(np.float32), layer.astype(np.float32),
-        gravity=style.gravity, comb=np.broadcast_to(np.float32(comb), (count, 3)), comb_strength=12.0, curl=style.curl,
+        gravity=style.gravity, comb=np.broadcast_to(np.array(comb, np.float32), (count, 3)), comb_strength=12.0, curl=style.curl,
         curl_length=style.curl_length, centre=centre, radius_map=radius_map, rng=rng,
         points=8 if style.top[1] > 0.1 or style.curl > 0 else 6, widths=widths, roll=style.roll, keep_off_face=True,
         fringe_y=style.fringe,

@@ -44,8 +44,8 @@ class BoundMesh:
     def mirrored(self, mirror: NDArray[np.int64]) -> BoundMesh:
         """The mesh for the other side. mirror [V + M]: which vertex or loose point lies opposite each."""
         return replace(
-            self, anchors=mirror[self.anchors], offsets=self.offsets * np.float32([-1, 1, 1]), faces=self.faces[:, ::-1],
-            corner_uv=self.corner_uv[:, ::-1],
+            self, anchors=mirror[self.anchors], offsets=self.offsets * np.array([-1, 1, 1], np.float32),
+            faces=self.faces[:, ::-1], corner_uv=self.corner_uv[:, ::-1],
         )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class IctPeople:
         """A random person."""
         return self.person(rng.standard_normal(len(self._modes)))
 
-    def _ridge(self) -> Array:
+    def _ridge(self) -> NDArray[np.floating]:
         """Rows [S + 6, 3 n] of the least squares onto our basis and a small rigid motion."""
         count = self._basis.shape[2]
         columns = np.concatenate([self._basis[self._sure], _small_motions(self._template[self._sure])], axis=2)

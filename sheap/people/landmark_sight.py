@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people.person import Person
-from sheap.people.rasterizer import Posed, Rendered
+from sheap.people.scene import Posed, Rendered
 
 Array = NDArray[np.float32]
 
@@ -47,8 +47,8 @@ def landmark_state(
 
 def _cosine_to_camera(person: Person, head: Posed, points: Array, world_to_cam: Array) -> Array:
     """Cosine [478] between the surface's normal at each landmark and the way to the camera."""
-    stage = person.stage
-    normals = (head.normals[stage.landmark_corners] * stage.landmark_weights).sum(1)
+    studio = person.studio
+    normals = (head.normals[studio.landmark_corners] * studio.landmark_weights).sum(1)
     towards = -world_to_cam[:3, :3].T @ world_to_cam[:3, 3] - points
     return (normals * towards).sum(1) / np.linalg.norm(normals, axis=1) / np.linalg.norm(towards, axis=1)
 

@@ -85,7 +85,7 @@ def _tone_curve(lens: Lens) -> NDArray[np.float32]:
     return (0.45 + lens.contrast * (linear_to_srgb(light) - 0.45)).astype(np.float32)
 
 
-def photograph(linear: NDArray[np.float32], lens: Lens, rng: np.random.Generator) -> NDArray[np.uint8]:
+def photograph(linear: NDArray[np.floating], lens: Lens, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Linear light [H, W, 3] to a uint8 sRGB frame."""
     full_height, full_width = linear.shape[:2]
     image = linear

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sheap.head.model import HeadModel
 from sheap.people.hair_model import BoundMesh
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from sheap.people.traits import Traits
 
 Array = NDArray[np.float32]
@@ -70,6 +70,7 @@ class MakeHumanAssets:
     @classmethod
     def for_head(cls, folder: Path, head: HeadModel) -> MakeHumanAssets:
         """The assets of a folder for a head model made from the base mesh."""
+        assert head.base_vertex_ids is not None, "the open head knows its base mesh"
         return cls(folder, np.concatenate([head.base_vertex_ids.numpy(), head.attachment_base_ids.numpy()]))
 
     @cached_property
@@ -133,7 +134,7 @@ def shared_assets(folder: str) -> MakeHumanAssets | None:
     """The assets of a folder for the open head, read at most once a process; None for an empty name."""
     if not folder:
         return None
-    return MakeHumanAssets.for_head(Path(folder), shared_stage().head)
+    return MakeHumanAssets.for_head(Path(folder), shared_studio().head)
 
 
 def _read_bound_mesh(path: Path, local: dict[int, int]) -> BoundMesh:

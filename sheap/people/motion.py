@@ -12,6 +12,7 @@ from sheap.head.params import HeadParams
 from sheap.people.noise import smooth_curve, smoothstep
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 # Feelings as weights of the head model's named actions. "*" stands for Left and Right.
 _FEELINGS: dict[str, dict[str, float]] = {
@@ -59,15 +60,16 @@ def action_weights(head: HeadModel, recipe: dict[str, float], strength: float = 
 def params_from_actions(
     head: HeadModel,
     shape: Array,
-    actions: Array,
-    eyelids: Array,
-    root: Array,
-    neck: Array,
-    gaze: Array,
-    translation: Array,
+    actions: Floats,
+    eyelids: Floats,
+    root: Floats,
+    neck: Floats,
+    gaze: Floats,
+    translation: Floats,
 ) -> HeadParams:
     """Head parameters of T frames: shape [S], actions [T, A], eyelids [T, 2], root and neck rotation vectors [T, 3],
     gaze [T, 2] (radians: to the person's left, up), translation [T, 3]."""
+    assert head.action_matrix is not None and head.gaze_axes is not None, "people are rendered with the open head"
     frames = len(actions)
     weights = torch.from_numpy(np.asarray(actions, np.float32))
     expression = weights @ head.action_matrix
@@ -148,7 +150,7 @@ def sample_motion(
     return params_from_actions(head, shape, np.clip(actions, 0, 1.1), eyelids, root, neck, gaze, translation)
 
 
-def _gaze(rng: np.random.Generator, times: Array, towards_camera: Array) -> Array:
+def _gaze(rng: np.random.Generator, times: Array, towards_camera: Floats) -> Array:
     """Fixations of 0.3 to 1.5 s joined by fast saccades; often at the camera."""
     gaze = np.zeros((len(times), 2), np.float32)
     start = 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 def image_noise(
@@ -53,7 +54,7 @@ def smooth_curve(rng: np.random.Generator, times_s: Array, period_s: float) -> A
     return waves.sum(0).astype(np.float32)
 
 
-def smoothstep(low: float, high: float, values: Array) -> Array:
+def smoothstep(low: float, high: float, values: Floats | np.floating) -> Floats:
     """0 below `low`, 1 above `high`, smooth between (works with low > high too: then it falls)."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

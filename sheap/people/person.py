@@ -18,10 +18,10 @@ from sheap.people.lighting import Lighting
 from sheap.people.makehuman import AssetLooks
 from sheap.people.occlusion import ArrivingLight, Blockers, arriving_light, irradiance, thinned, transmittance
 from sheap.people.posing import PosedIdentity
-from sheap.people.rasterizer import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
+from sheap.people.scene import EYE, MATTE, SKIN, Material, Piece, Posed, Rendered, Scene
 from sheap.people.shapes import smooth_normals
 from sheap.people.skin_ground import mix_skin, skin_tone
-from sheap.people.stage_set import StageSet
+from sheap.people.studio import Studio
 from sheap.people.traits import Traits
 from sheap.people.uv_atlas import crop_texture
 from sheap.people.wearer import Wearer
@@ -55,7 +55,7 @@ class Person:
 
     def __init__(
         self,
-        stage: StageSet,
+        studio: Studio,
         shape: Array,
         traits: Traits,
         seed: int,
@@ -65,31 +65,31 @@ class Person:
         residual: Array | None = None,
         texture_scale: float = 1.0,
     ) -> None:
-        self.stage, self.traits, self.seed, self.assets = stage, traits, seed, assets
+        self.studio, self.traits, self.seed, self.assets = studio, traits, seed, assets
         self.texture_scale = texture_scale
         self.shape = torch.from_numpy(np.asarray(shape, np.float32))
-        head = stage.head
-        self._identity = PosedIdentity(stage.rig, self.shape, residual)
+        head = studio.head
+        self._identity = PosedIdentity(studio.rig, self.shape, residual)
         self.rest = self._identity.rest
-        self.rest_normals = smooth_normals(self.rest, stage.faces)
+        self.rest_normals = smooth_normals(self.rest, studio.faces)
         self.skin = skin_tone(traits)
         wearer = Wearer(
             vertices=self.rest,
             normals=self.rest_normals,
-            template=stage.template,
-            faces=stage.faces,
-            regions=stage.soft_regions,
+            template=studio.template,
+            faces=studio.faces,
+            regions=studio.soft_regions,
             now=head.now_landmarks(torch.from_numpy(self.rest)).numpy(),
-            upper_lids=stage.upper_lids,
+            upper_lids=studio.upper_lids,
             attachments=self._identity.attachments,
             skin=self.skin,
         )
-        self.hair = grow_hair(traits, seed, wearer, stage.hair_stock, assets)
+        self.hair = grow_hair(traits, seed, wearer, studio.hair_stock, assets)
         rng = np.random.default_rng([seed, 41])
         self.accessories = [thing for kind in accessories for thing in put_on(kind, wearer, rng)]
         self.hair = [_under_cap(hair, self.accessories) for hair in self.hair]
         self._fibres = {hair.name: fibres(hair.vertices, hair.faces, hair.corner_uv) for hair in self.hair}
-        self.torso = clothes.build_torso(stage.template, stage.neck_loop, traits.shoulder_width)
+        self.torso = clothes.build_torso(studio.template, studio.neck_loop, traits.shoulder_width)
         self.scene = self._assemble()
         self._visibility, self._let_through = self._measure_visibility()
 
@@ -98,25 +98,26 @@ class Person:
     def _assemble(self) -> Scene:
         """Pieces and the blocks of vertices they share: head, shell (the head 4 mm larger, for cloth), torso, hair,
         things."""
-        stage, traits, seed = self.stage, self.traits, self.seed
-        faces, soft = stage.faces.astype(np.int32), stage.soft_regions
+        studio, traits, seed = self.studio, self.traits, self.seed
+        faces, soft = studio.faces.astype(np.int32), studio.soft_regions
         pieces: list[Piece] = []
-        coat = mix_skin(stage.skin_ground, traits, seed)
-        for canvas in stage.canvases_at(self.texture_scale):
+        coat = mix_skin(studio.skin_ground, traits, seed)
+        for canvas in studio.canvases_at(self.texture_scale):
             patch = canvas.patch
             photo = crop_texture(self.assets.skin, patch) if self.assets and self.assets.skin is not None else None
             has_brows = not (self.assets and self.assets.brows)
             texture = skin.paint_skin(canvas, coat, traits, photo, with_brows=has_brows)
             material = Material(texture, SKIN, 0.07 * traits.skin_gloss, 4)
             pieces.append(Piece(f"skin {patch.name}", "head", faces[patch.faces], patch.corner_uv, material))
-        balls = [stage.template[ball] for ball in stage.eyeballs]
+        balls = [studio.template[ball] for ball in studio.eyeballs]
         radius = float(np.mean([np.ptp(ball[:, 0]) / 2 for ball in balls]))
         iris = self.assets.iris if self.assets else None
+        assert studio.head.gaze_axes is not None, "people are rendered with the open head"
         material = Material(eyes.paint_eye(traits, seed, radius, iris), EYE, 1.0, 8)
-        for side, ball, axis in zip(("left", "right"), stage.eyeballs, stage.head.gaze_axes.numpy()):
+        for side, ball, axis in zip(("left", "right"), studio.eyeballs, studio.head.gaze_axes.numpy()):
             ids = np.flatnonzero((soft[f"eyeball_{side}"] > 0.5)[faces].all(1))
-            uv = np.zeros((len(stage.template), 2), np.float32)
-            uv[ball] = eyes.eyeball_uv(stage.template[ball], stage.template[ball].mean(0), axis)
+            uv = np.zeros((len(studio.template), 2), np.float32)
+            uv[ball] = eyes.eyeball_uv(studio.template[ball], studio.template[ball].mean(0), axis)
             pieces.append(Piece(f"eye {side}", "head", faces[ids], uv[faces[ids]], material))
         for name, color in (("teeth", (226, 216, 198)), ("tongue", (170, 84, 80))):
             ids = np.flatnonzero((soft[name] > 0.5)[faces].all(1))
@@ -124,10 +125,10 @@ class Person:
             texture[..., :3] = color
             uv = np.full((len(ids), 3, 2), 0.5, np.float32)
             pieces.append(Piece(name, "head", faces[ids], uv, Material(texture, SKIN, 0.12, 5)))
-        for patch in (canvas.patch for canvas in stage.canvases_at(self.texture_scale)):
+        for patch in (canvas.patch for canvas in studio.canvases_at(self.texture_scale)):
             if patch.name in ("skull", "nape"):
                 cloth = clothes.paint_cloth(patch.positions, traits, seed, whole=False)
-                low = (clothes.below_neckline(stage.template, traits.neckline) > -0.02)[faces[patch.faces]].any(1)
+                low = (clothes.below_neckline(studio.template, traits.neckline) > -0.02)[faces[patch.faces]].any(1)
                 material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
                 pieces.append(
                     Piece(f"collar {patch.name}", "shell", faces[patch.faces][low], patch.corner_uv[low], material)
@@ -136,7 +137,7 @@ class Person:
         cloth = clothes.paint_cloth(places, traits, seed, whole=True)
         material = Material(cloth, MATTE, 0.02, 3, two_sided=True)
         pieces.append(Piece("torso", "torso", self.torso.faces, self.torso.corner_uv, material))
-        sizes = {"head": len(stage.template), "shell": len(stage.template), "torso": len(self.torso.places)}
+        sizes = {"head": len(studio.template), "shell": len(studio.template), "torso": len(self.torso.places)}
         for hair in self.hair:
             pieces.append(Piece(hair.name, hair.name, hair.faces, hair.corner_uv, hair.material))
             sizes[hair.name] = len(hair.vertices)
@@ -148,7 +149,7 @@ class Person:
     def _measure_visibility(self) -> tuple[Array, dict[str, Array]]:
         """What the head's vertices see past themselves, hair, shoulders and things [N, D], and what light gets to the
         loose blocks through all of them, each [N, C]; at rest, in the head's axes."""
-        stage = self.stage
+        studio = self.studio
         torso = self.rest[self.torso.anchors] + self.torso.offsets
         clouds = [Blockers.of_mesh(torso, self.torso.faces, _SOLID)]
         for hair in self.hair:
@@ -158,7 +159,7 @@ class Person:
         for thing in self.accessories:
             opacity = float(thing.material.texture[..., 3].mean()) / 255
             clouds.append(Blockers.of_mesh(thing.solid.vertices, thing.solid.faces, _SOLID * opacity))
-        head = Blockers.of_mesh(self.rest, stage.outer_faces, _SOLID, 3)
+        head = Blockers.of_mesh(self.rest, studio.outer_faces, _SOLID, 3)
         loose = {"torso": torso} | {thing.name: thing.solid.vertices for thing in self.accessories}
         loose |= {hair.name: hair.vertices[::2] if _in_pairs(hair) else hair.vertices for hair in self.hair}
         to_head, to_loose = transmittance(
@@ -172,7 +173,7 @@ class Person:
             let_through[hair.name] += passed_on * (1 - let_through[hair.name])
             if _in_pairs(hair):
                 let_through[hair.name] = np.repeat(let_through[hair.name], 2, 0)
-        return thinned(stage.visibility, to_head), let_through
+        return thinned(studio.visibility, to_head), let_through
 
     # -- one frame -----------------------------------------------------------------------------------------------------
 
@@ -195,14 +196,14 @@ class Person:
 
     def pose_blocks(self, vertices: Array, attachments: Array, lighting: Lighting) -> dict[str, Posed]:
         """All blocks of the scene for the head's vertices [N, 3] and loose points [M, 3] in the world."""
-        stage = self.stage
-        skull = rigid_pose(self.rest[stage.rigid_ids], vertices[stage.rigid_ids])
-        normals = smooth_normals(vertices, stage.faces)
+        studio = self.studio
+        skull = rigid_pose(self.rest[studio.rigid_ids], vertices[studio.rigid_ids])
+        normals = smooth_normals(vertices, studio.faces)
         light = arriving_light(lighting, skull.rotation)
         received, share = self._light_on_head(vertices, normals, skull, light)
         head = Posed(vertices, normals, received, share)
         shell = Posed(vertices + np.float32(0.004) * normals, normals, received, share)
-        body = rigid_pose(self.rest[stage.neck_loop], vertices[stage.neck_loop])
+        body = rigid_pose(self.rest[studio.neck_loop], vertices[studio.neck_loop])
         torso = shell.vertices[self.torso.anchors] + self.torso.offsets @ body.rotation.T
         torso_normals = smooth_normals(torso, self.torso.faces)
         arriving = irradiance(torso_normals @ skull.rotation, self._let_through["torso"], light.coarse)
@@ -227,25 +228,25 @@ class Person:
         self, vertices: Array, normals: Array, skull: Pose, light: ArrivingLight
     ) -> tuple[Array, Array]:
         """Light [N, 3] and its open share [N] at the head's vertices."""
-        stage, soft = self.stage, self.stage.soft_regions
+        studio, soft = self.studio, self.studio.soft_regions
         turned = normals @ skull.rotation
         received, share = irradiance(turned, self._visibility, light.fine)
         # What the face stops it throws on itself, dimmer and in its own colour.
-        lit = received[stage.frontal_ids].mean(0)
+        lit = received[studio.frontal_ids].mean(0)
         thrown = 0.8 * lit * self.skin
-        received += stage.blocked[:, None] * thrown
-        for ball in stage.eyeballs:
+        received += studio.blocked[:, None] * thrown
+        for ball in studio.eyeballs:
             # An eyeball turns under the lids: each vertex sees what its place sees, not what it saw at rest.
             rest = self.rest[ball] - self.rest[ball].mean(0)
             here = (vertices[ball] - vertices[ball].mean(0)) @ skull.rotation
             places = ball[(here @ rest.T).argmax(1)]
             received[ball], share[ball] = irradiance(turned[ball], self._visibility[places], light.fine)
-            received[ball] += stage.blocked[places, None] * thrown
+            received[ball] += studio.blocked[places, None] * thrown
         # Light wanders under the skin, red furthest: shadows and terminators turn soft and reddish.
-        around = stage.neighbours @ received
+        around = studio.neighbours @ received
         received += _SCATTER * (around - received)
-        received[:, 0] += 0.3 * ((stage.neighbours @ received[:, 0]) - received[:, 0])
-        upper_lip, lower_lip = stage.head.landmarks(torch.from_numpy(vertices))[list(stage.inner_lips)].numpy()
+        received[:, 0] += 0.3 * ((studio.neighbours @ received[:, 0]) - received[:, 0])
+        upper_lip, lower_lip = studio.head.landmarks(torch.from_numpy(vertices))[list(studio.inner_lips)].numpy()
         open_mouth = float(np.clip((np.linalg.norm(upper_lip - lower_lip) - 0.001) / 0.008, 0, 1))
         inside = np.maximum.reduce(
             [

@@ -22,7 +22,7 @@ from sheap.people.motion import action_weights, eyelid_follow, feeling_actions, 
 from sheap.people.now_layout import CHALLENGES
 from sheap.people.person import Person
 from sheap.people.skin import skin_tone
-from sheap.people.stage_set import StageSet
+from sheap.people.studio import Studio
 
 Array = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Photo:
 
 
 def photograph_person(
-    stage: StageSet,
+    studio: Studio,
     member: CastMember,
     counts: dict[str, int],
     size: tuple[int, int],
@@ -55,7 +55,7 @@ def photograph_person(
 
     residual [N, 3]: what the member's shape lacks of their neutral face (see Person).
     """
-    bare = Person(stage, member.shape, member.traits, member.looks_seed, assets=assets, residual=residual)
+    bare = Person(studio, member.shape, member.traits, member.looks_seed, assets=assets, residual=residual)
     number = 0
     for challenge in CHALLENGES:
         kinds = member.rng(500).permutation(list(KINDS))
@@ -66,13 +66,13 @@ def photograph_person(
             person = bare
             if accessory:
                 person = Person(
-                    stage, member.shape, member.traits, member.looks_seed, (accessory,), assets, residual=residual
+                    studio, member.shape, member.traits, member.looks_seed, (accessory,), assets, residual=residual
                 )
-            yield _photo(stage, member, person, challenge, view, counts[challenge], accessory, size, rng)
+            yield _photo(studio, member, person, challenge, view, counts[challenge], accessory, size, rng)
 
 
 def _photo(
-    stage: StageSet,
+    studio: Studio,
     member: CastMember,
     person: Person,
     challenge: str,
@@ -88,7 +88,7 @@ def _photo(
         fill=(0.55, 0.75) if is_selfie else (0.42, 0.68), elevation_deg=12.0 if is_selfie else 6.0, shake=0.0,
         off_centre=0.05,
     )  # fmt: skip
-    params = _pose(stage, member, challenge, view, views, rng)
+    params = _pose(studio, member, challenge, view, views, rng)
     lighting = sample_lighting(rng)
     background = sample_background(rng, shot.height, shot.width)
     lens = sample_lens(rng, float(np.hypot(*size)), skin_tone(member.traits))
@@ -99,15 +99,15 @@ def _photo(
         cameras = Cameras(
             torch.from_numpy(shot.world_to_cam[:1]), torch.from_numpy(shot.K)[None], shot.height, shot.width
         )
-        pixels, _ = project(stage.head.landmarks(vertices), cameras)
+        pixels, _ = project(studio.head.landmarks(vertices), cameras)
     low, high = pixels[0].numpy().min(0), pixels[0].numpy().max(0)
     return Photo(challenge, f"IMG_{view:04d}", picture, (low[0], low[1], high[0], high[1]), accessory, params)
 
 
 def _pose(
-    stage: StageSet, member: CastMember, challenge: str, view: int, views: int, rng: np.random.Generator
+    studio: Studio, member: CastMember, challenge: str, view: int, views: int, rng: np.random.Generator
 ) -> HeadParams:
-    head = stage.head
+    head = studio.head
     reach = np.radians(_YAW_DEG[challenge])
     # Even steps over the range, a little off each; a single view is nearly frontal.
     step = 0.0 if views == 1 else -1 + 2 * view / (views - 1)

@@ -26,7 +26,7 @@ from sheap.people.lighting import sample_lighting
 from sheap.people.makehuman import AssetLooks
 from sheap.people.motion import eyelid_follow, feeling_actions, params_from_actions, speech_actions
 from sheap.people.person import Person
-from sheap.people.stage_set import StageSet
+from sheap.people.studio import Studio
 from sheap.video.crops import crop_box_of_pose, with_depth
 from sheap.video.head_pose import fit_head_pose
 
@@ -76,7 +76,7 @@ class TrainingPhoto:
 
 
 def training_photos(
-    stage: StageSet,
+    studio: Studio,
     member: CastMember,
     count: int,
     settings: PhotoSettings,
@@ -95,14 +95,14 @@ def training_photos(
         worn = (str(rng.choice(kinds, p=weights / weights.sum())),)
     scale = 0.5 if settings.crop_side_px <= 240 else 1.0
     person = Person(
-        stage, member.shape, member.traits, member.looks_seed, worn, assets, residual=residual, texture_scale=scale
+        studio, member.shape, member.traits, member.looks_seed, worn, assets, residual=residual, texture_scale=scale
     )
     for number in range(count):
-        yield _photo(stage, member, person, settings, worn, member.rng(801 + number))
+        yield _photo(studio, member, person, settings, worn, member.rng(801 + number))
 
 
 def _photo(
-    stage: StageSet,
+    studio: Studio,
     member: CastMember,
     person: Person,
     settings: PhotoSettings,
@@ -110,11 +110,11 @@ def _photo(
     rng: np.random.Generator,
 ) -> TrainingPhoto:
     size = settings.size
-    params = sample_pose(stage, member.shape, rng)
+    params = sample_pose(studio, member.shape, rng)
     metres = float(np.exp(rng.uniform(*np.log(settings.distance_m))))
     world_to_cam = _sample_camera(metres, rng)
     vertices, attachments = person.pose(params)
-    points = stage.head.landmarks(torch.from_numpy(vertices)).numpy()
+    points = studio.head.landmarks(torch.from_numpy(vertices)).numpy()
     in_cam = points @ world_to_cam[:3, :3].T + world_to_cam[:3, 3]
     K = crop_camera(in_cam, settings)
     lighting = sample_lighting(rng)
@@ -155,10 +155,10 @@ def crop_camera(in_cam: Array, settings: PhotoSettings) -> Array:
     )
 
 
-def sample_pose(stage: StageSet, shape: Array, rng: np.random.Generator) -> HeadParams:
+def sample_pose(studio: Studio, shape: Array, rng: np.random.Generator) -> HeadParams:
     """Head parameters (no leading dims) as in photographs: mostly towards the camera, up to 75 degrees to a side, from
     still to grimacing, some with lids shut or half shut."""
-    head = stage.head
+    head = studio.head
     wide = rng.random() < 0.4
     yaw = np.radians(np.clip(rng.uniform(-70, 70) if wide else rng.normal(0, 22), -75, 75))
     pitch, roll = np.radians(np.clip(rng.normal(0, (13, 9)), -35, 35))

@@ -24,7 +24,8 @@ class Population:
     def __init__(self, head: HeadModel) -> None:
         self.num_shape = head.num_shape
         self._directions = np.zeros((len(TRAIT_NAMES), head.num_shape))
-        for name, direction in zip(head.trait_names, head.trait_directions if head.trait_names else (), strict=True):
+        directions = head.trait_directions if head.trait_names and head.trait_directions is not None else ()
+        for name, direction in zip(head.trait_names, directions, strict=True):
             self._directions[TRAIT_NAMES.index(name)] = direction.double().numpy()
         values, vectors = np.linalg.eigh(trait_covariance())
         root = vectors * np.sqrt(values.clip(0)) @ vectors.T

@@ -17,7 +17,7 @@ from sheap.geometry.cameras import Cameras
 from sheap.people.filming import look_at
 from sheap.people.noise import point_noise
 from sheap.people.shapes import smooth_normals
-from sheap.people.stage_set import StageSet
+from sheap.people.studio import Studio
 from sheap.render.mesh import rasterize_mesh
 
 Array = NDArray[np.float64]
@@ -50,19 +50,19 @@ class Scan:
 
 
 def make_scan(
-    stage: StageSet,
+    studio: Studio,
     shape: NDArray[np.float32],
     settings: ScanSettings,
     rng: np.random.Generator,
     residual: NDArray[np.float32] | None = None,
 ) -> Scan:
     """Scans the neutral face of identity coefficients [S]; residual [N, 3] (m): what they lack of it."""
-    head = stage.head
+    head = studio.head
     neutral = head.neutral(torch.from_numpy(np.asarray(shape, np.float32)))
     if residual is not None:
         neutral = neutral + torch.from_numpy(residual)
     landmarks = head.now_landmarks(neutral).numpy().astype(np.float64)
-    vertices, faces = _scannable(stage, neutral.numpy().astype(np.float64))
+    vertices, faces = _scannable(studio, neutral.numpy().astype(np.float64))
     for _ in range(settings.subdivisions):
         vertices, faces = subdivide(vertices, faces)
     faces = faces[_seen(vertices, faces)]
@@ -92,13 +92,13 @@ def subdivide(vertices: Array, faces: NDArray) -> tuple[Array, NDArray[np.int64]
     return points, split.reshape(-1, 3)
 
 
-def _scannable(stage: StageSet, vertices: Array) -> tuple[Array, NDArray]:
+def _scannable(studio: Studio, vertices: Array) -> tuple[Array, NDArray]:
     """Outer skin and eyeballs; no mouth, no sockets, no teeth; cut above the shoulders."""
-    soft, faces = stage.soft_regions, stage.faces
+    soft, faces = studio.soft_regions, studio.faces
     inner = soft["mouth_interior"] + soft["eye_sockets"]
     skin = (soft["skin"] > 0.5)[faces].all(1) & ~(inner > 0.5)[faces].all(1)
     eyes = (soft["eyeballs"] > 0.5)[faces].all(1)
-    above = stage.template[:, 1][faces].mean(1) > -0.175
+    above = studio.template[:, 1][faces].mean(1) > -0.175
     return vertices, faces[(skin | eyes) & above]
 
 
@@ -121,7 +121,7 @@ def _seen(vertices: Array, faces: NDArray) -> NDArray[np.bool_]:
     # A small triangle can fall between pixels: it is kept when its corners belong to seen ones.
     support = np.zeros(len(vertices), bool)
     support[faces[keep]] = True
-    return support[faces].all(1)
+    return np.asarray(support[faces].all(1))
 
 
 def _without_holes(vertices: Array, faces: NDArray, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:

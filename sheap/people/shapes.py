@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Solid:
     faces: NDArray[np.int32]
     corner_uv: Array
 
-    def moved(self, rotation: Array, translation: Array) -> Solid:
+    def moved(self, rotation: Floats, translation: Floats) -> Solid:
         """Rotated by [3, 3], then shifted by [3]."""
         rotation = np.asarray(rotation, np.float32)
         vertices = self.vertices @ rotation.T + np.asarray(translation, np.float32)
@@ -39,7 +40,7 @@ def joined(solids: list[Solid]) -> Solid:
     )
 
 
-def grid_solid(points: Array, *, wrap: bool = False) -> Solid:
+def grid_solid(points: Floats, *, wrap: bool = False) -> Solid:
     """A sheet of points [R, C, 3]; seen from outside, rows run down and columns to the right. wrap: the last column
     meets the first."""
     rows, columns = points.shape[:2]
@@ -57,7 +58,7 @@ def grid_solid(points: Array, *, wrap: bool = False) -> Solid:
     return Solid(vertices, smooth_normals(vertices, faces), faces, corner_uv.astype(np.float32))
 
 
-def tube(line: Array, radii: Array, sides: int = 8, *, closed: bool = False) -> Solid:
+def tube(line: Floats, radii: Floats, sides: int = 8, *, closed: bool = False) -> Solid:
     """A tube around a line [P, 3] with radii [P]; rounded by small end radii; closed: the line's end meets its
     start."""
     line = np.asarray(line, np.float32)
@@ -80,7 +81,7 @@ def tube(line: Array, radii: Array, sides: int = 8, *, closed: bool = False) -> 
     return grid_solid(line[:, None] - radii[:, None, None] * ring[:, ::-1], wrap=True)
 
 
-def capsule(line: Array, radius_start: float, radius_end: float, sides: int = 10) -> Solid:
+def capsule(line: Floats, radius_start: float, radius_end: float, sides: int = 10) -> Solid:
     """A tube with round ends along a line [P, 3] (a finger, an arm)."""
     line = np.asarray(line, np.float32)
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
@@ -98,7 +99,7 @@ def capsule(line: Array, radius_start: float, radius_end: float, sides: int = 10
     )  # fmt: skip
 
 
-def ball(radii: Array, rows: int = 12, columns: int = 18) -> Solid:
+def ball(radii: ArrayLike, rows: int = 12, columns: int = 18) -> Solid:
     """An ellipsoid with half axes [3]."""
     polar = np.linspace(0.001, np.pi - 0.001, rows)[:, None]
     around = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
@@ -131,7 +132,7 @@ def rounded_box(size: Array, corner: float) -> Solid:
     return Solid(solid.vertices, solid.normals, solid.faces, flat[solid.faces].astype(np.float32))
 
 
-def smooth_normals(vertices: Array, faces: NDArray) -> Array:
+def smooth_normals(vertices: Floats, faces: NDArray) -> Array:
     """Area-weighted vertex normals [N, 3]; 0 for a vertex without faces."""
     return _summed_normals(np.ascontiguousarray(vertices, np.float32), faces)
 

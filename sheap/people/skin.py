@@ -110,7 +110,7 @@ def _measure_brow(brow: NDArray[np.uint8]) -> Array:
     thickness = solid.sum(0)[solid.any(0)].mean()
     middle = (BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean())
     slope = -np.arctan(np.polyfit(columns, rows, 1)[0])
-    return np.float32([*middle, BROW_TEXEL * thickness, slope])
+    return np.array([*middle, BROW_TEXEL * thickness, slope], np.float32)
 
 
 def paint_skin(
@@ -228,7 +228,7 @@ def _paint_cheeks(log_color: Array, canvas: Canvas, traits: Traits, noise: Array
         _tint(log_color[window], blush, BLOOD)
 
 
-def _groove(distance: Array, width: float) -> Array:
+def _groove(distance: NDArray[np.floating], width: float) -> NDArray[np.floating]:
     """A fold seen across: dark in the middle (1), a lighter rise beside it."""
     t = (distance / width) ** 2
     return np.exp(-0.5 * t) - 0.4 * np.exp(-0.5 * (np.abs(distance) / width - 2.2) ** 2)

@@ -92,7 +92,7 @@ class SkinGround:
         )
         rng = np.random.default_rng(7)
         noise = np.stack([[point_noise(rng, template, length) for length in _WAVELENGTHS] for _ in range(_BANK)])
-        either = template * np.float32([0, 1, 1]) + np.abs(template) * np.float32([1, 0, 0])
+        either = template * np.array([0, 1, 1], np.float32) + np.abs(template) * np.array([1, 0, 0], np.float32)
         even = np.stack([point_noise(rng, either, _EVEN_WAVELENGTH) for _ in range(_BANK)])
         across, up = np.abs(template[:, 0]), template[:, 1]
         contours = np.stack([np.exp(-0.5 * ((across - x) ** 2 + (up - y) ** 2) / r**2) for x, y, r in _CONTOURS])

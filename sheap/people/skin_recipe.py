@@ -75,6 +75,7 @@ class _Surface:
         self.size = size
         faces, template = head.faces.numpy(), head.template.numpy().astype(np.float32)
         masks = {name: mask.numpy() for name, mask in head.region_masks.items()}
+        assert head.uv_coords is not None and head.uv_faces is not None, "the open head has an atlas"
         uv = head.uv_coords.numpy()[head.uv_faces.numpy()].astype(np.float32)
         skin = masks["skin"][faces].all(1)
         self.faces, self.count = faces[skin], len(template)
@@ -150,11 +151,11 @@ def _brow_picture(assets: MakeHumanAssets, path: Path, points: Array) -> NDArray
     left, bottom, right, top = BROW_BOX
     width, height = round((right - left) / BROW_TEXEL), round((top - bottom) / BROW_TEXEL)
     fine = 2
-    corners = vertices[mesh.faces][..., :2] - np.float32([left, top])
-    corners = corners * np.float32([fine / BROW_TEXEL, -fine / BROW_TEXEL])
+    corners = vertices[mesh.faces][..., :2] - np.array([left, top], np.float32)
+    corners = corners * np.array([fine / BROW_TEXEL, -fine / BROW_TEXEL], np.float32)
     uv, covered = fill_triangles(corners.astype(np.float32), mesh.corner_uv, height * fine, width * fine)
     alpha = mesh.texture[..., 3].astype(np.float32)
-    size = np.float32(alpha.shape[::-1])
+    size = np.array(alpha.shape[::-1], np.float32)
     at = uv * size - 0.5
     picture = cv2.remap(alpha, at[..., 0], at[..., 1], cv2.INTER_LINEAR) * covered
     return np.round(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)).astype(np.uint8)

@@ -3,6 +3,7 @@ can hold them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -248,7 +249,7 @@ class _Draws:
         low, high = AGE_RANGE
         self.age = float(np.clip((self.years - low) / (high - low), 0, 1))
 
-    def pick_by_ancestry(self, names: tuple[str, ...], shares: dict[str, tuple[float, ...]]) -> str:
+    def pick_by_ancestry(self, names: tuple[str, ...], shares: Mapping[str, tuple[float, ...]]) -> str:
         """A name, by the frequencies of one of the person's ancestries, drawn by its share."""
         return str(self.rng.choice(names, p=shares[self._ancestor()]))
 

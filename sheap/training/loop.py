@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sheap.data.batches import BatchPlan, MakeBatches
 from sheap.data.frames import Pairs
-from sheap.networks.prototypes import apply_change, carry_optimizer_state, plan_densification
+from sheap.networks.prototypes import Prototypes, apply_change, carry_optimizer_state, plan_densification
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.training.config import TrainingConfig
 from sheap.training.distributed import average_gradients, copy_from_first, sum_over_workers
@@ -208,7 +208,8 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
     head = result.head
     if head is None or head.gaussians is None or head.views is None or config.densify.every == 0:
         return
-    prototypes = state.network.regressor.prototypes
+    prototypes, averaged = state.network.regressor.prototypes, state.average.network.regressor.prototypes
+    assert isinstance(prototypes, Prototypes) and isinstance(averaged, Prototypes), "there are Gaussians"
     gradients = head.views.splat_positional_gradients[:, 0].norm(dim=-1)
     # Every worker keeps the records of all, so that any of them can write the checkpoint and any number go on from it.
     seen, pulled = head.gaussians.attributes.opacities.detach().sum(0), gradients.sum(0)
@@ -226,7 +227,7 @@ def _observe_and_densify(state: TrainingState, config: TrainingConfig, result: S
         generator=torch.Generator().manual_seed(config.seed * 1_000_003 + done),
     )
     carry_optimizer_state(state.optimizer, prototypes, change)
-    apply_change(state.average.network.regressor.prototypes, change)
+    apply_change(averaged, change)
     apply_change(prototypes, change)
 
 

@@ -31,8 +31,8 @@ from sheap.head.door import head_sha256
 from sheap.head.params import JOINT_NAMES
 from sheap.losses.lpips import Lpips
 from sheap.losses.shape_metric import ShapeMetric
-from sheap.networks.config import EncoderConfig
 from sheap.networks.dinov2 import Dinov2Features
+from sheap.networks.encoder import TokenEncoder
 from sheap.networks.encoder_weights import load_encoder_weights
 from sheap.networks.face_mesh_weights import load_face_mesh_weights
 from sheap.networks.sheap_network import SheapNetwork, start_translation_for
@@ -168,7 +168,7 @@ def build_models(config: RunConfig, device: torch.device) -> Models:
         image_feature_size=None if dinov2 is None else dinov2.size,
         illumination_prior=files.illumination_prior,
     )
-    if isinstance(network_config.encoder, EncoderConfig) and network_config.encoder.face_points:
+    if isinstance(network.encoder, TokenEncoder) and network.encoder.config.face_points:
         face_mesh = read_bundle_member(find_bundle(files.face_landmarks), LANDMARKS_MEMBER)
         load_face_mesh_weights(network.encoder.face_points.face_mesh, face_mesh)
     if files.encoder is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -38,6 +39,10 @@ from sheap.render.types import RenderedViews
 from sheap.training.config import LossWeights, TrainingConfig
 from sheap.training.supervision import truth_terms
 
+if TYPE_CHECKING:
+    from sheap.losses.lpips import Lpips
+    from sheap.networks.dinov2 import Dinov2Features
+
 Terms = dict[str, Callable[[], Tensor]]
 """Loss terms, each by its weight's name, computed when called: what counts nothing costs nothing."""
 
@@ -51,8 +56,8 @@ class Models:
     network: SheapNetwork
     landmark_head: HeadModel
     cameras: Cameras
-    dinov2: Callable[[Tensor], Tensor] | None = None
-    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
+    dinov2: Dinov2Features | None = None
+    lpips: Lpips | None = None
     shape_metric: ShapeMetric | None = None
     held_out_metric: ShapeMetric | None = None
     anchor: Mapping[str, Tensor] = field(default_factory=dict)
@@ -97,7 +102,7 @@ def training_step(
             terms |= computed(gaussian_terms(models, head.gaussians, head.views, head.vertices, config), config.weights)
     if not terms:
         raise ValueError("training.weights: every term of this phase has weight 0; nothing can be learnt")
-    loss = sum(getattr(config.weights, name) * term for name, term in terms.items())
+    loss = cast("Tensor", sum(getattr(config.weights, name) * term for name, term in terms.items()))
     return StepResult(loss, terms, head)
 
 

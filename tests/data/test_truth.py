@@ -56,6 +56,17 @@ def test_what_was_stored_is_read_frame_by_frame(shard_folder, head, layout):
         reader.frame_truth(1, 4)
 
 
+def test_a_pair_that_wants_truth_has_what_was_stored_of_its_frames(shard_folder, head, layout):
+    rows = made_rows(head, 2)
+    reader = ShardReader(shard_folder(num_clips=2, num_frames=2, truth=(layout, rows)) / "train")
+    wanted = WantedTruth(layout, None)
+    pair = PairDataset(reader, truth=wanted)[0]
+    stored = torch.from_numpy(rows[:, : head.num_shape])
+    for side in (pair.source, pair.target):
+        assert float(side.truth.known) == 1
+        assert any(torch.equal(side.truth.shape, shape) for shape in stored)
+
+
 def test_clips_without_truth_carry_an_unknown_one_where_it_is_asked_for(shard_folder, layout):
     reader = ShardReader(shard_folder(num_clips=2, num_frames=3) / "train")
     assert reader.frame_truth(0, 0) is None

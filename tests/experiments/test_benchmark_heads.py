@@ -6,13 +6,13 @@ from experiments import benchmark_heads
 from experiments.benchmark_heads import measure
 from pipeline.benchmark import BenchmarkParams
 from sheap.people.cast import cast_member
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from tests.stage_settings import stage_params
 
 
 def test_a_head_is_the_further_from_a_scan_the_less_it_knows():
     params = stage_params(BenchmarkParams, scan_subdivisions=1)
-    head = shared_stage().head
+    head = shared_studio().head
     member = cast_member(0, "benchmark", 0, head)
     bump = np.zeros((len(head.template), 3), np.float32)
     nose = int(head.template[:, 2].argmax())

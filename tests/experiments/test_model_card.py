@@ -25,7 +25,7 @@ from sheap.people.cast import cast_member
 from sheap.people.demographics import Demographics
 from sheap.people.lighting import Lighting
 from sheap.people.photos import PhotoSettings, training_photos
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Knowing:
 
 @pytest.fixture(scope="module")
 def head() -> HeadModel:
-    return shared_stage().head
+    return shared_studio().head
 
 
 @pytest.fixture(scope="module")
 def taken(head):
     member = cast_member(3, "validation", 0, head)
-    photos = list(training_photos(shared_stage(), member, 2, PhotoSettings(64)))
+    photos = list(training_photos(shared_studio(), member, 2, PhotoSettings(64)))
     truth = HeadParams.stack([photo.params for photo in photos])
     return member, photos, truth.replace(shape=torch.from_numpy(member.shape).expand(2, -1))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from sheap.geometry.rotations import rotvec_to_matrix
 from sheap.head import HeadModel, HeadParams
 from sheap.head.data import read_head, write_head
+from sheap.head.params import JOINT_NAMES, joint_parents
 from sheap.head.skinning import linear_blend_skinning
 
 CHIN, FOREHEAD = 152, 10
@@ -239,6 +240,31 @@ def test_head_gradients_in_double_precision() -> None:
         behind = landmarks(**{name: value - step * direction})
         slope = ((ahead - behind) * weights).sum() / (2 * step)
         torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-6, atol=1e-10)
+
+
+def test_jaw_and_eyes_hang_on_the_neck_or_on_the_root_of_a_head_without() -> None:
+    assert joint_parents(JOINT_NAMES) == (-1, 0, 1, 1, 1)
+    assert joint_parents(("root", "jaw", "eye_left", "eye_right")) == (-1, 0, 0, 0)
+
+
+def test_at_rest_unturns_root_and_neck_and_keeps_the_face(head: HeadModel) -> None:
+    zeros = HeadParams.zeros(head, 2)
+    moved = zeros.map(torch.ones_like)
+    still = moved.at_rest()
+    unturned = ("root_rotvec", "neck_rotvec", "translation")
+    for field in fields(HeadParams):
+        kept = getattr(moved, field.name)
+        wanted = torch.zeros_like(kept) if field.name in unturned else kept
+        assert torch.equal(getattr(still, field.name), wanted), field.name
+    assert moved.replace(neck_rotvec=None).at_rest().neck_rotvec is None
+
+
+def test_present_are_the_fields_that_a_head_has(head: HeadModel) -> None:
+    params = HeadParams.zeros(head)
+    names = [field.name for field in fields(HeadParams)]
+    assert list(params.present()) == names and all(params.present()[name] is getattr(params, name) for name in names)
+    without = params.replace(eyelids=None, neck_rotvec=None)
+    assert list(without.present()) == [name for name in names if name not in ("eyelids", "neck_rotvec")]
 
 
 def test_params_move_between_types(head: HeadModel) -> None:

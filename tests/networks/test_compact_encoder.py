@@ -9,6 +9,7 @@ from sheap.head import HeadModel
 from sheap.losses.dense_points import dense_points_loss
 from sheap.networks.compact_encoder import NUM_TOKENS, POINT_UNIT, CompactEncoder, LocalEvidence, spread_points
 from sheap.networks.config import CompactConfig
+from sheap.networks.encoder_weights import load_encoder_weights
 from sheap.networks.face_window import fit_windows
 
 CONFIG = CompactConfig(
@@ -136,3 +137,8 @@ def test_half_precision_changes_little(encoder):
         rough = encoder(images)
     assert rough.dtype == torch.float32
     assert float((exact - rough).norm() / exact.norm()) < 0.015  # measured 0.005
+
+
+def test_weights_of_a_published_encoder_do_not_fit(tmp_path, mean_points):
+    with pytest.raises(ValueError, match=r"farl.pth: encoder weights fit the `patches` stem alone"):
+        load_encoder_weights(CompactEncoder(CONFIG, mean_points), tmp_path / "farl.pth")

@@ -1,4 +1,4 @@
-"""Shared by the tests of rendered people: one stage set a session, one thread."""
+"""Shared by the tests of rendered people: one studio a session, one thread."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import pytest
 
 from sheap.people.cast import CastMember, cast_member
 from sheap.people.person import Person
-from sheap.people.stage_set import StageSet, shared_stage
+from sheap.people.studio import Studio, shared_studio
 
 
 @pytest.fixture(scope="session")
-def stage() -> StageSet:
-    return shared_stage()
+def studio() -> Studio:
+    return shared_studio()
 
 
 @pytest.fixture(scope="session")
-def member(stage: StageSet) -> CastMember:
-    return cast_member(11, "train", 3, stage.head)
+def member(studio: Studio) -> CastMember:
+    return cast_member(11, "train", 3, studio.head)
 
 
 @pytest.fixture(scope="session")
-def person(stage: StageSet, member: CastMember) -> Person:
-    return Person(stage, member.shape, member.traits, member.looks_seed)
+def person(studio: Studio, member: CastMember) -> Person:
+    return Person(studio, member.shape, member.traits, member.looks_seed)

@@ -23,33 +23,33 @@ COVERED = {
 """How much of the face's skin each may hide from the front: something, not everything."""
 
 
-def skin_seen(person: Person, stage) -> np.ndarray:
+def skin_seen(person: Person, studio) -> np.ndarray:
     """Pixels of a frontal view that show face skin or eyes."""
     matrix = look_at(np.array([0, -0.01, 1.0]), np.array([0, -0.01, 0.0]), 0.0)
     K = np.array([[700, 0, 80], [0, 700, 80], [0, 0, 1]], np.float32)
     light = sample_lighting(np.random.default_rng(0))
-    seen = person.render(HeadParams.zeros(stage.head), matrix, K, 160, 160, light)
+    seen = person.render(HeadParams.zeros(studio.head), matrix, K, 160, 160, light)
     names = np.array([piece.name for piece in person.scene.pieces] + ["none"])
     return np.isin(names[seen.piece_ids], ("skin face", "eye left", "eye right"))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_thing_hides_part_of_the_face(kind, stage, member, person):
-    wearing = Person(stage, member.shape, member.traits, member.looks_seed, (kind,))
-    bare, covered = skin_seen(person, stage), skin_seen(wearing, stage)
+def test_each_thing_hides_part_of_the_face(kind, studio, member, person):
+    wearing = Person(studio, member.shape, member.traits, member.looks_seed, (kind,))
+    bare, covered = skin_seen(person, studio), skin_seen(wearing, studio)
     hidden = (bare & ~covered).sum() / bare.sum()
     low, high = COVERED[kind]
     assert low <= hidden <= high
     assert not np.array_equal(bare, covered) or kind in ("scarf", "cap")
 
 
-def test_things_move_with_the_head(stage, member):
-    person = Person(stage, member.shape, member.traits, member.looks_seed, ("glasses",))
+def test_things_move_with_the_head(studio, member):
+    person = Person(studio, member.shape, member.traits, member.looks_seed, ("glasses",))
     light = sample_lighting(np.random.default_rng(0))
-    rest = HeadParams.zeros(stage.head)
+    rest = HeadParams.zeros(studio.head)
     turned = rest.replace(neck_rotvec=torch.tensor([0.0, 0.6, 0.0]), translation=torch.tensor([0.1, 0.0, 0.0]))
     start, moved = (person.pose_blocks(*person.pose(params), light) for params in (rest, turned))
-    eye = stage.head.region_masks["eyeball_left"].numpy()
+    eye = studio.head.region_masks["eyeball_left"].numpy()
     for block in ("glasses frame",):
         before = np.linalg.norm(start[block].vertices[:, None] - start["head"].vertices[eye].mean(0), axis=-1)
         after = np.linalg.norm(moved[block].vertices[:, None] - moved["head"].vertices[eye].mean(0), axis=-1)
@@ -57,6 +57,6 @@ def test_things_move_with_the_head(stage, member):
         assert np.linalg.norm(moved[block].vertices - start[block].vertices, axis=-1).min() > 0.02
 
 
-def test_an_unknown_thing_is_named(stage, member):
+def test_an_unknown_thing_is_named(studio, member):
     with pytest.raises(ValueError, match="monocle"):
-        Person(stage, member.shape, member.traits, member.looks_seed, ("monocle",))
+        Person(studio, member.shape, member.traits, member.looks_seed, ("monocle",))

@@ -18,11 +18,11 @@ RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
 
 
 @pytest.fixture(scope="module")
-def filmed(stage, member, person):
-    clip = plan_clip(stage, member, 0, SETTINGS)
+def filmed(studio, member, person):
+    clip = plan_clip(studio, member, 0, SETTINGS)
     frames = list(film(person, clip))
     pictures, labels, seen = (np.stack([getattr(frame, name) for frame in frames]) for name in ("picture", "labels", "seen"))
-    return clip, pictures, labels, clip_truth(stage, clip, labels, seen)
+    return clip, pictures, labels, clip_truth(studio, clip, labels, seen)
 
 
 def test_truth_lies_where_the_picture_shows_it(filmed):
@@ -43,18 +43,18 @@ def test_truth_lies_where_the_picture_shows_it(filmed):
         assert (box == LABELS["skin"]).mean() > 0.55
 
 
-def test_pupils_are_dark_where_the_truth_puts_the_irises(stage, member):
+def test_pupils_are_dark_where_the_truth_puts_the_irises(studio, member):
     """An open-eyed frontal close-up: the true iris centre is darker than the white of the eye beside it."""
-    person = Person(stage, member.shape, member.traits, member.looks_seed)
+    person = Person(studio, member.shape, member.traits, member.looks_seed)
     settings = ClipSettings(frames=1, fps=25, sizes=[(480, 480)], yaw_range_deg=0, liveliness=1.0)
-    clip = plan_clip(stage, member, 5, settings)
+    clip = plan_clip(studio, member, 5, settings)
     still = clip.params.replace(
         eyelids=torch.zeros(1, 2), expression=torch.zeros_like(clip.params.expression), root_rotvec=torch.zeros(1, 3),
         neck_rotvec=torch.zeros(1, 3),
     )  # fmt: skip
     clip = type(clip)(**{**clip.__dict__, "params": still})
     frame = next(film(person, clip))
-    pixels = clip_truth(stage, clip, frame.labels[None], frame.seen[None])["landmarks_px"][0]
+    pixels = clip_truth(studio, clip, frame.labels[None], frame.seen[None])["landmarks_px"][0]
     grey = frame.picture.astype(float).mean(-1)
     for centre, ring in ((RIGHT_IRIS, range(469, 473)), (LEFT_IRIS, range(474, 478))):
         radius = np.linalg.norm(pixels[list(ring)] - pixels[centre], axis=1).mean()
@@ -71,10 +71,10 @@ def test_pupils_are_dark_where_the_truth_puts_the_irises(stage, member):
         assert np.linalg.norm(found - pixels[centre]) < 0.5 * radius
 
 
-def test_mediapipe_finds_the_landmarks_where_the_truth_says(filmed, stage):
+def test_mediapipe_finds_the_landmarks_where_the_truth_says(filmed, studio):
     _, pictures, _, truth = filmed
     landmarker = FaceLandmarker()
-    weights = stage.head.landmark_weights.numpy()
+    weights = studio.head.landmark_weights.numpy()
     for frame in range(len(pictures)):
         faces = landmarker.process(pictures[frame])
         assert len(faces) == 1
@@ -85,25 +85,25 @@ def test_mediapipe_finds_the_landmarks_where_the_truth_says(filmed, stage):
         assert (error * weights).sum() / weights.sum() < 0.05 * face_height
 
 
-def test_clips_repeat_to_the_byte_and_differ_by_seed(filmed, stage, member, person):
+def test_clips_repeat_to_the_byte_and_differ_by_seed(filmed, studio, member, person):
     clip, pictures, _, _ = filmed
-    again = plan_clip(stage, member, 0, SETTINGS)
-    rebuilt = Person(stage, member.shape, member.traits, member.looks_seed)
+    again = plan_clip(studio, member, 0, SETTINGS)
+    rebuilt = Person(studio, member.shape, member.traits, member.looks_seed)
     repeated = np.stack([frame.picture for frame in film(rebuilt, again)])
     assert np.array_equal(pictures, repeated)
-    other = plan_clip(stage, member, 1, SETTINGS)
+    other = plan_clip(studio, member, 1, SETTINGS)
     assert not np.array_equal(other.shot.K, clip.shot.K)
     assert not torch.equal(other.params.neck_rotvec, clip.params.neck_rotvec)
 
 
-def test_truth_holds_everything_to_pose_the_head_again(filmed, stage):
+def test_truth_holds_everything_to_pose_the_head_again(filmed, studio):
     _, _, labels, truth = filmed
     from sheap.head.params import HeadParams
 
     fields = {name: torch.from_numpy(truth[name]) for name in HeadParams.__dataclass_fields__}
     fields["shape"] = fields["shape"].expand(len(labels), -1)
-    vertices = stage.head(HeadParams(**fields)).vertices
-    points = stage.head.landmarks(vertices).numpy()
+    vertices = studio.head(HeadParams(**fields)).vertices
+    points = studio.head.landmarks(vertices).numpy()
     in_cam = points @ truth["world_to_cam"][:, :3, :3].transpose(0, 2, 1) + truth["world_to_cam"][:, None, :3, 3]
     pixels = in_cam @ truth["K"].T
     assert np.allclose(pixels[..., :2] / pixels[..., 2:], truth["landmarks_px"], atol=2e-3)
@@ -111,16 +111,16 @@ def test_truth_holds_everything_to_pose_the_head_again(filmed, stage):
     assert truth["light_sh"].shape == (9, 3) and truth["labels"].dtype == np.uint8
 
 
-def test_what_is_seen_is_what_the_picture_shows(stage, member, person):
+def test_what_is_seen_is_what_the_picture_shows(studio, member, person):
     """Turned far to one side, the far eye hides behind the nose's bridge; what is seen lies on the person."""
-    clip = plan_clip(stage, member, 0, SETTINGS)
+    clip = plan_clip(studio, member, 0, SETTINGS)
     seen = {}
     for yaw in (-1.2, 0.0, 1.2):
         still = clip.params.replace(root_rotvec=torch.tensor([0.0, yaw, 0.0]).expand(4, 3), neck_rotvec=torch.zeros(4, 3))
         turned = dataclasses.replace(clip, params=still)
         frame = next(film(person, turned))
         seen[yaw] = frame.seen
-        pixels = clip_truth(stage, turned, frame.labels[None], frame.seen[None])["landmarks_px"][0]
+        pixels = clip_truth(studio, turned, frame.labels[None], frame.seen[None])["landmarks_px"][0]
         columns, rows = pixels[frame.seen].astype(int).T
         # A profile's line passes within a pixel of many.
         shown = cv2.dilate((frame.labels != LABELS["background"]).astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -130,21 +130,21 @@ def test_what_is_seen_is_what_the_picture_shows(stage, member, person):
     assert seen[0.0].mean() > max(seen[-1.2].mean(), seen[1.2].mean()) > 0.2
 
 
-def test_framing_keeps_its_promise(stage, member):
+def test_framing_keeps_its_promise(studio, member):
     heights = []
     for number in range(12):
-        clip = plan_clip(stage, member, number, SETTINGS)
+        clip = plan_clip(studio, member, number, SETTINGS)
         depth = np.linalg.norm(clip.shot.world_to_cam[0, :3, 3])
         heights.append(clip.shot.K[1, 1] * HEAD_HEIGHT / depth / clip.shot.height)
     assert min(heights) > 0.4 and max(heights) < 0.8
     assert np.ptp(heights) > 0.05
 
 
-def test_people_look_different(stage, member, filmed):
+def test_people_look_different(studio, member, filmed):
     from sheap.people.cast import cast_member
 
     clip, pictures, _, _ = filmed
-    other = cast_member(11, "train", 4, stage.head)
-    stranger = Person(stage, other.shape, other.traits, other.looks_seed)
+    other = cast_member(11, "train", 4, studio.head)
+    stranger = Person(studio, other.shape, other.traits, other.looks_seed)
     picture = next(film(stranger, clip)).picture
     assert np.abs(picture.astype(int) - pictures[0]).mean() > 3

@@ -13,17 +13,17 @@ from sheap.people.traits import HAIR_STYLES
 
 
 @pytest.mark.parametrize("style", HAIR_STYLES)
-def test_every_style_grows_on_the_scalp_and_leaves_the_face_free(style, stage, member, monkeypatch):
+def test_every_style_grows_on_the_scalp_and_leaves_the_face_free(style, studio, member, monkeypatch):
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 0.0)
     traits = dataclasses.replace(member.traits, hair_style=style, beard="none")
-    person = Person(stage, member.shape, traits, member.looks_seed)
+    person = Person(studio, member.shape, traits, member.looks_seed)
     grown = [piece for piece in person.hair if piece.name in ("hair", "bun")]
     assert bool(grown) == (style != "bald")
     for piece in grown:
         assert np.isfinite(piece.vertices).all() and np.isfinite(piece.normals).all()
         assert piece.faces.max() < len(piece.vertices)
         shown = np.unique(piece.faces)
-        roots = (stage.template[piece.anchors[shown]] * piece.weights[shown, :, None]).sum(1)
+        roots = (studio.template[piece.anchors[shown]] * piece.weights[shown, :, None]).sum(1)
         receded = 1.0 if style == "receding" else traits.receded
         assert hairline_height(roots, receded=receded, shift=traits.hairline_shift).min() > -0.012
         # Nothing hangs before eyes, nose or mouth.
@@ -32,49 +32,49 @@ def test_every_style_grows_on_the_scalp_and_leaves_the_face_free(style, stage, m
         assert before_face.mean() < 0.004
 
 
-def test_hair_stays_outside_the_skull(stage, member, monkeypatch):
+def test_hair_stays_outside_the_skull(studio, member, monkeypatch):
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 0.0)
     traits = dataclasses.replace(member.traits, hair_style="medium", beard="none")
-    person = Person(stage, member.shape, traits, member.looks_seed)
+    person = Person(studio, member.shape, traits, member.looks_seed)
     grown = next(piece for piece in person.hair if piece.name == "hair")
-    scalp = person.rest[(stage.soft_regions["scalp"] > 0.5) & (stage.template[:, 1] > 0.03)]
+    scalp = person.rest[(studio.soft_regions["scalp"] > 0.5) & (studio.template[:, 1] > 0.03)]
     centre = np.array([0, 0.018, -0.018])
     smallest = np.linalg.norm(scalp - centre, axis=1).min()
     above = grown.vertices[grown.vertices[:, 1] > 0.03]
     assert np.quantile(np.linalg.norm(above - centre, axis=1), 0.01) > smallest
 
 
-def test_lashes_sit_on_the_lids(stage, person):
+def test_lashes_sit_on_the_lids(studio, person):
     lashes = next(piece for piece in person.hair if piece.name == "lashes")
-    lid = person.rest[stage.upper_lids]
+    lid = person.rest[studio.upper_lids]
     distance = np.linalg.norm(lashes.roots[:, None] - lid[None], axis=-1).min(1)
     assert distance.max() < 0.004
     assert np.linalg.norm(lashes.vertices - lashes.roots, axis=1).max() < 0.014
 
 
 @pytest.mark.parametrize("style", sorted(hair._MODELLED))
-def test_modelled_hair_sits_on_every_head(style, stage, monkeypatch):
+def test_modelled_hair_sits_on_every_head(style, studio, monkeypatch):
     """Modelled hair of people of other shapes follows them: it keeps its distance from the skull."""
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 1.0)
     centre = np.array([0, 0.018, -0.018])
     for index in range(3):
-        other = cast_member(5, "train", index, stage.head)
+        other = cast_member(5, "train", index, studio.head)
         traits = dataclasses.replace(other.traits, sex="female", hair_style=style, beard="none", receded=0.0)
-        person = Person(stage, other.shape, traits, other.looks_seed)
+        person = Person(studio, other.shape, traits, other.looks_seed)
         piece = next(piece for piece in person.hair if piece.name == "hair")
         top = piece.vertices[piece.vertices[:, 1] > 0.09]
-        scalp = person.rest[(stage.soft_regions["scalp"] > 0.5) & (stage.template[:, 1] > 0.09)]
+        scalp = person.rest[(studio.soft_regions["scalp"] > 0.5) & (studio.template[:, 1] > 0.09)]
         difference = np.linalg.norm(top - centre, axis=1).max() - np.linalg.norm(scalp - centre, axis=1).max()
         assert 0.0 < difference < 0.06
 
 
-def test_people_of_one_style_share_what_was_grown_but_not_colour_or_fit(stage, member, monkeypatch):
+def test_people_of_one_style_share_what_was_grown_but_not_colour_or_fit(studio, member, monkeypatch):
     monkeypatch.setattr(hair, "_MODELLED_SHARE", 0.0)
     traits = dataclasses.replace(member.traits, hair_style="curly", beard="none", hair_color=(0.3, 0.2, 0.1))
     blond = dataclasses.replace(traits, hair_color=(0.7, 0.6, 0.4))
-    other = cast_member(5, "train", 1, stage.head)
-    one = Person(stage, member.shape, traits, 7)
-    two = Person(stage, other.shape, blond, 7)
+    other = cast_member(5, "train", 1, studio.head)
+    one = Person(studio, member.shape, traits, 7)
+    two = Person(studio, other.shape, blond, 7)
     first, second = (next(piece for piece in person.hair if piece.name == "hair") for person in (one, two))
     assert first.material.texture is second.material.texture
     assert second.tint.mean() > 2 * first.tint.mean()

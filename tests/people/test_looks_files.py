@@ -16,9 +16,9 @@ from sheap.people.skin_model import OPEN_SKINS_PATH, open_skins, read_skins
 PACK = Path(__file__).parents[3] / "shared/assets/makehuman-cc0"
 
 
-def test_the_package_has_skins_of_all_kinds(stage):
+def test_the_package_has_skins_of_all_kinds(studio):
     model = open_skins()
-    assert model.colours.shape == (len(model.sources), len(stage.template), 3)
+    assert model.colours.shape == (len(model.sources), len(studio.template), 3)
     assert np.isfinite(model.colours).all() and OPEN_SKINS_PATH.stat().st_size < 3e6
     assert {source.sex for source in model.sources} == {"female", "male"}
     assert np.array([source.ancestry for source in model.sources]).max(0).tolist() == [1, 1, 1]
@@ -28,15 +28,15 @@ def test_the_package_has_skins_of_all_kinds(stage):
     assert covered.min() > 0.01 and covered.max() < 0.4
 
 
-def test_skins_have_no_tone_of_their_own(stage):
+def test_skins_have_no_tone_of_their_own(studio):
     """A mixture of patterns keeps a person's tone: each pattern is nothing on average over the face."""
-    face = (stage.soft_regions["face"] > 0.5) & (stage.soft_regions["lips"] < 0.5) & (stage.soft_regions["eyelids"] < 0.5)
+    face = (studio.soft_regions["face"] > 0.5) & (studio.soft_regions["lips"] < 0.5) & (studio.soft_regions["eyelids"] < 0.5)
     assert np.abs(open_skins().colours[:, face].mean(1)).max() < 0.15
 
 
-def test_mirrored_detail_is_the_other_side(stage):
-    patch = stage.canvases_at(1.0)[0].patch
-    details = stage.canvases_at(1.0)[0].details
+def test_mirrored_detail_is_the_other_side(studio):
+    patch = studio.canvases_at(1.0)[0].patch
+    details = studio.canvases_at(1.0)[0].details
     count = len(open_skins().sources)
     left = patch.positions[..., 0] > 0.01
     # The patch's middle row is the face's middle but for a texel: what is left in one is right in the other.
@@ -45,9 +45,9 @@ def test_mirrored_detail_is_the_other_side(stage):
     assert agree > 0.5
 
 
-def test_modelled_hair_fits_the_head(stage):
-    points = np.concatenate([stage.template, stage.head.attachment_template.numpy()])
-    mirror = stage.hair_stock.mirror
+def test_modelled_hair_fits_the_head(studio):
+    points = np.concatenate([studio.template, studio.head.attachment_template.numpy()])
+    mirror = studio.hair_stock.mirror
     assert np.abs(points[mirror] * [-1, 1, 1] - points).max() < 1e-3
     for mesh in open_hair().values():
         vertices, _ = mesh.fitted(points)
@@ -59,9 +59,9 @@ def test_modelled_hair_fits_the_head(stage):
         assert not ((np.abs(np.abs(x) - 0.032) < 0.015) & (np.abs(y) < 0.012) & (z > 0.05)).any()
 
 
-def test_a_fringe_is_cut_and_not_torn(stage):
+def test_a_fringe_is_cut_and_not_torn(studio):
     """Where hair had been pushed to both sides of the face, its triangles spanned the forehead: edges of 11 cm."""
-    points = np.concatenate([stage.template, stage.head.attachment_template.numpy()])
+    points = np.concatenate([studio.template, studio.head.attachment_template.numpy()])
     for mesh in open_hair().values():
         corners = mesh.fitted(points)[0][mesh.faces]
         ends = np.stack([corners, np.roll(corners, -1, axis=1)])

@@ -13,15 +13,15 @@ from sheap.people.person import Person
 PACK = Path(__file__).parents[3] / "shared/assets/makehuman-cc0"
 
 
-def ids(stage):
-    return np.concatenate([stage.head.base_vertex_ids.numpy(), stage.head.attachment_base_ids.numpy()])
+def ids(studio):
+    return np.concatenate([studio.head.base_vertex_ids.numpy(), studio.head.attachment_base_ids.numpy()])
 
 
-def small_pack(folder: Path, stage, binding: str | None = None) -> Path:
+def small_pack(folder: Path, studio, binding: str | None = None) -> Path:
     """A pack with one hair mesh: a triangle bound to three scalp vertices, one of them 1 cm out."""
-    base = stage.head.base_vertex_ids.numpy()
-    a, b, c = base[stage.rigid_ids[:3]]
-    eyes = base[[int(stage.template[:, 0].argmax()), int(stage.template[:, 0].argmin())]]
+    base = studio.head.base_vertex_ids.numpy()
+    a, b, c = base[studio.rigid_ids[:3]]
+    eyes = base[[int(studio.template[:, 0].argmax()), int(studio.template[:, 0].argmin())]]
     hair = folder / "hair/short01"
     hair.mkdir(parents=True)
     lines = [
@@ -39,63 +39,63 @@ def small_pack(folder: Path, stage, binding: str | None = None) -> Path:
     return folder
 
 
-def chosen_hair(assets, stage):
+def chosen_hair(assets, studio):
     for seed in range(40):
-        looks = assets.choose(cast_member(seed, "train", 0, stage.head).traits, np.random.default_rng(seed))
+        looks = assets.choose(cast_member(seed, "train", 0, studio.head).traits, np.random.default_rng(seed))
         if looks.hair is not None:
             return looks.hair
     raise AssertionError("no hair chosen in 40 people")
 
 
-def test_bindings_put_vertices_where_the_file_says(tmp_path, stage):
-    mesh = chosen_hair(MakeHumanAssets(small_pack(tmp_path, stage), ids(stage)), stage)
-    points = np.concatenate([stage.template, stage.head.attachment_template.numpy()])
+def test_bindings_put_vertices_where_the_file_says(tmp_path, studio):
+    mesh = chosen_hair(MakeHumanAssets(small_pack(tmp_path, studio), ids(studio)), studio)
+    points = np.concatenate([studio.template, studio.head.attachment_template.numpy()])
     fitted, base = mesh.fitted(points)
-    a, b, c = stage.template[stage.rigid_ids[:3]]
-    width = np.ptp(stage.template[:, 0])
+    a, b, c = studio.template[studio.rigid_ids[:3]]
+    width = np.ptp(studio.template[:, 0])
     assert np.allclose(fitted[0], a, atol=1e-6) and np.allclose(fitted[1], b, atol=1e-6)
     assert np.allclose(base[2], 0.2 * a + 0.3 * b + 0.5 * c, atol=1e-6)
     assert np.allclose(fitted[2] - base[2], [0.1 * width, 0, 0], atol=1e-6)
     assert mesh.faces.tolist() == [[0, 1, 2]] and mesh.corner_uv[0, 0].tolist() == [0, 1]
 
 
-def test_mistakes_name_the_file(tmp_path, stage):
+def test_mistakes_name_the_file(tmp_path, studio):
     with pytest.raises(ValueError, match="nowhere"):
-        MakeHumanAssets(tmp_path / "nowhere", ids(stage))
+        MakeHumanAssets(tmp_path / "nowhere", ids(studio))
     with pytest.raises(ValueError, match="holds no"):
-        MakeHumanAssets(tmp_path, ids(stage))
-    foreign = MakeHumanAssets(small_pack(tmp_path / "foreign", stage, "99997 99998 99999 1 0 0 0 0 0"), ids(stage))
+        MakeHumanAssets(tmp_path, ids(studio))
+    foreign = MakeHumanAssets(small_pack(tmp_path / "foreign", studio, "99997 99998 99999 1 0 0 0 0 0"), ids(studio))
     with pytest.raises(ValueError, match=r"short01\.mhclo: binds to base vertex"):
-        chosen_hair(foreign, stage)
-    broken = small_pack(tmp_path / "broken", stage)
+        chosen_hair(foreign, studio)
+    broken = small_pack(tmp_path / "broken", studio)
     (broken / "hair/short01/short01_diffuse.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"short01_diffuse\.png"):
-        chosen_hair(MakeHumanAssets(broken, ids(stage)), stage)
-    short = small_pack(tmp_path / "short", stage)
+        chosen_hair(MakeHumanAssets(broken, ids(studio)), studio)
+    short = small_pack(tmp_path / "short", studio)
     (short / "hair/short01/short01.obj").write_text("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1\n")
     with pytest.raises(ValueError, match="binds 3 vertices"):
-        chosen_hair(MakeHumanAssets(short, ids(stage)), stage)
+        chosen_hair(MakeHumanAssets(short, ids(studio)), studio)
 
 
-def test_the_community_pack_dresses_people(stage):
+def test_the_community_pack_dresses_people(studio):
     if not PACK.is_dir():
         pytest.skip("MakeHuman's CC0 pack is not beside the checkout")
-    assets = MakeHumanAssets(PACK, ids(stage))
+    assets = MakeHumanAssets(PACK, ids(studio))
     kinds: set[str] = set()
     for index in range(12):
-        member = cast_member(3, "train", index, stage.head)
+        member = cast_member(3, "train", index, studio.head)
         looks = assets.choose(member.traits, member.rng(901))
         kinds |= set(looks.names)
         for mesh in (looks.hair, looks.brows, looks.lashes):
             if mesh is None:
                 continue
-            points = np.concatenate([stage.template, stage.head.attachment_template.numpy()])
+            points = np.concatenate([studio.template, studio.head.attachment_template.numpy()])
             fitted, _ = mesh.fitted(points)
             # On a head: nothing farther than a long pony tail from its middle.
             assert np.linalg.norm(fitted, axis=1).max() < 0.6
     assert kinds == {"skin", "iris", "hair", "brows", "lashes"}
-    member = cast_member(3, "train", 1, stage.head)
+    member = cast_member(3, "train", 1, studio.head)
     dressed = Person(
-        stage, member.shape, member.traits, member.looks_seed, assets=assets.choose(member.traits, member.rng(901))
+        studio, member.shape, member.traits, member.looks_seed, assets=assets.choose(member.traits, member.rng(901))
     )
     assert np.isfinite(dressed.rest).all()

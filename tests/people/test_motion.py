@@ -8,8 +8,8 @@ from sheap.geometry.rotations import rotvec_to_matrix
 from sheap.people.motion import action_weights, params_from_actions, sample_motion
 
 
-def test_motion_is_smooth_and_plausible(stage):
-    head = stage.head
+def test_motion_is_smooth_and_plausible(studio):
+    head = studio.head
     for seed in range(4):
         params = sample_motion(np.random.default_rng(seed), head, np.zeros(300), 50, 25, yaw_range_deg=40, liveliness=1)
         assert params.batch_shape == (50,)
@@ -24,17 +24,17 @@ def test_motion_is_smooth_and_plausible(stage):
         assert params.eyelids.min() >= -0.16 and params.eyelids.max() <= 1.0
 
 
-def test_seeds_move_differently_and_repeat(stage):
+def test_seeds_move_differently_and_repeat(studio):
     def motion(seed):
         rng = np.random.default_rng(seed)
-        return sample_motion(rng, stage.head, np.zeros(300), 10, 25, yaw_range_deg=40, liveliness=1)
+        return sample_motion(rng, studio.head, np.zeros(300), 10, 25, yaw_range_deg=40, liveliness=1)
 
     assert torch.equal(motion(1).expression, motion(1).expression)
     assert not torch.equal(motion(1).neck_rotvec, motion(2).neck_rotvec)
 
 
-def test_zero_gaze_looks_straight_ahead_and_left_is_the_persons_left(stage):
-    head = stage.head
+def test_zero_gaze_looks_straight_ahead_and_left_is_the_persons_left(studio):
+    head = studio.head
     zeros = np.zeros((1, 3))
 
     def line_of_sight(gaze):
@@ -56,8 +56,8 @@ def test_zero_gaze_looks_straight_ahead_and_left_is_the_persons_left(stage):
     assert line_of_sight((0.0, 0.2))[1] > 0.15
 
 
-def test_a_smile_lifts_the_corners_of_the_mouth(stage):
-    head = stage.head
+def test_a_smile_lifts_the_corners_of_the_mouth(studio):
+    head = studio.head
     weights = action_weights(head, {"mouthSmile*": 1.0})[None]
     zeros = np.zeros((1, 3))
     params = params_from_actions(head, np.zeros(300), weights, np.zeros((1, 2)), zeros, zeros, np.zeros((1, 2)), zeros)
@@ -66,6 +66,6 @@ def test_a_smile_lifts_the_corners_of_the_mouth(stage):
     assert moved[:4].norm(dim=-1).max() < 0.002
 
 
-def test_an_unknown_action_is_named(stage):
+def test_an_unknown_action_is_named(studio):
     with pytest.raises(ValueError, match="earWiggleLeft"):
-        action_weights(stage.head, {"earWiggle*": 1.0})
+        action_weights(studio.head, {"earWiggle*": 1.0})

@@ -6,7 +6,7 @@ import torch
 from sheap.geometry.cameras import Cameras
 from sheap.people.filming import look_at
 from sheap.people.lighting import Lighting
-from sheap.people.rasterizer import EYE, HAIR, MATTE, SKIN, Material, Piece, Posed, Scene
+from sheap.people.scene import EYE, HAIR, MATTE, SKIN, Material, Piece, Posed, Scene
 from sheap.people.shapes import ball, grid_solid
 from sheap.render.mesh import rasterize_mesh
 
@@ -46,9 +46,9 @@ def square(z: float, half: float = 0.2):
     return grid_solid(points)
 
 
-def test_it_sees_the_same_faces_as_the_projects_mesh_rasteriser(stage):
+def test_it_sees_the_same_faces_as_the_projects_mesh_rasteriser(studio):
     matrix, K, size = camera()
-    vertices, faces = stage.template, stage.faces.astype(np.int32)
+    vertices, faces = studio.template, studio.faces.astype(np.int32)
     pieces = [
         Piece(str(k), "b", faces[k::7], np.zeros((len(faces[k::7]), 3, 2), np.float32), Material(WHITE))
         for k in range(7)
@@ -59,7 +59,7 @@ def test_it_sees_the_same_faces_as_the_projects_mesh_rasteriser(stage):
     )
     fragments = rasterize_mesh(
         torch.from_numpy(vertices),
-        torch.from_numpy(stage.faces),
+        torch.from_numpy(studio.faces),
         Cameras(torch.from_numpy(matrix)[None], torch.from_numpy(K)[None], size, size),
     )
     theirs = fragments.face_ids[0].numpy()

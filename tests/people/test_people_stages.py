@@ -21,7 +21,7 @@ from sheap.evaluation.now.metric import evaluate_pair
 from sheap.evaluation.rendered_truth import read_true_shapes
 from sheap.evaluation.similarity import procrustes
 from sheap.people.now_layout import CHALLENGES
-from sheap.people.stage_set import shared_stage
+from sheap.people.studio import shared_studio
 from tests.stage_settings import stage_params
 
 SMALL = stage_params(PeopleParams, train_people=1, validation_people=1, frames=2, sizes=[(96, 128)])
@@ -137,7 +137,7 @@ def test_people_with_shapes_of_ict_stand_beside_the_benchmark_in_its_layout(tmp_
     assert read_true_shapes(root.parent).keys() == {"benchmark-0000"}
     # The scan is of the person, beyond what the basis can say of them.
     member, residual = ict_member(TINY_BENCHMARK.model_copy(update={"ict": ICT_FILE}), 0)
-    head, scan = shared_stage().head, dataset.scan("ict-0000")
+    head, scan = shared_studio().head, dataset.scan("ict-0000")
     fitted = head.neutral(torch.from_numpy(member.shape))
     errors = []
     for mesh in (fitted + torch.from_numpy(residual), fitted, head.template):

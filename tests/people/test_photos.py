@@ -20,22 +20,22 @@ CHIN, NOSE_TIP, IRISES = 152, 1, (468, 473)
 
 
 @pytest.fixture(scope="module")
-def people(stage):
-    return [cast_member(11, "train", index, stage.head) for index in range(6)]
+def people(studio):
+    return [cast_member(11, "train", index, studio.head) for index in range(6)]
 
 
 @pytest.fixture(scope="module")
-def shots(stage, people):
-    return [photo for member in people for photo in training_photos(stage, member, 4, SETTINGS)]
+def shots(studio, people):
+    return [photo for member in people for photo in training_photos(studio, member, 4, SETTINGS)]
 
 
-def test_a_photo_says_everything_about_itself(shots, stage):
+def test_a_photo_says_everything_about_itself(shots, studio):
     for photo in shots:
         assert photo.picture.shape == (160, 160, 3) and photo.picture.dtype == np.uint8
         assert photo.labels.shape == (160, 160) and photo.labels.dtype == np.uint8
         assert photo.landmark_state.shape == (478,) and photo.light_sh.shape == (9, 3)
-        vertices = stage.head(photo.params).vertices
-        points = stage.head.landmarks(vertices).numpy() @ photo.world_to_cam[:3, :3].T + photo.world_to_cam[:3, 3]
+        vertices = studio.head(photo.params).vertices
+        points = studio.head.landmarks(vertices).numpy() @ photo.world_to_cam[:3, :3].T + photo.world_to_cam[:3, 3]
         pixels = points @ photo.K.T
         assert np.allclose(pixels[:, :2] / pixels[:, 2:], photo.landmarks_px, atol=5e-3)
         assert np.allclose(points[:, 2], photo.landmark_depths, atol=1e-4)
@@ -68,15 +68,15 @@ def test_the_rule_finds_the_crop_in_the_middle(shots):
     assert np.median(detected, 0).max() < 0.075  # measured 0.067: the detector pulls every face to its own mean
 
 
-def test_the_margin_only_shows_more(stage, people):
-    wide = next(iter(training_photos(stage, people[1], 1, SETTINGS)))
-    tight = next(iter(training_photos(stage, people[1], 1, PhotoSettings(160, occluded_share=0.0))))
+def test_the_margin_only_shows_more(studio, people):
+    wide = next(iter(training_photos(studio, people[1], 1, SETTINGS)))
+    tight = next(iter(training_photos(studio, people[1], 1, PhotoSettings(160, occluded_share=0.0))))
     moved = (wide.landmarks_px - 80) * 1.3 + 80
     assert np.allclose(moved, tight.landmarks_px, atol=0.02)
 
 
-def test_photos_repeat_and_differ(stage, people, shots):
-    again = list(training_photos(stage, people[0], 2, SETTINGS))
+def test_photos_repeat_and_differ(studio, people, shots):
+    again = list(training_photos(studio, people[0], 2, SETTINGS))
     assert np.array_equal(again[1].picture, shots[1].picture)
     assert torch.equal(again[1].params.expression, shots[1].params.expression)
     assert not np.array_equal(shots[0].picture, shots[1].picture)
@@ -84,49 +84,49 @@ def test_photos_repeat_and_differ(stage, people, shots):
     assert min(distances) < 0.7 and max(distances) > 1.2
 
 
-def turned(stage, member, yaw_deg: float, lids: float = 0.0):
+def turned(studio, member, yaw_deg: float, lids: float = 0.0):
     yaw = np.array([[0, np.radians(yaw_deg), 0]])
-    actions = np.zeros((1, len(stage.head.action_names)))
+    actions = np.zeros((1, len(studio.head.action_names)))
     return params_from_actions(
-        stage.head, member.shape, actions, np.full((1, 2), lids), yaw, 0 * yaw, np.zeros((1, 2)), np.zeros((1, 3))
+        studio.head, member.shape, actions, np.full((1, 2), lids), yaw, 0 * yaw, np.zeros((1, 2)), np.zeros((1, 3))
     ).index(0)
 
 
-def photo_of(stage, member, params, monkeypatch, settings=SETTINGS):
+def photo_of(studio, member, params, monkeypatch, settings=SETTINGS):
     monkeypatch.setattr(photos, "sample_pose", lambda *_: params)
     bald = replace(member, traits=replace(member.traits, hair_style="bald", beard="none"))
-    return next(iter(training_photos(stage, bald, 1, settings)))
+    return next(iter(training_photos(studio, bald, 1, settings)))
 
 
-def test_at_seventy_degrees_the_far_cheek_is_hidden(stage, people, monkeypatch):
+def test_at_seventy_degrees_the_far_cheek_is_hidden(studio, people, monkeypatch):
     RIGHT_CHEEK, LEFT_CHEEK = 50, 280
-    left = photo_of(stage, people[2], turned(stage, people[2], 70), monkeypatch)
+    left = photo_of(studio, people[2], turned(studio, people[2], 70), monkeypatch)
     states = left.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]
     # Turned to their left, the camera sees the right side.
     assert list(states) == [VISIBLE, BEHIND_FACE]
-    right = photo_of(stage, people[2], turned(stage, people[2], -70), monkeypatch)
+    right = photo_of(studio, people[2], turned(studio, people[2], -70), monkeypatch)
     assert list(right.landmark_state[[RIGHT_CHEEK, LEFT_CHEEK]]) == [BEHIND_FACE, VISIBLE]
-    frontal = photo_of(stage, people[2], turned(stage, people[2], 0), monkeypatch)
+    frontal = photo_of(studio, people[2], turned(studio, people[2], 0), monkeypatch)
     assert (frontal.landmark_state == VISIBLE).mean() > 0.88
     assert (left.landmark_state == VISIBLE).mean() < 0.75
 
 
-def test_irises_are_dark_and_disappear_behind_lids(stage, people, monkeypatch):
-    open_eyes = photo_of(stage, people[3], turned(stage, people[3], 0), monkeypatch, PhotoSettings(448, occluded_share=0.0))
+def test_irises_are_dark_and_disappear_behind_lids(studio, people, monkeypatch):
+    open_eyes = photo_of(studio, people[3], turned(studio, people[3], 0), monkeypatch, PhotoSettings(448, occluded_share=0.0))
     for iris in IRISES:
         assert open_eyes.landmark_state[iris] == VISIBLE
         x, y = open_eyes.landmarks_px[iris].astype(int)
         grey = open_eyes.picture.astype(float).mean(-1)
         assert grey[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.7 * grey[y - 2 : y + 3, x - 14 : x + 15].max()
-    shut = photo_of(stage, people[3], turned(stage, people[3], 0, lids=1.0), monkeypatch)
+    shut = photo_of(studio, people[3], turned(studio, people[3], 0, lids=1.0), monkeypatch)
     assert (shut.landmark_state[list(IRISES)] == BEHIND_FACE).all()
 
 
-def test_masks_and_hands_hide_what_they_cover(stage, people):
+def test_masks_and_hands_hide_what_they_cover(studio, people):
     covered = set()
     for index in range(12):
-        member = cast_member(12, "train", index, stage.head)
-        photo = next(iter(training_photos(stage, member, 1, PhotoSettings(96, occluded_share=1.0))))
+        member = cast_member(12, "train", index, studio.head)
+        photo = next(iter(training_photos(studio, member, 1, PhotoSettings(96, occluded_share=1.0))))
         assert len(photo.accessories) == 1
         if (photo.landmark_state == BEHIND_THINGS).sum() > 20:
             covered.add(photo.accessories[0])
@@ -135,9 +135,9 @@ def test_masks_and_hands_hide_what_they_cover(stage, people):
     assert covered
 
 
-def test_small_crops_have_small_textures(stage, people):
+def test_small_crops_have_small_textures(studio, people):
     member = people[0]
-    small = Person(stage, member.shape, member.traits, member.looks_seed, texture_scale=0.5)
-    full = Person(stage, member.shape, member.traits, member.looks_seed)
+    small = Person(studio, member.shape, member.traits, member.looks_seed, texture_scale=0.5)
+    full = Person(studio, member.shape, member.traits, member.looks_seed)
     ratio = [a.material.texture.size / b.material.texture.size for a, b in zip(small.scene.pieces, full.scene.pieces)]
     assert min(ratio) < 0.3

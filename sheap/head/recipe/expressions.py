@@ -107,5 +107,5 @@ def expression_basis(
     keep = scale > relative_cut * scale[0]
     basis = (white.T @ u[:, keep]).reshape(num_points, 3, -1)
     # action weights = w @ lower.T for white samples w, and coefficients = w @ u.
-    matrix = np.linalg.solve(lower.T, u[:, keep])
+    matrix = np.asarray(np.linalg.solve(lower.T, u[:, keep]), np.float64)
     return basis, matrix

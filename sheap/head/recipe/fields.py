@@ -80,11 +80,11 @@ def cotangent_laplacian(vertices: Array, faces: IntArray) -> csr_matrix:
     adjacency = coo_matrix(
         (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(len(vertices),) * 2
     ).tocsr()
-    return _laplacian_of(adjacency.maximum(0.0).tocsr())
+    return _laplacian_of(csr_matrix(adjacency.maximum(0.0)))
 
 
 def _laplacian_of(adjacency: csr_matrix) -> csr_matrix:
-    return (diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency).tocsr()
+    return csr_matrix(diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency)
 
 
 def _lip_stitches(vertices: Array, faces: IntArray, mouth_border: Mask) -> csr_matrix:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csc_matrix, csr_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -54,9 +54,10 @@ class Followers:
         self._inner_of_skin = np.searchsorted(np.flatnonzero(skin), self._inner)
         self._outer_of_skin = np.searchsorted(np.flatnonzero(skin), outer)
         faces = head.faces[skin[head.faces].all(axis=1)]
-        laplacian = cotangent_laplacian(points[: head.num_vertices], faces).tocsc()
-        self._towards_outer = laplacian[self._inner][:, self.outer]
-        self._solve = splu(laplacian[self._inner][:, self._inner].tocsc()).solve
+        laplacian = csc_matrix(cotangent_laplacian(points[: head.num_vertices], faces))
+        of_inner = csc_matrix(laplacian[self._inner])
+        self._towards_outer = csc_matrix(of_inner[:, self.outer])
+        self._solve = splu(csc_matrix(of_inner[:, self._inner])).solve
         loose = points[head.num_vertices :]
         distances, self._carriers = cKDTree(points[self.outer]).query(loose, NEIGHBOURS)
         weights = 1 / (distances**2 + 0.003**2)

@@ -93,9 +93,10 @@ def measure_people(
     modes = without_small_motions(modes, placed, sure)
     penalty = np.diag(settings.mode_stiffness * fields.frequencies**4)
     weighted = fields.functions * sure[:, None]
-    factor = np.linalg.solve(
+    solved = np.linalg.solve(
         fields.functions.T @ weighted + penalty, weighted.T @ modes.transpose(1, 2, 0).reshape(len(start), -1)
-    ).reshape(count, 3, -1)
+    )
+    factor = np.asarray(solved, np.float64).reshape(count, 3, -1)
     left = modes.transpose(1, 2, 0) - fields.displace(factor)
     face = weights > 0.9 * weights.max()
     face_sure = face & (found.weights > 0.5)

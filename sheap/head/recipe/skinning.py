@@ -33,7 +33,7 @@ def neck_centre(base: BaseMesh) -> Array:
     bones = (*reversed(NECK_SHARE), "head")
     totals = np.array([*(NECK_SHARE[bone] for bone in reversed(NECK_SHARE)), 1.0])
     turns = np.diff(totals, prepend=0.0)
-    return sum(turn * base.bone_heads[bone] for turn, bone in zip(turns, bones, strict=True))
+    return sum((turn * base.bone_heads[bone] for turn, bone in zip(turns, bones, strict=True)), start=np.zeros(3))
 
 
 def neck_weights(base: BaseMesh, head: HeadTopology) -> Array:

