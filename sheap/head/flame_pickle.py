@@ -77,6 +77,9 @@ class _Array(np.ndarray):
 class _ArrayClass:
     """Stands for the name of numpy.ndarray, which pickles hand to _reconstruct. Called itself, it would take any memory."""
 
+    def __call__(self, *_: Any) -> None:
+        raise pickle.UnpicklingError("refuses an array of a size alone")
+
     def __setstate__(self, state: Any) -> None:
         raise pickle.UnpicklingError("refuses to change a class")
 
