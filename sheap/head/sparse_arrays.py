@@ -51,8 +51,8 @@ def _triples(form: str, state: Mapping[str, Any], entries: Mapping[Any, Any]) ->
         if [len(row) for row in lists] != [len(row) for row in numbers] or len(lists) != height:
             raise ValueError("its lil form has other numbers of places and values")
         rows = np.repeat(np.arange(height), [len(row) for row in lists])
-        flat = (np.array(sum(parts, []), dtype=kind) for parts, kind in ((lists, np.int64), (numbers, np.float64)))
-        return rows, *flat, shape
+        columns = np.array([place for row in lists for place in row], dtype=np.int64)
+        return rows, columns, np.array([value for row in numbers for value in row], dtype=np.float64), shape
     values = np.asarray(state["data"], dtype=np.float64)
     if form == "coo":
         rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])

@@ -74,5 +74,5 @@ def require_shapes(tensors: Mapping[str, Tensor], sizes: dict[str, int], path: P
             raise ValueError(f"{path}: '{name}' has shape {shape}, expected [{shown}]")
     for name, what in LIMITS.items():
         indices, (limit, _) = tensors.get(name), known.get(what, (0, ""))
-        if indices is not None and indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < limit):
+        if indices is not None and indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < limit):
             raise ValueError(f"{path}: '{name}' names {what} that are not there (there are {limit})")

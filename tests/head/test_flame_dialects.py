@@ -135,7 +135,9 @@ def test_the_state_of_smplxs_and_decas_modules(tmp_path: Path) -> None:
     is_read(write_pickle(tmp_path / "flame2020.pkl", fewer), expressions=50)
 
 
-@pytest.mark.parametrize("name", ["generic_model.pkl", "FLAME2020.pkl", "flame2023.pkl", "flame2023_no_jaw.pkl", "flame2023_Open.pkl"])
+@pytest.mark.parametrize(
+    "name", ["generic_model.pkl", "FLAME2020.pkl", "flame2023.pkl", "flame2023_no_jaw.pkl", "flame2023_Open.pkl"]
+)
 def test_every_versions_file_is_found_in_a_folder(tmp_path: Path, name: str) -> None:
     write_pickle(tmp_path / name, made_up_arrays())
     for other in ("female_model.pkl", "male_model.pkl"):  # beside the generic one in FLAME's own download
@@ -148,7 +150,7 @@ def test_every_versions_file_is_found_in_a_folder(tmp_path: Path, name: str) -> 
     ("changes", "words"),
     [
         ({"J_regressor": made_up_arrays()["J_regressor"].T}, r"'J_regressor' has shape \[40, 5\], expected \[5, 40\]"),
-        ({"v_template": None, "v": np.zeros((40, 3))}, r"lacks 'v_template' \(it holds J_regressor, bs_style, f, kin.*, v, weights\)"),
+        ({"v_template": None, "v": np.zeros((40, 3))}, r"lacks 'v_template' \(it holds J_regressor, .*, v, weights\)"),
         ({"shapedirs": np.zeros((40, 3, 150))}, "'shapedirs' has 150 directions, expected more than 300: identity, then expr"),
         ({"expr_dirs": np.zeros((41, 3, 50))}, r"'expr_dirs' has shape \[41, 3, 50\], expected \[40, 3, any\]"),
         ({"f": np.zeros((0, 3), np.uint32)}, "'f' is empty"),
