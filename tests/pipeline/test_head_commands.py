@@ -121,6 +121,7 @@ def test_a_picture_goes_to_flame_and_its_numbers_to_gnm(tmp_path: Path) -> None:
     assert plain["head"]["kind"] == "the open head that ships with the package"
     # The made-up FLAME has the open head's mesh and lies where that lies, in numbers and in the picture.
     assert said["verdict"] == plain["verdict"] == "sure"
+    assert said["disagreement"] < 0.06, "eye distances between the mesh's landmarks and those that were seen; measured: 0.033"
     overlays = [cv2.imread(str(tmp_path / name / "source_s1_overlay.png")).astype(float) for name in ("out", "plain")]
     assert np.abs(overlays[0] - overlays[1]).mean() < 3, "grey levels of 255"
     told = ("--predictions", tmp_path / "out" / "source_s1.json", "--out", tmp_path / "gnm")
