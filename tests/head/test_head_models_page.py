@@ -190,6 +190,7 @@ def test_a_cell_is_what_the_page_says(case: tuple[str, Case], column: str) -> No
 
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_was_trained_on_it_is_exported(case: tuple[str, Case], tmp_path: Path) -> None:
     name, made = case
