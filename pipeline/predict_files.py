@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.files.head_files import head_of_run
 from sheap.evaluation.mesh_files import TriangleMesh, write_obj
 from sheap.files import write_json, write_picture
-from sheap.head import HeadParams
+from sheap.head import HeadModel, HeadParams
 from sheap.predictor import ImagePrediction, SheapPredictor
 from sheap.render.mesh import mesh_normals, rasterize_mesh
 from sheap.transfer.arkit import ARKIT_NAMES
@@ -41,7 +42,7 @@ def endings(*, neutral: bool) -> tuple[str, ...]:
 def predict_picture(
     predictor: SheapPredictor, picture: NDArray[np.uint8], stem: Path, *, neutral: bool = False, **meant: Any
 ) -> ImagePrediction:
-    """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, ARKit's weights, crop, verdict) and STEM_overlay.png.
+    """Writes STEM.obj (POSED_NOTE), STEM.json (parameters, ARKit's weights, head model, crop, verdict) and STEM_overlay.png.
 
     picture: [H, W, 3] uint8 RGB. neutral: STEM_neutral.obj (NEUTRAL_NOTE), too. meant: which face, as predict_image takes
     it. Raises ValueError when it shows no such face, NotWritten naming the file.
@@ -49,14 +50,16 @@ def predict_picture(
     found = predictor.predict_image(picture, **meant)
     vertices = predictor.mesh(found.params).vertices
     faces = predictor.head.faces
-    write_obj(beside(stem, ".obj"), _mesh(vertices, faces), note=POSED_NOTE)
+    write_obj(beside(stem, ".obj"), _mesh(vertices, faces), note=_note(POSED_NOTE, predictor.head))
     if neutral:
-        write_obj(beside(stem, NEUTRAL_ENDING), _mesh(predictor.neutral(found.params), faces), note=NEUTRAL_NOTE)
+        note = _note(NEUTRAL_NOTE, predictor.head)
+        write_obj(beside(stem, NEUTRAL_ENDING), _mesh(predictor.neutral(found.params), faces), note=note)
     crop = dict(zip(("center_x", "center_y", "side"), found.crop, strict=True))
     written = {
         **found.verdict.to_json(),
         "params": _values(found.params),
         "arkit": _arkit(predictor, found.params),
+        "head": _head(predictor.head),
         "crop_px": crop,
         "turned_deg": found.turned_deg,
     }
@@ -91,8 +94,19 @@ def transfer_prediction(transfer: HeadTransfer, path: Path, stem: Path) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a prediction with the first head model's parameters ({error})") from None
     made = transfer(params)
-    write_json(beside(stem, ".json"), {"params": _values(made)})
-    write_obj(beside(stem, ".obj"), _mesh(transfer.b(made).vertices, transfer.b.faces))
+    write_json(beside(stem, ".json"), {"params": _values(made), "head": _head(transfer.b)})
+    write_obj(beside(stem, ".obj"), _mesh(transfer.b(made).vertices, transfer.b.faces), note=_note(POSED_NOTE, transfer.b))
+
+
+def _head(head: HeadModel) -> dict[str, str] | None:
+    found = head_of_run(head)
+    return None if found is None else found.model_dump()
+
+
+def _note(note: str, head: HeadModel) -> str:
+    """One line, with the licence of the head model that the mesh is made of."""
+    found = head_of_run(head)
+    return note if found is None else f"{note} {found.sentence()}"
 
 
 def beside(stem: Path, ending: str) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.head_files import head_of_run
 from pipeline.predict_files import endings, predict_picture
 from sheap.evaluation.now.submission import MeshSource, SubmissionFolder
 from sheap.evaluation.pictures import read_picture
@@ -25,7 +26,12 @@ def model_of_run(folder: Path | None, predictor: SheapPredictor) -> ModelOfRun:
     """The model for a manifest; folder None: the shipped one."""
     name = "the predictor shipped with this version" if folder is None else printable(os.path.abspath(folder))
     config = predictor.config
-    return ModelOfRun(folder=name, weights_sha256=config.weights_sha256, settings_sha256=config.settings_sha256)
+    return ModelOfRun(
+        folder=name,
+        weights_sha256=config.weights_sha256,
+        settings_sha256=config.settings_sha256,
+        head=head_of_run(predictor.head),
+    )
 
 
 def predict_pictures_to(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sheap.files import whole_path
 from sheap.networks.both_sides import BothSides
+from sheap.networks.config import EncoderConfig
 from sheap.networks.sheap_network import SheapNetwork
 
 Format = Literal["torchscript", "pt2", "onnx"]
@@ -58,9 +59,16 @@ def output_names(network: SheapNetwork) -> list[str]:
 def export(network: SheapNetwork, path: Path, to: Format) -> float:
     """Writes a predictor's network to `path` and gives the greatest distance (mm) of a vertex from the eager network's.
 
-    Raises ImportError naming the extra where `onnx` needs packages that are missing, ValueError where what was written answers
-    otherwise than the network by more than TOLERANCE_MM, and NotWritten. Nothing is left of an export that fails.
+    Raises ImportError naming the extra where `onnx` needs packages that are missing, ValueError where the network has a step that
+    ONNX lacks, or what was written answers otherwise than the network by more than TOLERANCE_MM, and NotWritten. Nothing is left
+    of an export that fails.
     """
+    encoder = network.config.encoder
+    if to == "onnx" and isinstance(encoder, EncoderConfig) and encoder.face_points:
+        raise ValueError(
+            f"{path}: ONNX has no singular value decomposition, by which this model's encoder lays the face's points on the mean "
+            "face; export it to torchscript or pt2"
+        )
     module = CropToHead(network).eval().cpu()
     side = network.config.encoder.image_size
     crops = torch.rand(CHECKED_BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))

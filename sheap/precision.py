@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -18,8 +19,10 @@ def resolve_precision(precision: Precision, device_type: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def computing_in(dtype: torch.dtype, device_type: str) -> torch.autocast:
+def computing_in(dtype: torch.dtype, device_type: str) -> AbstractContextManager[object]:
     """Within it torch runs matrix products in `dtype`; float32 also ends an autocast that a caller began."""
+    if dtype == torch.float32 and torch.compiler.is_exporting():
+        return nullcontext()  # torch.export begins none, and cannot write down one that ends
     return torch.autocast(device_type, dtype=torch.bfloat16, enabled=dtype != torch.float32)
 
 
@@ -31,7 +34,7 @@ class ComputesIn(nn.Module):
 
     compute_dtype: torch.dtype = torch.float32
 
-    def computing(self, like: Tensor) -> torch.autocast:
+    def computing(self, like: Tensor) -> AbstractContextManager[object]:
         """The context for the forward pass, on the device of `like`."""
         return computing_in(self.compute_dtype, like.device.type)
 

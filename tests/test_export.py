@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 import sheap.export
 from pipeline.commands.cli import app
 from sheap.export import OUTPUTS, SUFFIXES, CropToHead, export
+from sheap.head import HeadModel
+from sheap.networks.config import PRESETS
+from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 
 
@@ -62,6 +65,31 @@ def test_onnx(predictor, crops, wanted, tmp_path):
     for count in (1, 5):
         found = session.run(None, {"crops": crops[:count].numpy()})
         assert 1e3 * np.linalg.norm(found[-1] - wanted[-1][:count].numpy(), axis=-1).max() < sheap.export.TOLERANCE_MM
+
+
+@pytest.fixture(scope="module")
+def trained_like() -> SheapNetwork:
+    """The network that the demo trains from random weights: a transformer that is told the face's points."""
+    torch.manual_seed(0)
+    return SheapNetwork(PRESETS["tiny"], HeadModel.load(), image_feature_size=None).eval()
+
+
+@pytest.mark.parametrize("to", ["torchscript", "pt2"])
+def test_a_network_that_is_told_the_faces_points_takes_any_number_of_crops(trained_like, tmp_path, to):
+    """More than it was made with, and more than it takes at a time on a CPU."""
+    path = tmp_path / f"m{SUFFIXES[to]}"
+    assert export(trained_like, path, to) < 1e-3
+    read = torch.jit.load(str(path)) if to == "torchscript" else torch.export.load(str(path)).module()
+    crops = torch.rand(11, 3, 112, 112, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        wanted = CropToHead(trained_like)(crops)
+    for found, true in zip(read(crops), wanted, strict=True):
+        torch.testing.assert_close(found, true, atol=1e-5, rtol=1e-4)
+
+
+def test_what_onnx_cannot_do_is_said(trained_like, tmp_path):
+    with pytest.raises(ValueError, match=r"m\.onnx: ONNX has no singular value decomposition.*torchscript or pt2"):
+        export(trained_like, tmp_path / "m.onnx", "onnx")
 
 
 def test_an_export_that_answers_otherwise_is_refused(predictor, tmp_path, monkeypatch):

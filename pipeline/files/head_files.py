@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pipeline.run.code_dependencies import code_hash
 from pipeline.run.stage import STATE_DIR
 from sheap.head.door import head_sha256
+from sheap.results.names import printable
+from sheap.results.run_manifest import HeadOfRun
 
 if TYPE_CHECKING:
     from sheap.head import HeadModel
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 HEADS_DIR = STATE_DIR / "heads"
 
 log = logging.getLogger("head")
+
+
+def head_of_run(head: HeadModel) -> HeadOfRun | None:
+    """A head model as results name it; None for one that was not read from a file."""
+    source = head.source
+    if source is None:
+        return None
+    return HeadOfRun(kind=source.kind, name=printable(source.name), licence=source.licence, sha256=source.sha256)
 
 
 def prepared_head(path: Path | None) -> Path | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sheap.files import write_bytes
 from sheap.head.params import JOINT_NAMES
+from sheap.head.stored_shapes import require_shapes
 
 FORMAT = "sheap-head-1"
 OPEN_HEAD_PATH = Path(__file__).with_name("open_head.safetensors")
@@ -205,29 +206,63 @@ def read_head(path: Path) -> HeadData:
     required = {*_HALF, *_SINGLE, *_INDEX, "regions"} - set(_OPTIONAL)
     if missing := sorted(required - set(stored)):
         raise ValueError(f"{path}: head model lacks {', '.join(missing)}")
+    said = {name: _said(metadata, name, path) for name in ("regions", "actions", "traits", "joints", "figures")}
+    require_shapes(stored, {name: len(said[name]) for name in ("regions", "actions", "traits", "joints")}, path)
     regions = stored.pop("regions").bool()
     stored = {name: _from_stored(tensor) for name, tensor in stored.items()}
     values: dict[str, Any] = {name: stored.get(name) for name in (*_HALF, *_SINGLE, *_INDEX)}
     for name in _POINTS:
         values[name] = None
-        if f"{name}.face_ids" in stored:
-            values[name] = SurfacePoints(
-                stored[f"{name}.face_ids"], stored[f"{name}.barycentrics"], stored[f"{name}.weights"]
-            )
+        if any(key.startswith(f"{name}.") for key in stored):
+            values[name] = SurfacePoints(**_group(stored, name, [item.name for item in fields(SurfacePoints)], path))
     if "attachments.base_ids" in stored:
-        values["attachments"] = Attachments(**{name: stored[f"attachments.{name}"] for name in _ATTACHED})
+        values["attachments"] = Attachments(**_group(stored, "attachments", _ATTACHED, path))
     if "joint_basis.template" in stored:
-        values["joint_basis"] = JointBasis(**{name: stored[f"joint_basis.{name}"] for name in _JOINTS})
-    source = json.loads(metadata["source"]) if "source" in metadata else None
+        values["joint_basis"] = JointBasis(**_group(stored, "joint_basis", _JOINTS, path))
+    if said["actions"] and (values["action_matrix"] is None or values["action_rotvecs"] is None):
+        raise ValueError(f"{path}: head model lacks action_matrix or action_rotvecs for the actions it names")
+    if values["joint_regressor"] is None and "joint_basis" not in values:
+        raise ValueError(f"{path}: head model lacks joint_regressor (or joint_basis)")
     return HeadData(
         **values,
-        regions=dict(zip(json.loads(metadata["regions"]), regions, strict=True)),
-        action_names=tuple(json.loads(metadata["actions"])),
-        trait_names=tuple(json.loads(metadata.get("traits", "[]"))),
-        figures=json.loads(metadata["figures"]),
-        joint_names=tuple(json.loads(metadata["joints"])) if "joints" in metadata else JOINT_NAMES,
-        source=None if source is None else HeadSource(**source | {"made": tuple(source["made"])}),
+        regions=dict(zip(said["regions"], regions, strict=True)),
+        action_names=tuple(said["actions"]),
+        trait_names=tuple(said["traits"]),
+        figures=said["figures"],
+        joint_names=tuple(said["joints"]),
+        source=_source(metadata, path),
     )
+
+
+_SAID: dict[str, Any] = {"regions": [], "actions": [], "traits": [], "joints": list(JOINT_NAMES), "figures": {}}
+"""What the metadata of a file of ours say, and what holds for files of before that do not."""
+
+
+def _said(metadata: Mapping[str, str], name: str, path: Path) -> Any:
+    try:
+        found = json.loads(metadata[name]) if name in metadata else _SAID[name]
+    except ValueError as error:
+        raise ValueError(f"{path}: its metadata '{name}' are not JSON ({error})") from None
+    if not isinstance(found, type(_SAID[name])):
+        raise ValueError(f"{path}: its metadata '{name}' are not a {type(_SAID[name]).__name__}")
+    return found
+
+
+def _source(metadata: Mapping[str, str], path: Path) -> HeadSource | None:
+    if "source" not in metadata:
+        return None
+    try:
+        found = json.loads(metadata["source"])
+        return HeadSource(**found | {"made": tuple(found["made"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: its metadata 'source' do not say where it came from ({error})") from None
+
+
+def _group(stored: Mapping[str, Tensor], name: str, parts: Iterable[str], path: Path) -> dict[str, Tensor]:
+    """Tensors that belong together, by their own names."""
+    if missing := [part for part in parts if f"{name}.{part}" not in stored]:
+        raise ValueError(f"{path}: head model lacks {name}.{missing[0]}")
+    return {part: stored[f"{name}.{part}"] for part in parts}
 
 
 def stored_source(path: Path) -> HeadSource | None:
@@ -238,8 +273,7 @@ def stored_source(path: Path) -> HeadSource | None:
             metadata = file.metadata() or {}
     except SafetensorError:
         return None
-    source = json.loads(metadata["source"]) if "source" in metadata else None
-    return None if source is None else HeadSource(**source | {"made": tuple(source["made"])})
+    return _source(metadata, path)
 
 
 def made_tensors(data: HeadData) -> dict[str, Tensor]:

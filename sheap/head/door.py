@@ -10,7 +10,7 @@ from pathlib import Path
 from sheap.head.array_files import array_names
 from sheap.head.data import OPEN_HEAD_PATH, HeadData, HeadSource, read_head, stored_source
 from sheap.head.flame import FlameFiles, read_flame
-from sheap.head.flame_folder import find_flame
+from sheap.head.flame_folder import files_below, find_flame
 from sheap.head.gnm import MARKS as GNM_MARKS
 from sheap.head.gnm import read_gnm
 from sheap.head.ict import NEUTRAL, ict_files
@@ -51,10 +51,12 @@ def _recognise_folder(path: Path) -> Recognised:
     for folder in (path, path / "FaceXModel"):
         if (folder / f"{NEUTRAL}.obj").is_file() or (folder.name == "FaceXModel" and folder.is_dir()):
             return Recognised(ICT, LICENCES[ICT], tuple(ict_files(folder).values()), lambda: read_ict_head(path))
-    gnm = sorted(path.rglob("gnm_head.npz"))
-    if gnm:
-        return _gnm(gnm[0])
+    gnm = next((file for file in files_below(path) if file.name.lower() == "gnm_head.npz"), None)
     flame = find_flame(path)
+    if gnm is not None and flame is not None:
+        raise ValueError(f"{path}: holds GNM Head ({gnm.name}) and FLAME ({flame.model.name}); name the one that is meant")
+    if gnm is not None:
+        return _gnm(gnm)
     if flame is None:
         raise ValueError(f"{path}: no head model in this folder; {EXPECTED}")
     return _flame(flame)
@@ -70,13 +72,13 @@ def _recognise_file(path: Path) -> Recognised:
         return Recognised(kind, licence, (path,), lambda: read_head(path))
     if ending == ".npz":
         with path.open("rb") as file:
-            is_zip = file.read(2) == b"PK"
+            is_zip = file.read(2) == b"PK"  # what is broken otherwise is told by its reader
         names = array_names(path) if is_zip else set()
         if names & GNM_MARKS:
             return _gnm(path)
         if "mean_cm" in names or "identity_cm" in names:
             return Recognised(ICT, LICENCES[ICT], (path,), lambda: read_ict_head(path))
-    if ending not in (".npz", ".pkl", ".pt", ".pth", ".npy"):
+    if ending not in (".npz", ".pkl", ".pt", ".pth", ".npy", ".gz"):
         raise ValueError(f"{path}: unknown kind of head model; {EXPECTED}")
     flame = find_flame(path)
     assert flame is not None, "a named file is the model"

@@ -36,8 +36,12 @@ MASK_PARTS = {
 }  # fmt: skip
 """Our region names and the entries of FLAME_masks.pkl they are made of."""
 
-OTHER_NAMES = {"f": "faces", "kintree_table": "kintree"}
-"""What SHeaP's copy calls two of the arrays."""
+OTHER_NAMES = {
+    "f": ("faces", "faces_tensor"), "kintree_table": ("kintree", "parents"), "weights": ("lbs_weights",),
+}  # fmt: skip
+"""What SHeaP's copy calls some of the arrays, and smplx's and DECA's modules in their state."""
+SPLIT_EXPRESSION = "expr_dirs"
+"""smplx's module keeps expression apart from identity under this name."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,17 @@ def read_flame(files: FlameFiles | Path, *, num_shape: int = 300) -> HeadData:
     """
     files = FlameFiles(files) if isinstance(files, Path) else files
     path, arrays = files.model, read_arrays(files.model)
-    for ours, theirs in OTHER_NAMES.items():
-        if ours not in arrays and theirs in arrays:
-            arrays[ours] = arrays[theirs]
+    for ours, others in OTHER_NAMES.items():
+        for theirs in others:
+            if ours not in arrays and theirs in arrays:
+                arrays[ours] = arrays[theirs]
     template = array_of(arrays, "v_template", path, (None, 3))
     count = len(template)
-    directions = array_of(arrays, "shapedirs", path, (count, 3, None))
-    if directions.shape[2] <= num_shape:
-        raise ValueError(f"{path}: shapedirs has {directions.shape[2]} directions, expected more than {num_shape}")
+    identity, expression = _directions(arrays, path, count, num_shape)
     faces = indices_of(arrays, "f", path, count)
     parents = np.asarray(array_of(arrays, "kintree_table", path, np.shape(arrays.get("kintree_table", ())))).reshape(-1)
     if parents.size not in (NUM_JOINTS, 2 * NUM_JOINTS) or tuple(parents[1:NUM_JOINTS].astype(np.int64)) != PARENTS:
-        raise ValueError(f"{path}: kintree_table does not describe FLAME's root, neck, jaw and two eyes")
+        raise ValueError(f"{path}: 'kintree_table' does not describe FLAME's root, neck, jaw and two eyes")
     weights = float_tensor(array_of(arrays, "weights", path, (count, NUM_JOINTS)))
     uv_coords, uv_faces = (None, None) if files.uv_template is None else _read_uvs(files.uv_template, faces)
     regions = eyeball_regions(weights[:, 3], weights[:, 4])
@@ -91,8 +94,8 @@ def read_flame(files: FlameFiles | Path, *, num_shape: int = 300) -> HeadData:
         faces=torch.as_tensor(faces),
         uv_coords=uv_coords,
         uv_faces=uv_faces,
-        shape_basis=float_tensor(directions[:, :, :num_shape]),
-        expression_basis=float_tensor(directions[:, :, num_shape:]),
+        shape_basis=float_tensor(identity),
+        expression_basis=float_tensor(expression),
         eyelid_basis=_read_eyelids(files.eyelids, count) if files.eyelids else None,
         joint_regressor=float_tensor(array_of(arrays, "J_regressor", path, (NUM_JOINTS, count))),
         skinning_weights=weights,
@@ -101,6 +104,20 @@ def read_flame(files: FlameFiles | Path, *, num_shape: int = 300) -> HeadData:
         pose_basis=float_tensor(_pose_directions(arrays, path, count)),
         regions=regions,
     )
+
+
+def _directions(arrays: Arrays, path: Path, count: int, num_shape: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Identity [N, 3, S] and expression [N, 3, E]: FLAME keeps both in one array, one after the other."""
+    directions = array_of(arrays, "shapedirs", path, (count, 3, None))
+    if SPLIT_EXPRESSION in arrays:
+        return directions, array_of(arrays, SPLIT_EXPRESSION, path, (count, 3, None))
+    if directions.shape[2] <= num_shape:
+        found = directions.shape[2]
+        raise ValueError(
+            f"{path}: 'shapedirs' has {found} directions, expected more than {num_shape}: identity, then expression (or that "
+            f"apart as '{SPLIT_EXPRESSION}')"
+        )
+    return directions[:, :, :num_shape], directions[:, :, num_shape:]
 
 
 def _pose_directions(arrays: Arrays, path: Path, count: int) -> NDArray[np.float64]:

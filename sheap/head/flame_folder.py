@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sheap.head.flame import FlameFiles
 
-MODEL_NAME = re.compile(r"(generic_model|flame(20\d\d)?([_-]?open)?([_-]?no[_-]?jaw)?)\.(pkl|npz|pt|pth)", re.IGNORECASE)
-CONTAINERS = (".pkl", ".npz", ".pt", ".pth")
+MODEL_NAME = re.compile(
+    r"(generic_model|flame(20\d\d)?([_-]?open)?([_-]?no[_-]?jaw)?)(\.(?:pkl|npz|pt|pth|pkl\.gz))", re.IGNORECASE
+)
+CONTAINERS = (".pkl", ".npz", ".pt", ".pth", ".pkl.gz")
 """One model in several containers counts once: the first of these is read."""
 DEPTH = 3
 """Folders below the named one that are looked into."""
@@ -27,7 +29,7 @@ def find_flame(path: Path) -> FlameFiles | None:
     Raises ValueError naming two models when the folder holds more than one.
     """
     if path.is_dir():
-        files = _files_below(path)
+        files = files_below(path)
         models = [file for file in files if MODEL_NAME.fullmatch(file.name)]
         if not models:
             return None
@@ -41,19 +43,20 @@ def find_flame(path: Path) -> FlameFiles | None:
     return FlameFiles(model, eyelids=_eyelids(by_name), **found)
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """Nearest first."""
+def files_below(folder: Path) -> list[Path]:
+    """At most DEPTH folders down, nearest first."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     depths = {file: len(file.relative_to(folder).parts) for file in files}
     return sorted((file for file in files if depths[file] <= DEPTH), key=lambda file: (depths[file], file.as_posix()))
 
 
 def _only_model(folder: Path, models: list[Path]) -> Path:
-    stems = {model.stem.lower() for model in models}
-    if len(stems) > 1:
+    parts = {model: MODEL_NAME.fullmatch(model.name) for model in models}
+    named = {model: (match[1].lower(), match[match.lastindex or 0].lower()) for model, match in parts.items() if match}
+    if len({stem for stem, _ in named.values()}) > 1:
         names = " and ".join(sorted({model.name for model in models}))
         raise ValueError(f"{folder}: holds more than one FLAME model ({names}); name the file that is meant")
-    return min(models, key=lambda model: CONTAINERS.index(model.suffix.lower()))
+    return min(models, key=lambda model: CONTAINERS.index(named[model][1]))
 
 
 def _eyelids(by_name: dict[str, Path]) -> tuple[Path, ...]:

@@ -51,9 +51,12 @@ def read_obj_vertices(path: Path) -> NDArray[np.float64]:
 
 def _numbers(rows: list[list[bytes]], width: int, kind: str, path: Path) -> NDArray[np.float64]:
     try:
-        return np.array(rows, dtype=np.float64).reshape(-1, width)
+        found = np.array(rows, dtype=np.float64).reshape(-1, width)
     except ValueError:
         raise ValueError(f"{path}: a '{kind}' line does not hold {width} numbers") from None
+    if not np.isfinite(found).all():
+        raise ValueError(f"{path}: a '{kind}' line holds a number that is not finite")
+    return found
 
 
 def _fans(polygons: list[list[bytes]], path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

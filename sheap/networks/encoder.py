@@ -76,13 +76,14 @@ class TokenEncoder(ComputesIn):
         side = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images: expected [B, 3, {side}, {side}], got {list(images.shape)}")
-        tokens = self.tokens.expand(len(images), -1, -1)
+        count = images.shape[0]  # len() would become a constant in an export
+        tokens = self.tokens.expand(count, -1, -1)
         if self.config.face_points:
             tokens = tokens + self.places(self.face_points(images))[:, None]
         with self.computing(images):
             patches = self.patch_embedding((images - self.pixel_mean) / self.pixel_std).flatten(2).transpose(1, 2)
             # float32 between the layers: a residual stream in bfloat16 would lose small updates.
-            known = torch.cat([self.class_embedding.expand(len(images), 1, -1), patches.float()], 1)
+            known = torch.cat([self.class_embedding.expand(count, 1, -1), patches.float()], 1)
             known = self.pre_norm(known + self.position_embedding).float()
             out = self.layers(inputs_embeds=torch.cat([known, tokens], 1)).last_hidden_state
         return out[:, -len(TOKEN_NAMES) :].float()

@@ -78,7 +78,7 @@ class FaceMesh(nn.Module):
         low = [center - FACE_SIDE / 2 for center in FACE_CENTER]
         steps = (torch.arange(INPUT_SIZE, device=crops.device, dtype=crops.dtype) + 0.5) / INPUT_SIZE * FACE_SIDE
         rows, columns = torch.meshgrid(2 * (low[1] + steps) - 1, 2 * (low[0] + steps) - 1, indexing="ij")
-        grid = torch.stack([columns, rows], -1).expand(len(crops), -1, -1, -1)
+        grid = torch.stack([columns, rows], -1).expand(crops.shape[0], -1, -1, -1)
         faces = nn.functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
         faces = faces.contiguous(memory_format=torch.channels_last)
         points = self(faces) * (FACE_SIDE / INPUT_SIZE)

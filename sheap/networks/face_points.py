@@ -45,7 +45,9 @@ class FacePoints(nn.Module):
             return self._features(crops)
 
     def _features(self, crops: Tensor) -> Tensor:
-        parts = crops.split(_CHUNK) if crops.device.type == "cpu" else [crops]
+        # An export would keep the number of parts that it was made with.
+        in_parts = crops.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_exporting()
+        parts = crops.split(_CHUNK) if in_parts else [crops]
         points = torch.cat([self.face_mesh.points_in_crops(part) for part in parts]).float()
         places = (points - points.new_tensor([*FACE_CENTER, 0.0])) / PLACE_UNIT
         rotation, scale = similarity_to(points, self.mean_points)

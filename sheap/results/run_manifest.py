@@ -24,14 +24,31 @@ from sheap.results.names import printable
 RESULTS_NAME = "sheap_results.json"
 
 
+class HeadOfRun(BaseModel):
+    """The head model that answers are in: what it is, the file or folder it was read from, its licence, its files' SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    name: str
+    licence: str
+    sha256: str
+
+    def sentence(self) -> str:
+        """For a comment in a mesh file."""
+        return f"Head model: {self.kind} ({self.name}); licence: {self.licence}."
+
+
 class ModelOfRun(BaseModel):
-    """Where the model was loaded from, and the hashes in its config.json."""
+    """Where the model was loaded from, the hashes in its config.json, and the head model that it answers in (None: in manifests
+    of before that said so)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     folder: str
     weights_sha256: str | None
     settings_sha256: str | None
+    head: HeadOfRun | None = None
 
 
 class Result(BaseModel):

@@ -51,7 +51,7 @@ def is_flame(head: HeadModel, arrays: dict[str, Any]) -> None:
     assert head.source is not None and head.source.kind == FLAME
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("form", FORMS)
 def test_pickles_of_every_protocol_and_sparse_form(
     tmp_path: Path, arrays: dict[str, Any], protocol: int, form: str

@@ -228,8 +228,8 @@ def test_objects_inside_arrays_go_through_the_same_gate(tmp_path: Path) -> None:
         ("f", np.full((4, 3), NUM_VERTICES), r"'f' holds indices outside 0\.\.39"),
         ("weights", np.zeros((NUM_VERTICES, 4)), r"'weights' has shape \[40, 4\], expected \[40, 5\]"),
         ("weights", "none", "'weights' is not an array of numbers"),
-        ("shapedirs", np.zeros((NUM_VERTICES, 3, 300)), "shapedirs has 300 directions, expected more than 300"),
-        ("kintree_table", np.zeros((2, 5)), "kintree_table does not describe FLAME's"),
+        ("shapedirs", np.zeros((NUM_VERTICES, 3, 300)), "'shapedirs' has 300 directions, expected more than 300"),
+        ("kintree_table", np.zeros((2, 5)), "'kintree_table' does not describe FLAME's"),
         ("posedirs", np.zeros((NUM_VERTICES, 3, 27)), "'posedirs' has shape"),
     ],
 )

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipeline.commands.cli import app
+from pipeline.report import run as write_report
 from sheap.completion.complete import completed
 from sheap.completion.landmarks import mediapipe_detector
 from sheap.data.frames import Pairs
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
 from sheap.evaluation.now import evaluate_pair
+from sheap.export import TOLERANCE_MM, export
 from sheap.head import HeadModel, HeadParams
 from sheap.head.data import OPEN_HEAD_PATH, write_head
 from sheap.head.door import recognise
 from sheap.head.inventory import describe
+from sheap.networks.config import PRESETS
 from sheap.networks.reenactment import Reenactor
+from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.run import RunData, TrainingRun
 from sheap.training.run_folder import RunFolder
@@ -29,6 +37,8 @@ from sheap.transfer.parameters import HeadTransfer
 from sheap.transfer.registration import RegistrationSettings, register
 from tests.head.made_heads import open_head, write_flame_folder, write_gnm, write_ict_npz
 from tests.head.test_transfer import FEW
+from tests.pipeline.model_folders import write_history_and_summary
+from tests.pipeline.test_report import SMALL, read_page, run_stages_around_the_model
 from tests.training.test_run import made_run_config, write_shards
 
 
@@ -48,9 +58,11 @@ MADE: dict[str, Callable[[Path], Path]] = {
 
 @dataclass
 class Case:
-    """One head model on its way: path as a user has it, converted file, and a predictor trained for four steps with it."""
+    """One head model on its way: path as a user has it, converted file, and a predictor trained for four steps with it, whose
+    bundle lies in `model`."""
 
     path: Path
+    model: Path
     read: HeadModel
     converted: Path
     head: HeadModel
@@ -75,7 +87,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run.save_model(folder / "model")
     # The bundle is loaded with what the user has, not with the converted file.
     predictor = SheapPredictor.load(folder / "model", head_model=path)
-    return request.param, Case(path, read, converted, run.models.network.head, run, data, predictor)
+    return request.param, Case(path, folder / "model", read, converted, run.models.network.head, run, data, predictor)
 
 
 def info(case: Case) -> str:
@@ -175,6 +187,46 @@ def page_table() -> dict[str, dict[str, str]]:
 def test_a_cell_is_what_the_page_says(case: tuple[str, Case], column: str) -> None:
     name, made = case
     assert CELLS[column](made) == page_table()[name][column]
+
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_was_trained_on_it_is_exported(case: tuple[str, Case], tmp_path: Path) -> None:
+    name, made = case
+    named = ("--model", made.model, *(() if made.path == OPEN_HEAD_PATH else ("--head-model", made.path)))
+    crops = torch.rand(3, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    params = made.predictor.predict(crops)
+    wanted = [params.shape, params.expression, params.eyelids, params.rotvecs(), params.translation]
+    wanted = [value for value in (*wanted, made.predictor.mesh(params).vertices) if value is not None]
+    assert wanted[-2].shape == (3, 3) and wanted[-3].shape == (3, len(made.read.joint_names), 3)
+    out = tmp_path / "model.pt"
+    said = CliRunner().invoke(app, [str(part) for part in ("export", out, "--to", "torchscript", *named)], catch_exceptions=False)
+    assert said.exit_code == 0 and "mm of the network's" in said.output
+    for value, expected in zip(torch.jit.load(str(out))(crops), wanted, strict=True):
+        torch.testing.assert_close(value, expected, atol=2e-5, rtol=1e-3)
+    if name == "GNM Head":  # the one that has least: no lids, no jaw
+        network = SheapNetwork(PRESETS["compact"], made.head, image_feature_size=None)
+        assert export(network, tmp_path / "model.onnx", "onnx") < TOLERANCE_MM
+        session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+        names = ["shape_coefficients", "expression_coefficients", "rotvecs", "translation", "vertices"]
+        assert [output.name for output in session.get_outputs()] == names
+
+
+@pytest.mark.timeout(600)
+def test_the_report_shows_what_was_trained_on_it(
+    case: tuple[str, Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, made = case
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made.model, "data/model")
+    head_model = None if made.path == OPEN_HEAD_PATH else made.path
+    write_history_and_summary(Path("data/model"), made.predictor.config, head_model)
+    run_stages_around_the_model()
+    write_report(SMALL)
+    page = read_page()
+    assert "Not available" not in page.text
+    assert page.tags.count("img") == 2 * 5 + 2, "two rows of five pictures, two clips on the contact sheet"
 
 
 def test_the_page_has_the_rows_and_columns_that_are_run() -> None:

@@ -64,13 +64,18 @@ def write_model() -> None:
         preprocessing=Preprocessing(image_size=112, crop_side_cm=CROP_SIDE_CM, crop_rise_cm=CROP_RISE_CM),
     )
     save_bundle(folder, network, config)
+    write_history_and_summary(folder, config)
+
+
+def write_history_and_summary(folder: Path, config: BundleConfig, head_model: Path | None = None) -> None:
+    """What the train stage leaves beside the bundle. head_model: as its settings named it."""
     history = [{"kind": "training", "step": step, "phase": "landmarks", "loss": 1 / step} for step in range(1, 9)]
     history += [{"kind": "validation", "step": step, "loss": 1.1 / step} for step in (4, 8)]
     (folder / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     write_json(
         folder / "train.json",
         {
-            "params": {"preset": "tiny", "weight_files": {"head_model": None}},
+            "params": {"preset": "tiny", "weight_files": {"head_model": None if head_model is None else str(head_model)}},
             "data_hash": "cd" * 32,
             "code_hash": "ef" * 32,
             "weight_files": {},

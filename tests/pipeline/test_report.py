@@ -83,18 +83,23 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("project")
         patch.chdir(root)
-        Path("params.yaml").write_text("people: {notes: '</pre><script>'}\n")
         write_model()
-        write_metrics()
-        write_cumulative()
-        videos = [{"name": "a.mp4", "path": "data/people/clips/a.mp4"}, {"name": EVIL, "origin": EVIL}]
-        write_corpus(videos, [{"name": EVIL, "reason": "not_a_video_name", "detail": "suffix"}])
-        add_clip(0, "a.mp4", f"{0:064x}", "anna", "train")
-        add_clip(1, EVIL, f"{1:064x}", EVIL, "val")
-        pipeline.shards.run(stage_params(pipeline.shards.ShardsParams))
-        write_ingest()
-        register(stage_params(RegisterParams))
+        run_stages_around_the_model()
     return root
+
+
+def run_stages_around_the_model() -> None:
+    """What all stages but `train` leave before the report, in the current folder, which has data/model."""
+    Path("params.yaml").write_text("people: {notes: '</pre><script>'}\n")
+    write_metrics()
+    write_cumulative()
+    videos = [{"name": "a.mp4", "path": "data/people/clips/a.mp4"}, {"name": EVIL, "origin": EVIL}]
+    write_corpus(videos, [{"name": EVIL, "reason": "not_a_video_name", "detail": "suffix"}])
+    add_clip(0, "a.mp4", f"{0:064x}", "anna", "train")
+    add_clip(1, EVIL, f"{1:064x}", EVIL, "val")
+    pipeline.shards.run(stage_params(pipeline.shards.ShardsParams))
+    write_ingest()
+    register(stage_params(RegisterParams))
 
 
 @pytest.fixture
