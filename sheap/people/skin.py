@@ -48,8 +48,8 @@ class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
     texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [2, H, W] as grown and as receded;
     beards: cover [H, W] by kind; lips [H, W]; openings: the lids' edges, where the patch has eyes; windows: the parts of the
-    picture where each thing can be; brows and brow_measures [B, 4]: the model's, with their middles (x, y)
-    and thickness, m, and slope, radians."""
+    picture where each thing can be; brows and brow_measures [B, 5]: the model's, with their middles (x, y)
+    and thickness, m, slope, radians, and inner ends, m."""
 
     patch: UvPatch
     corners: NDArray[np.int32]
@@ -104,13 +104,15 @@ def _window(mask: NDArray[np.bool_]) -> Window | None:
 
 
 def _measure_brow(brow: NDArray[np.uint8]) -> Array:
-    """The middle (x, y) of a brow's picture and its mean thickness, m, and how steeply it rises outwards, radians."""
+    """The middle (x, y) of a brow's picture and its mean thickness, m, how steeply it rises outwards, radians, and how far from
+    the middle of the face it starts, m."""
     solid = cv2.GaussianBlur(brow, None, 1.5) > 50
     rows, columns = np.nonzero(solid)
     thickness = solid.sum(0)[solid.any(0)].mean()
     middle = (BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean())
     slope = -np.arctan(np.polyfit(columns, rows, 1)[0])
-    return np.float32([*middle, BROW_TEXEL * thickness, slope])
+    inner = BROW_BOX[0] + BROW_TEXEL * columns.min()
+    return np.float32([*middle, BROW_TEXEL * thickness, slope, inner])
 
 
 def paint_skin(
@@ -331,12 +333,14 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     window = canvas.windows["brows"]
     points = canvas.patch.positions[window]
     picture = canvas.brows[traits.brow_style].astype(np.float32) / 255
-    middle_x, middle_y, own, slope = canvas.brow_measures[traits.brow_style]
+    middle_x, middle_y, own, slope, inner = canvas.brow_measures[traits.brow_style]
     cover = np.zeros(points.shape[:2], np.float32)
     thick = traits.brow_thickness / own
+    # Stretched from where it starts: long brows reach towards the temples, they do not meet.
+    away = np.float32(traits.brow_gap + traits.brow_length * (middle_x - inner))
     for side in (1, -1):
         own_height, own_tilt, own_thick = rng.normal(0, [0.0008, 0.030, 0.07])
-        across = side * points[..., 0] - middle_x - np.float32(traits.brow_gap)
+        across = side * points[..., 0] - away
         up = points[..., 1] - middle_y - np.float32(traits.brow_height + own_height)
         tilt = traits.brow_tilt + own_tilt - _LEVELLED * slope
         along = np.cos(tilt) * across + np.sin(tilt) * up

@@ -28,7 +28,7 @@ class Traits:
     yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, contour: strength of uneven colour, of colour
     that is alike on both sides, of the face's darker and lighter places; skin_contrast, skin_detail: of the mixed skins' own
     colour and fine detail (1: average). lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness:
-    -1..1; brow_gap, brow_height: moved outwards, up; brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline
+    -1..1; brow_gap: from the middle of the face to where the brow starts; brow_height: moved up; brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline
     went back.
     """
 
@@ -214,7 +214,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         brow_density=float(np.clip(rng.beta(1.2, 1.0) - 0.2 * age * rng.random() + 0.1 * is_man, 0.0, 1)),
         brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.45), -0.5, 1.5)),
         brow_height=float(np.clip(rng.normal(-0.0010 if is_man else 0.0008, 0.0036), -0.0070, 0.0085)),
-        brow_gap=float(np.clip(rng.normal(0.0003, 0.0033), -0.0055, 0.0080)),
+        brow_gap=float(np.clip(rng.normal(0.0112, 0.0030), 0.0020, 0.0200)),
         brow_length=float(np.clip(rng.normal(1.0, 0.18), 0.65, 1.4)),
         brow_tilt=float(np.clip(rng.normal(0.0, 0.14), -0.32, 0.32)),
         brow_color=_color(np.minimum(brow_dark, 0.18) if brow_tinted else brow_dark),
