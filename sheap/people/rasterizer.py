@@ -346,15 +346,27 @@ def _rasterize(seen_at, faces, corner_uv, face_piece, flags, texels, table, heig
                     b2 = np.float32(1.0) - b0 - b1
                     u = b0 * corner_uv[f, 0, 0] + b1 * corner_uv[f, 1, 0] + b2 * corner_uv[f, 2, 0]
                     v = b0 * corner_uv[f, 0, 1] + b1 * corner_uv[f, 1, 1] + b2 * corner_uv[f, 2, 1]
-                    tx, ty = min(max(int(u * wide), 0), wide - 1), min(max(int(v * tall), 0), tall - 1)
-                    alpha = texels[start + ty * wide + tx, 3]
                     if flags[piece, 2] == 1:
+                        tx, ty = min(max(int(u * wide), 0), wide - 1), min(max(int(v * tall), 0), tall - 1)
+                        alpha = np.float32(texels[start + ty * wide + tx, 3])
                         # Ordered 2x2 pattern: with 2x supersampling every output pixel gets the same share.
                         threshold = ((x & 1) * 2 + ((x & 1) ^ (y & 1))) * 63.75 + 31.875
-                    elif alpha == 255:
-                        threshold = 0.0
                     else:
-                        threshold = 38.25 + 178.5 * _hash01(tx, ty)
+                        # Between texels, so that an edge seen large has no steps.
+                        at_x = min(max(u * wide - np.float32(0.5), np.float32(0.0)), wide - np.float32(1.001))
+                        at_y = min(max(v * tall - np.float32(0.5), np.float32(0.0)), tall - np.float32(1.001))
+                        ix, iy = int(at_x), int(at_y)
+                        t00 = start + iy * wide + ix
+                        t10 = t00 + (wide if iy + 1 < tall else 0)
+                        right_of = 1 if ix + 1 < wide else 0
+                        fx, fy = at_x - ix, at_y - iy
+                        upper = texels[t00, 3] + fx * (np.float32(texels[t00 + right_of, 3]) - texels[t00, 3])
+                        lower = texels[t10, 3] + fx * (np.float32(texels[t10 + right_of, 3]) - texels[t10, 3])
+                        alpha = upper + fy * (lower - upper)
+                        if alpha > 254.0:
+                            threshold = 0.0
+                        else:
+                            threshold = 38.25 + 178.5 * _hash01(int(2 * at_x), int(2 * at_y))
                     if alpha < threshold:
                         continue
                 depth[y, x] = z

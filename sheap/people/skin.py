@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people import face_places as places
+from sheap.people.beards import WIDEST, BeardForm, BeardGround
 from sheap.people.colours import linear_to_srgb, srgb_to_linear
 from sheap.people.noise import image_noise, smoothstep
 from sheap.people.skin_ground import BLOOD, MELANIN, SkinCoat
@@ -46,8 +47,9 @@ class EyeOpenings:
 @dataclass(frozen=True)
 class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
-    texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [2, H, W] as grown and as receded;
-    beards: cover [H, W] by kind; lips [H, W]; openings: the lids' edges, where the patch has eyes; windows: the parts of the
+    texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [4, H, W] as grown and as receded, and its form
+    (sheap.people.face_places.hairline_form);
+    beard: of the window where beards grow; openings: the lids' edges, where the patch has eyes; windows: the parts of the
     picture where each thing can be; brows and brow_measures [B, 5]: the model's, with their middles (x, y)
     and thickness, m, slope, radians, and inner ends, m."""
 
@@ -56,7 +58,7 @@ class Canvas:
     weights: Array
     details: NDArray[np.int8] | None
     hairlines: Array
-    beards: dict[str, Array]
+    beard: BeardGround | None
     openings: EyeOpenings | None
     windows: dict[str, Window]
     brows: NDArray[np.uint8]
@@ -67,15 +69,12 @@ class Canvas:
         points, lips = patch.positions, patch.regions["lips"]
         x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
         corners, weights = texel_corners(patch, faces)
-        hairlines = np.stack([places.hairline_height(points, receded=value) for value in (0.0, 1.0)])
-        beards = {
-            "full": places.beard_weight(points, lips),
-            "goatee": places.goatee_weight(points, lips),
-            "moustache": places.moustache_weight(points, lips),
-        }
+        hairlines = [places.hairline_height(points, receded=value) for value in (0.0, 1.0)]
+        hairlines = np.stack([*hairlines, *places.hairline_form(points)])
+        beard = _window(BeardGround.prepare(points, lips).cover("full", WIDEST) > _LOWEST_BEARD)
         windows = {
             "hair": _window((hairlines[0] > -0.045) & (patch.regions["ears"] < 0.9)),
-            "beard": _window(beards["full"] > _LOWEST_BEARD),
+            "beard": beard,
         }
         if patch.name == "face":
             windows |= {
@@ -91,7 +90,8 @@ class Canvas:
             windows["eyes"] = _window((openings.upper < 0.018) | (openings.lower < 0.018))
         measures = np.stack([_measure_brow(brow) for brow in model.brows])
         return cls(
-            patch, corners, weights, model.detail_on(patch), hairlines, beards, openings,
+            patch, corners, weights, model.detail_on(patch), hairlines,
+            BeardGround.prepare(points[beard], lips[beard]) if beard else None, openings,
             {name: window for name, window in windows.items() if window is not None}, model.brows, measures,
         )  # fmt: skip
 
@@ -149,7 +149,7 @@ def paint_skin(
     if "brows" in windows and with_brows:
         _paint_brows(log_color, canvas, traits, np.random.default_rng([coat.seed, 6]), noise)
     if "beard" in windows:
-        _paint_stubble(log_color, canvas, traits, hair, noise)
+        _paint_stubble(log_color, canvas, traits, noise)
     if "hair" in windows:
         _paint_roots(log_color, canvas, traits, hair, noise)
     return _finish(log_color, _TABLE)
@@ -358,22 +358,26 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     _blend(log_color[window], np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 
 
-def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
+def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) -> None:
     kind = {"none": None, "stubble": "full"}.get(traits.beard, traits.beard)
     if kind is None:
         return
+    assert canvas.beard is not None
     window = canvas.windows["beard"]
-    depth = 0.2 + 0.3 * traits.beard_density if traits.beard == "stubble" else 0.55 + 0.3 * traits.beard_density
-    cover = canvas.beards[kind][window] * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
+    density = traits.beard_density
+    depth = 0.08 + 0.42 * density**1.5 if traits.beard == "stubble" else 0.45 + 0.4 * density
+    cover = canvas.beard.cover(kind, BeardForm.of(traits)) * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
+    hair = np.log(srgb_to_linear(np.array(traits.beard_color))).astype(np.float32)
     _blend(log_color[window], cover, np.minimum(hair, np.log(np.float32(0.2))))
 
 
 def _paint_roots(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
     """Scalp darkened by hair roots: a dense shadow under full hair, a faint one on shaved heads."""
     window = canvas.windows["hair"]
-    full, receded = canvas.hairlines[(slice(None), *window)]
+    full, receded, peak, corners = canvas.hairlines[(slice(None), *window)]
+    own = np.float32(traits.hairline_shift) - np.float32(traits.hairline_peak) * peak + np.float32(traits.hairline_corners) * corners
     share = 1.0 if traits.hair_style in ("receding", "bald") else traits.receded
-    above = full + np.float32(share) * (receded - full) - np.float32(traits.hairline_shift) + 0.002 * noise[window]
+    above = full + np.float32(share) * (receded - full) - own + 0.002 * noise[window]
     depth = {"bald": 0.18, "buzz": 0.72, "receding": 0.5}.get(traits.hair_style, 0.85)
     soft = 0.035 if traits.hair_style == "bald" else 0.012
     cover = smoothstep(-0.7 * soft, soft, above) * depth * np.clip(1 + 0.25 * noise[window], 0.4, 1.15)
