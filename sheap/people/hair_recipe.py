@@ -20,7 +20,7 @@ _CUT_SPAN = 0.02
 """Hair up to so far (m) above the cut gives way with it, so that its texture is pressed together and not folded."""
 _TORN = 0.02
 """Rise (m) that would tear hair beside it."""
-_SMOOTHINGS = 12
+_SMOOTHINGS = 3
 """How often the teeth of a torn edge are worn down."""
 _OVER_THE_EYES = (0.057, 0.052)
 """Distances (m) from the middle beyond which hair hangs as it was made, and within which it is cut."""

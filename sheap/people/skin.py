@@ -226,7 +226,7 @@ def _paint_cheeks(log_color: Array, canvas: Canvas, traits: Traits, noise: Array
         spots = traits.freckles * where * smoothstep(0.9, 1.7, cv2.GaussianBlur(noise[window], None, 0.7) * 1.3)
         _tint(log_color[window], 0.45 * spots, MELANIN)
     if traits.makeup > 0:
-        blush = 0.5 * traits.makeup * places.blob(points, (0.048, -0.030, 0.068), 0.014)
+        blush = 0.65 * traits.makeup * places.blob(points, (0.048, -0.030, 0.068), 0.014)
         _tint(log_color[window], blush, BLOOD)
 
 
@@ -293,7 +293,7 @@ def _paint_lips(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) 
     lips = smoothstep(edge - 0.22, edge + 0.22, region)
     if traits.lipstick > 0:
         paint = np.log(srgb_to_linear(np.array(traits.lipstick_color))).astype(np.float32)
-        depth = np.float32(0.6 * traits.lipstick)
+        depth = np.float32(0.75 * traits.lipstick)
     else:
         paint, depth = None, np.float32(0)
     part = log_color[window]
@@ -398,11 +398,11 @@ def _paint_eyes(log_color: Array, canvas: Canvas, traits: Traits) -> None:
     part = log_color[window]
     _tint(part, 1.1 * traits.lid_crease_depth * crease + 0.8 * traits.eye_bags * bag, MELANIN)
     if traits.makeup > 0:
-        shade = 0.55 * traits.makeup * smoothstep(0.009, 0.002, upper) * is_above
+        shade = 0.70 * traits.makeup * smoothstep(0.009, 0.002, upper) * is_above
         color = np.log(srgb_to_linear(np.array(traits.eyeshadow_color))).astype(np.float32)
         _blend(part, shade, color)
     lash = np.log(np.array([0.03, 0.02, 0.018], np.float32))
     dark = 0.45 + 0.4 * traits.lash_density
-    above = np.exp(-0.5 * (upper / (0.0009 + 0.0012 * traits.makeup)) ** 2) * min(1.0, dark + 0.3 * traits.makeup)
-    below = np.exp(-0.5 * (lower / 0.0008) ** 2) * min(0.9, 0.6 * dark * 0.8 + 0.4 * traits.makeup)
+    above = np.exp(-0.5 * (upper / (0.0009 + 0.0018 * traits.makeup)) ** 2) * min(1.0, dark + 0.3 * traits.makeup)
+    below = np.exp(-0.5 * (lower / (0.0008 + 0.0006 * traits.makeup)) ** 2) * min(0.9, 0.48 * dark + 0.5 * traits.makeup)
     _blend(log_color[window], np.clip(np.maximum(above, below), 0, 1), lash)

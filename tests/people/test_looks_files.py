@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.commands.looks import app
 from sheap.people.hair_model import OPEN_HAIR_PATH, open_hair, read_hair
+from sheap.people.hair_recipe import _evened
 from sheap.people.skin_model import OPEN_SKINS_PATH, open_skins, read_skins
 
 PACK = Path(__file__).parents[3] / "shared/assets/makehuman-cc0"
@@ -68,6 +69,21 @@ def test_a_fringe_is_cut_and_not_torn(stage):
         x, y, z = np.moveaxis(ends.mean(0), -1, 0)
         before_face = (np.abs(x) < 0.06) & (y > -0.01) & (y < 0.07) & (z > 0.03)
         assert np.linalg.norm(ends[0] - ends[1], axis=-1)[before_face].max() < 0.055
+
+
+def test_a_torn_edge_is_worn_smooth_and_an_old_one_kept():
+    """A strip of quads without some of its faces: the new zigzag evens out, the strip's own outline stays."""
+    columns = np.arange(12)
+    points = np.stack([np.tile(columns, 3), np.repeat([0.0, 1.0, 2.0], 12), np.zeros(36)], -1).astype(np.float32)
+    first = np.concatenate([columns[:-1], columns[:-1] + 12])
+    faces = np.concatenate([np.stack([first, first + 1, first + 13], -1), np.stack([first, first + 13, first + 12], -1)])
+    torn = (points[faces][..., 1].mean(1) > 1) & (points[faces][..., 0].mean(1) % 4 < 2)
+    even = _evened(points, faces, faces[~torn])
+    moved = np.abs(even - points).max(1) > 1e-6
+    assert moved.any() and not moved[:12].any()
+    teeth = [np.abs(np.diff(p[moved, 1])).max() for p in (points, even)]
+    assert teeth[0] == 1 and teeth[1] < 0.6
+    assert np.array_equal(_evened(points, faces, faces), points)
 
 
 def test_foreign_files_are_named(tmp_path):
