@@ -167,6 +167,8 @@ _IN_EYES = np.float32(8.0)
 
 _MIPS = 4
 """How often a texture is halved for when it is seen small."""
+_FINEST = 4
+"""How often a texel is halved at most for the grain of a cut-out's soft edge, when it is seen large."""
 
 
 def _pack(textures: list[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -217,7 +219,8 @@ def _project(vertices, rotation, translation, K):
 
 @numba.njit(cache=True, inline="always")
 def _level(corner_uv, f, area, tall, wide):
-    """Which halving of a texture [tall, wide] fits a face of `area` px (twice its size) on the screen."""
+    """Which halving of a texture [tall, wide] fits a face of `area` px (twice its size) on the screen; negative where even the
+    whole one is coarser than the screen, by as many halvings."""
     u1, v1 = corner_uv[f, 1, 0] - corner_uv[f, 0, 0], corner_uv[f, 1, 1] - corner_uv[f, 0, 1]
     u2, v2 = corner_uv[f, 2, 0] - corner_uv[f, 0, 0], corner_uv[f, 2, 1] - corner_uv[f, 0, 1]
     texels = abs(u1 * v2 - u2 * v1) * tall * wide
@@ -226,6 +229,9 @@ def _level(corner_uv, f, area, tall, wide):
     while level < _MIPS and texels > 2.0 * area:
         texels *= 0.25
         level += 1
+    while level <= 0 and level > -_FINEST and texels * 4.0 < area:
+        texels *= 4.0
+        level -= 1
     return level
 
 
@@ -307,8 +313,11 @@ def _rasterize(seen_at, faces, corner_uv, face_piece, flags, texels, table, heig
                 continue
         inverse = np.float32(1.0) / area
         start = tall = wide = 0
+        cells = np.float32(1)
         if cut:
             level = _level(corner_uv, f, abs(area), table[piece, 0, 1], table[piece, 0, 2])
+            cells = np.float32(1 << max(-level, 0))
+            level = max(level, 0)
             start, tall, wide = table[piece, level, 0], table[piece, level, 1], table[piece, level, 2]
         # Barycentric weights are linear: steps per pixel along x, and how many pixels lower a weight by one.
         step0, step1 = (y1 - y2) * inverse, (y2 - y0) * inverse
@@ -366,7 +375,7 @@ def _rasterize(seen_at, faces, corner_uv, face_piece, flags, texels, table, heig
                         if alpha > 254.0:
                             threshold = 0.0
                         else:
-                            threshold = 38.25 + 178.5 * _hash01(int(2 * at_x), int(2 * at_y))
+                            threshold = 38.25 + 178.5 * _hash01(int(cells * at_x), int(cells * at_y))
                     if alpha < threshold:
                         continue
                 depth[y, x] = z
@@ -440,7 +449,7 @@ def _shade(
                 i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
                 area = (seen_at[i1, 0] - seen_at[i0, 0]) * (seen_at[i2, 1] - seen_at[i0, 1])
                 area -= (seen_at[i2, 0] - seen_at[i0, 0]) * (seen_at[i1, 1] - seen_at[i0, 1])
-                level = _level(corner_uv, f, abs(area) * each, table[piece, 0, 1], table[piece, 0, 2])
+                level = max(_level(corner_uv, f, abs(area) * each, table[piece, 0, 1], table[piece, 0, 2]), 0)
                 start, tall, wide = table[piece, level, 0], table[piece, level, 1], table[piece, level, 2]
                 at_x = min(max(u * wide - np.float32(0.5), np.float32(0.0)), wide - np.float32(1.001))
                 at_y = min(max(v * tall - np.float32(0.5), np.float32(0.0)), tall - np.float32(1.001))
