@@ -112,8 +112,8 @@ def crop(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArr
 
 
 def distances(people: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Mean distance of one person's pictures, of the first pictures of two people, and the share of those below the limit; the same
-    share of all pictures of two people."""
+    """Mean distance of one person's pictures, of the first pictures of two people, and the share of those below the limit;
+    the same share of all pictures of two people."""
     first = np.stack([rows[0] for rows in people])
     others = np.array([np.linalg.norm(a - b) for a, b in itertools.combinations(first, 2)])
     same = [np.linalg.norm(a - b) for rows in people for a, b in itertools.combinations(rows, 2)]

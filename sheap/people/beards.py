@@ -35,9 +35,9 @@ WIDEST = BeardForm(-0.004, -0.006, 0.047, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class BeardGround:
-    """What points [...] of the mean head have to do with beards. across, up: from the middle and y, m; rise: above the upper edge of
-    a full beard, m; below: y and depth together, which is lower on the neck; open: where hair can grow at all; cheek, beside, lip:
-    how much a point is of the cheek, of the skin beside the mouth and of the upper lip."""
+    """What points [...] of the mean head have to do with beards. across, up: from the middle and y, m; rise: above the upper
+    edge of a full beard, m; below: y and depth together, which is lower on the neck; open: where hair can grow at all; cheek,
+    beside, lip: how much a point is of the cheek, of the skin beside the mouth and of the upper lip."""
 
     across: Array
     up: Array

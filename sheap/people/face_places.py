@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.people.noise import smoothstep
-
 Array = NDArray[np.float32]
 
 SKULL_CENTRE = np.array([0.0, 0.018, -0.018], np.float32)

@@ -372,7 +372,8 @@ def _beard(kind: str, mean: strands.MeanHead, rng: np.random.Generator) -> Grown
         roots, flow.astype(np.float32), lengths.astype(np.float32), rng.uniform(0.2, 0.45, count).astype(np.float32),
         np.zeros(count, np.float32), gravity=5.0, comb=np.zeros((count, 3), np.float32), comb_strength=0.0, curl=0.0,
         curl_length=0.02, centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng,
-        points=_BEARD_POINTS, widths=rng.uniform(0.0012, 0.0028, count).astype(np.float32), roll=0.6, keep_off_face=False, fringe_y=0.0,
+        points=_BEARD_POINTS, widths=rng.uniform(0.0012, 0.0028, count).astype(np.float32), roll=0.6, keep_off_face=False,
+        fringe_y=0.0,
     )  # fmt: skip
     return _piece("beard", grown, roots, rng.random(count).astype(np.float32), 0.75, False, rng)
 

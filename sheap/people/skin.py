@@ -47,11 +47,10 @@ class EyeOpenings:
 @dataclass(frozen=True)
 class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
-    texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [4, H, W] as grown and as receded, and its form
-    (sheap.people.face_places.hairline_form);
-    beard: of the window where beards grow; openings: the lids' edges, where the patch has eyes; windows: the parts of the
-    picture where each thing can be; brows and brow_measures [B, 5]: the model's, with their middles (x, y)
-    and thickness, m, slope, radians, and inner ends, m."""
+    texel and their shares; details: bytes [2 K, H, W] or None; hairlines [4, H, W]: heights (m) above the hairline as grown and
+    as receded, and sheap.people.face_places.hairline_form; beard: of the window where beards grow; openings: the lids' edges,
+    where the patch has eyes; windows: the parts of the picture where each thing can be; brows and brow_measures [B, 5]: the
+    model's, with their middles (x, y) and thickness, m, slope, radians, and inner ends, m."""
 
     patch: UvPatch
     corners: NDArray[np.int32]
@@ -375,7 +374,8 @@ def _paint_roots(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, 
     """Scalp darkened by hair roots: a dense shadow under full hair, a faint one on shaved heads."""
     window = canvas.windows["hair"]
     full, receded, peak, corners = canvas.hairlines[(slice(None), *window)]
-    own = np.float32(traits.hairline_shift) - np.float32(traits.hairline_peak) * peak + np.float32(traits.hairline_corners) * corners
+    own = np.float32(traits.hairline_shift) + np.float32(traits.hairline_corners) * corners
+    own -= np.float32(traits.hairline_peak) * peak
     share = 1.0 if traits.hair_style in ("receding", "bald") else traits.receded
     above = full + np.float32(share) * (receded - full) - own + 0.002 * noise[window]
     depth = {"bald": 0.18, "buzz": 0.72, "receding": 0.5}.get(traits.hair_style, 0.85)

@@ -28,8 +28,9 @@ class Traits:
     yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, contour: strength of uneven colour, of colour
     that is alike on both sides, of the face's darker and lighter places; skin_contrast, skin_detail: of the mixed skins' own
     colour and fine detail (1: average). lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness:
-    -1..1; brow_gap: from the middle of the face to where the brow starts; brow_height: moved up; brow_tilt: radians; hairline_shift: moved up; hairline_peak,
-    hairline_corners: how far it comes down in the middle and goes up at the temples; receded: how far it went back. beard_length: against the usual; beard_*: see sheap.people.beards.BeardForm.
+    -1..1; brow_gap: from the middle of the face to where the brow starts; brow_height: moved up; brow_tilt: radians;
+    hairline_shift: moved up; hairline_peak, hairline_corners: how far it comes down in the middle and goes up at the temples;
+    receded: how far it went back. beard_length: against the usual; beard_*: see sheap.people.beards.BeardForm.
     """
 
     sex: str
