@@ -64,7 +64,7 @@ class BeardGround:
 
     def cover(self, kind: str, form: BeardForm) -> Array:
         """How densely [...] a beard of a kind ("full", "goatee" or "moustache") and form grows, 0..1."""
-        grows = smoothstep(0.004, -0.004, self.rise + np.float32(form.cheek) * self.cheek)
+        grows = smoothstep(0.004, -0.004, np.asarray(self.rise + form.cheek * self.cheek, np.float32))
         # Below, it ends about a finger's breadth under the jaw, which rises from the chin to the ear.
         neck = smoothstep(-0.088, -0.076, self.below - np.float32(form.neck))
         out = grows * neck * self.open
@@ -75,4 +75,4 @@ class BeardGround:
         out = out * (1 - np.float32(form.bare) * self.beside) * (1 - np.float32(1 - form.lip) * self.lip)
         if kind == "goatee":
             out = out * smoothstep(form.width, form.width - 0.008, self.across)
-        return out
+        return np.asarray(out, np.float32)
