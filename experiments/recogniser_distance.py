@@ -2,9 +2,10 @@
 
 Three photographs of 256 px each of many rendered people (one frontal, two a little turned and smiling, each in its own place
 and light), and frames of real videos and pictures where a folder of them is named, go through dlib's face descriptor. Printed:
-the distances between photographs of one person and between photographs of two, the share of two people's pairs which the
-recogniser takes for one person (below 0.6), and how far the mean descriptors of rendered and real faces lie apart. The same for
-crops of 112 px that the face fills, as a predictor is trained on. Needs the extra `recogniser`.
+the distances between photographs of one person and between the frontal photographs of two, the share of such pairs which the
+recogniser takes for one person (below 0.6), the same share of any photographs of two people, and how far the mean descriptors of
+rendered and real faces lie apart. The same for crops of 112 px that the face fills, as a predictor is trained on. With several
+--seeds each draws its own people; figures are their means, and one table shows each. Needs the extra `recogniser`.
 """
 
 from __future__ import annotations
@@ -111,22 +112,31 @@ def crop(picture: NDArray[np.uint8], points: NDArray[np.float32]) -> tuple[NDArr
 
 
 def distances(people: list[NDArray[np.float32]]) -> dict[str, float]:
-    """Mean distance of one person's pictures, of the first pictures of two people, and the share of those below the limit."""
+    """Mean distance of one person's pictures, of the first pictures of two people, and the share of those below the limit;
+    the same share of all pictures of two people."""
     first = np.stack([rows[0] for rows in people])
     others = np.array([np.linalg.norm(a - b) for a, b in itertools.combinations(first, 2)])
     same = [np.linalg.norm(a - b) for rows in people for a, b in itertools.combinations(rows, 2)]
+    every = [np.linalg.norm(one[:, None] - two[None], axis=-1).ravel() for one, two in itertools.combinations(people, 2)]
     return {
         "people": len(people),
         "same_person": float(np.mean(same)) if same else float("nan"),
         "others": float(others.mean()),
         "others_taken_for_one": float((others < SAME_PERSON).mean()),
+        "any_taken_for_one": float((np.concatenate(every) < SAME_PERSON).mean()),
     }
+
+
+def mean_figures(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure; people are counted together."""
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return mean | {"people": sum(row["people"] for row in rows)}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.recogniser_distance", description=__doc__)
-    parser.add_argument("--people", type=int, default=120, help="rendered people")
-    parser.add_argument("--seed", type=int, default=0, help="of the rendered people")
+    parser.add_argument("--people", type=int, default=120, help="rendered people of each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the rendered people, --people of each")
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of real pictures and videos, one person a file")
     parser.add_argument("--out", type=Path, help="folder for recogniser_distance.md and .json")
     arguments = parser.parse_args(argv)
@@ -135,15 +145,24 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    whole, small = describe(rendered_people(arguments.people, arguments.seed))
-    kinds = {f"rendered, photographs of {PHOTO_SIZE} px": whole, f"rendered, crops of {CROP_SIZE} px": small}
+    photographs, crops = f"rendered, photographs of {PHOTO_SIZE} px", f"rendered, crops of {CROP_SIZE} px"
+    described: dict[str, list[Descriptors]] = {photographs: [], crops: []}
+    for seed in arguments.seeds:
+        for name, people in zip(described, describe(rendered_people(arguments.people, seed)), strict=True):
+            described[name].append(people)
     if arguments.real:
-        kinds["real"] = describe(itertools.chain.from_iterable(real_people(folder) for folder in arguments.real))[0]
-    record = {name: distances(people) for name, people in kinds.items()}
-    means = {name: np.concatenate(people).mean(0) for name, people in kinds.items()}
-    page = Page("Rendered people as a face recogniser sees them", "python -m experiments.recogniser_distance --out docs/results")
+        described["real"] = [describe(itertools.chain.from_iterable(real_people(folder) for folder in arguments.real))[0]]
+    by_seed = {name: [distances(people) for people in draws] for name, draws in described.items()}
+    record = {name: mean_figures(rows) for name, rows in by_seed.items()}
+    means = {name: np.concatenate([row for people in draws for row in people]).mean(0) for name, draws in described.items()}
+    seeds = " ".join(map(str, arguments.seeds))
+    command = f"python -m experiments.recogniser_distance --people {arguments.people} --seeds {seeds} --out docs/results"
+    page = Page("Rendered people as a face recogniser sees them", command)
     page.table(
-        ("pictures", "people", "same person", "others", f"others below {SAME_PERSON}", "mean to the real ones' mean"),
+        (
+            "pictures", "people", "same person", "others", f"others below {SAME_PERSON}", "in any two pictures",
+            "mean to the real ones' mean",
+        ),
         [
             (
                 name,
@@ -151,12 +170,22 @@ def main(argv: list[str] | None = None) -> int:
                 f"{row['same_person']:.3f}",
                 f"{row['others']:.3f}",
                 f"{row['others_taken_for_one']:.1%}",
+                f"{row['any_taken_for_one']:.1%}",
                 f"{np.linalg.norm(means[name] - means['real']):.3f}" if "real" in means else "-",
             )
             for name, row in record.items()
         ],
-    )
-    page.finish("recogniser_distance", record, arguments.out)
+    )  # fmt: skip
+    if len(arguments.seeds) > 1:
+        page.table(
+            (f"others below {SAME_PERSON}", *(f"seed {seed}" for seed in arguments.seeds), "mean"),
+            [
+                (name, *(f"{row['others_taken_for_one']:.1%}" for row in rows), f"{record[name]['others_taken_for_one']:.1%}")
+                for name, rows in by_seed.items()
+                if name != "real"
+            ],
+        )
+    page.finish("recogniser_distance", {"figures": record, "by_seed": by_seed, "seeds": arguments.seeds}, arguments.out)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Named places on the mean head's surface: hairline, brows, cheeks, beard. Each is a soft weight per point in 0..1.
+"""Named places on the mean head's surface: hairline, brows, cheeks. Each is a soft weight per point in 0..1.
 
 Points are on the mean head (metres), whatever the identity: a texture's texel keeps its place on every head.
 """
@@ -8,10 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sheap.people.noise import smoothstep
-
 Array = NDArray[np.float32]
-Floats = NDArray[np.floating]
 
 SKULL_CENTRE = np.array([0.0, 0.018, -0.018], np.float32)
 CROWN = np.array([0.0, 0.098, -0.068], np.float32)
@@ -22,6 +19,13 @@ CROWN = np.array([0.0, 0.098, -0.068], np.float32)
 _HAIRLINE_DEG = np.array([0, 18, 32, 46, 58, 68, 76, 84, 96, 106, 116, 130, 150, 180], np.float32)
 _HAIRLINE_Y = np.array([72, 72, 70, 60, 44, 18, -18, -24, 12, 14, -12, -52, -72, -76], np.float32) * np.float32(1e-3)
 _RECEDED_Y = np.array([112, 114, 112, 96, 66, 24, -18, -24, 12, 14, -12, -52, -72, -76], np.float32) * np.float32(1e-3)
+
+
+def hairline_form(points: Array) -> tuple[Array, Array]:
+    """How much points are of the peak in the middle of the hairline, and of the corners at the temples, each 0..1."""
+    azimuth = np.degrees(np.arctan2(np.abs(points[..., 0]), points[..., 2] - SKULL_CENTRE[2]))
+    peak, corners = np.exp(-0.5 * (azimuth / 9) ** 2), np.exp(-0.5 * ((azimuth - 42) / 12) ** 2)
+    return peak.astype(np.float32), corners.astype(np.float32)
 
 
 def blob(points: Array, centre: tuple[float, float, float], radius: float) -> Array:
@@ -36,30 +40,6 @@ def hairline_height(points: Array, *, receded: float = 0.0, shift: float = 0.0) 
     azimuth = np.degrees(np.arctan2(np.abs(points[..., 0]), points[..., 2] - SKULL_CENTRE[2]))
     line = np.interp(azimuth, _HAIRLINE_DEG, _HAIRLINE_Y + receded * (_RECEDED_Y - _HAIRLINE_Y)).astype(np.float32)
     return points[..., 1] - line - np.float32(shift)
-
-
-def beard_weight(points: Array, lips: Array) -> Floats:
-    """Where a full beard grows: moustache, chin, jaw and below it, up to the sideburns."""
-    x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
-    # The upper edge falls from the sideburn to the corner of the mouth, then rises to the moustache under the nose.
-    upper = np.interp(
-        x, [0, 0.011, 0.024, 0.036, 0.052, 0.066, 0.075], [-0.056, -0.0545, -0.061, -0.071, -0.064, -0.04, -0.015]
-    )
-    grows = smoothstep(0.004, -0.004, y - upper.astype(np.float32))
-    # Below, it ends a finger's breadth under the jaw, which rises from the chin to the ear.
-    neck = smoothstep(-0.088, -0.076, y + 0.55 * z)
-    return grows * neck * smoothstep(0.0, 0.016, z) * (1 - smoothstep(0.15, 0.6, lips))
-
-
-def moustache_weight(points: Array, lips: Array) -> Floats:
-    """The part of the beard between nose and upper lip."""
-    x, y = np.abs(points[..., 0]), points[..., 1]
-    return beard_weight(points, lips) * smoothstep(-0.083, -0.076, y) * smoothstep(0.036, 0.028, x)
-
-
-def goatee_weight(points: Array, lips: Array) -> Floats:
-    """Moustache and chin, joined beside the mouth."""
-    return beard_weight(points, lips) * smoothstep(0.036, 0.028, np.abs(points[..., 0]))
 
 
 def brow_coordinates(points: Array, arch: float, height: float) -> tuple[Array, Array]:

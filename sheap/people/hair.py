@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from sheap.people import face_places as places
 from sheap.people import strands
+from sheap.people.beards import WIDEST, BeardForm, BeardGround
 from sheap.people.colours import srgb_to_linear
 from sheap.people.hair_model import BoundMesh, open_hair
 from sheap.people.noise import point_noise, smoothstep
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 _COLUMNS = 8
+_BEARD_POINTS = 4
 _HANGS_FROM = -0.06
 """Height (m) below which hair hangs free, so that it can be longer or shorter."""
 
@@ -52,7 +54,8 @@ class HairPiece:
 @dataclass(frozen=True)
 class Grown:
     """Hair on the mean head, as HairPiece but for: shade [N, 3]: lightness of each lock (1: the person's colour); bound [N]: the
-    skin's vertices nearest to it; root_heights [2, N]: how far (m) above the hairline it starts, as grown and as receded."""
+    skin's vertices nearest to it; root_heights [4, N]: how far (m) above the hairline it starts, as grown and as receded, and
+    sheap.people.face_places.hairline_form there; chance [S]: a number in 0..1 of each strand, by which some are left out."""
 
     name: str
     vertices: Array
@@ -65,6 +68,7 @@ class Grown:
     weights: Array
     roots: Array
     root_heights: Array
+    chance: Array
     material: Material
     bound: NDArray[np.int64]
 
@@ -196,10 +200,11 @@ def grow_hair(
         receded = max(_STYLES[traits.hair_style].receded, traits.receded)
         for grown in stock.scalp(traits.hair_style, traits.hair_part, variant):
             piece = _carried(grown, wearer, traits.hair_color, volume if grown.name == "hair" else 1.0)
-            pieces.append(_cut_to_hairline(piece, grown, receded, traits.hairline_shift))
+            pieces.append(_cut_to_hairline(piece, grown, receded, traits))
     if traits.beard in ("moustache", "goatee", "full"):
-        bushy = 0.6 + 0.8 * traits.beard_density
-        pieces += [_carried(g, wearer, traits.hair_color, bushy) for g in stock.beard(traits.beard, variant)]
+        for grown in stock.beard(traits.beard, variant):
+            piece = _carried(grown, wearer, traits.beard_color, traits.beard_length)
+            pieces.append(_trimmed(piece, grown, traits))
     return pieces
 
 
@@ -218,11 +223,21 @@ def _carried(grown: Grown, wearer: Wearer, srgb: tuple[float, ...], volume: floa
     )  # fmt: skip
 
 
-def _cut_to_hairline(piece: HairPiece, grown: Grown, receded: float, shift: float) -> HairPiece:
+def _cut_to_hairline(piece: HairPiece, grown: Grown, receded: float, traits: Traits) -> HairPiece:
     """Without the strands whose roots lie below a person's own hairline."""
-    full, far = grown.root_heights
-    keep = (full + np.float32(receded) * (far - full) > np.float32(shift))[grown.faces[:, 0]]
+    full, far, peak, corners = grown.root_heights
+    own = traits.hairline_shift - traits.hairline_peak * peak + traits.hairline_corners * corners
+    keep = (full + np.float32(receded) * (far - full) > own)[grown.faces[:, 0]]
     return piece if keep.all() else replace(piece, faces=piece.faces[keep], corner_uv=piece.corner_uv[keep])
+
+
+def _trimmed(piece: HairPiece, grown: Grown, traits: Traits) -> HairPiece:
+    """Without the strands that a man's own form and density of beard leave out."""
+    roots = grown.roots[:: 2 * _BEARD_POINTS]
+    cover = BeardGround.prepare(roots, np.zeros(len(roots), np.float32)).cover(traits.beard, BeardForm.of(traits))
+    left = cover * np.float32(0.45 + 0.75 * traits.beard_density) > grown.chance
+    keep = left[grown.faces[:, 0] // (2 * _BEARD_POINTS)]
+    return replace(piece, faces=piece.faces[keep], corner_uv=piece.corner_uv[keep])
 
 
 def _scalp_hair(style: _Style, part: float, mean: strands.MeanHead, rng: np.random.Generator) -> list[Grown]:
@@ -340,12 +355,11 @@ def _bun(rng: np.random.Generator, roots: strands.Roots, knot: Array) -> Grown:
 
 def _beard(kind: str, mean: strands.MeanHead, rng: np.random.Generator) -> Grown:
     faces, regions = mean.faces, mean.regions
-    kinds = {"full": places.beard_weight, "goatee": places.goatee_weight, "moustache": places.moustache_weight}
-    weight = kinds[kind]
     middle, lips = mean.template[faces].mean(1), regions["lips"][faces].mean(1)
-    density = weight(middle, lips) * (regions["face"][faces].mean(1) + regions["neck"][faces].mean(1) > 0.2)
+    density = BeardGround.prepare(middle, lips).cover(kind, WIDEST)
+    density = density * (regions["face"][faces].mean(1) + regions["neck"][faces].mean(1) > 0.2)
     density = density * (1 - smoothstep(0.1, 0.5, regions["mouth_interior"][faces].mean(1)))
-    count = {"full": 1500, "goatee": 700, "moustache": 320}[kind]
+    count = {"full": 1900, "goatee": 1100, "moustache": 560}[kind]
     roots = strands.sample_roots(rng, count, density.astype(np.float32), mean)
     down = np.array([0, -1.0, 0.1], np.float32) + np.sign(roots.positions[:, :1]) * np.array([0.35, 0, 0], np.float32)
     flow = down + 0.25 * rng.standard_normal((count, 3))
@@ -357,8 +371,9 @@ def _beard(kind: str, mean: strands.MeanHead, rng: np.random.Generator) -> Grown
     grown = strands.grow(
         roots, flow.astype(np.float32), lengths.astype(np.float32), rng.uniform(0.2, 0.45, count).astype(np.float32),
         np.zeros(count, np.float32), gravity=5.0, comb=np.zeros((count, 3), np.float32), comb_strength=0.0, curl=0.0,
-        curl_length=0.02, centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng, points=4,
-        widths=rng.uniform(0.0012, 0.0028, count).astype(np.float32), roll=0.6, keep_off_face=False, fringe_y=0.0,
+        curl_length=0.02, centre=places.SKULL_CENTRE, radius_map=np.zeros((2, 4), np.float32), rng=rng,
+        points=_BEARD_POINTS, widths=rng.uniform(0.0012, 0.0028, count).astype(np.float32), roll=0.6, keep_off_face=False,
+        fringe_y=0.0,
     )  # fmt: skip
     return _piece("beard", grown, roots, rng.random(count).astype(np.float32), 0.75, False, rng)
 
@@ -447,7 +462,8 @@ def _piece(
     gloss = 0.10 if not curly else 0.05
     # A little uneven, as hairlines are.
     ragged = rng.uniform(-0.003, 0.004, count)
-    heights = np.stack([places.hairline_height(roots.positions, receded=value) + ragged for value in (0.0, 1.0)])
+    heights = [places.hairline_height(roots.positions, receded=value) + ragged for value in (0.0, 1.0)]
+    heights = np.stack([*heights, *places.hairline_form(roots.positions)])
     return Grown(
         name=name,
         vertices=vertices,
@@ -460,6 +476,7 @@ def _piece(
         weights=np.repeat(roots.weights, each, 0),
         roots=np.repeat(roots.positions, each, 0),
         root_heights=np.repeat(heights.astype(np.float32), each, 1),
+        chance=rng.random(count).astype(np.float32),
         material=Material(texture, HAIR, gloss, 5, two_sided=True),
         bound=np.zeros(0, np.int64),
     )

@@ -20,6 +20,8 @@ _CUT_SPAN = 0.02
 """Hair up to so far (m) above the cut gives way with it, so that its texture is pressed together and not folded."""
 _TORN = 0.02
 """Rise (m) that would tear hair beside it."""
+_SMOOTHINGS = 3
+"""How often the teeth of a torn edge are worn down."""
 _OVER_THE_EYES = (0.057, 0.052)
 """Distances (m) from the middle beyond which hair hangs as it was made, and within which it is cut."""
 
@@ -48,9 +50,37 @@ def _off_the_eyes(mesh: BoundMesh, points: NDArray[np.float32]) -> BoundMesh:
     unit = np.array([abs(points[a, k] - points[b, k]) / d for k, (a, b, d) in enumerate(mesh.scales)], np.float32)
     # Between what is cut and what hangs on beside it, nothing is left to stretch.
     left = (np.ptp(share[mesh.faces], axis=1) < 0.3) | (rise[mesh.faces].max(1) < _TORN)
+    moved = _evened(vertices + moved, mesh.faces, mesh.faces[left]) - vertices
     return replace(
         mesh, offsets=(mesh.offsets + moved / unit).astype(np.float32), faces=mesh.faces[left], corner_uv=mesh.corner_uv[left]
     )
+
+
+def _evened(vertices: NDArray[np.float32], faces: NDArray, left: NDArray) -> NDArray[np.float32]:
+    """Vertices [N, 3] with the teeth of a torn edge worn down: what the missing faces leave is smoothed along itself.
+
+    faces [F, 3]: all; left: those that stay.
+    """
+    torn = _rim(left) - _rim(faces)
+    out = vertices.astype(np.float64).copy()
+    ends = np.array(sorted(torn), dtype=np.int64).reshape(-1, 2)
+    if not len(ends):
+        return vertices
+    count = np.bincount(ends.ravel(), minlength=len(out))
+    inner = count == 2
+    for _ in range(_SMOOTHINGS):
+        total = np.zeros_like(out)
+        np.add.at(total, ends[:, 0], out[ends[:, 1]])
+        np.add.at(total, ends[:, 1], out[ends[:, 0]])
+        out[inner] = 0.5 * out[inner] + 0.25 * total[inner]
+    return out.astype(np.float32)
+
+
+def _rim(faces: NDArray) -> set[tuple[int, int]]:
+    """Edges (lower vertex first) that belong to one face alone."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    unique, number = np.unique(edges, axis=0, return_counts=True)
+    return {(int(a), int(b)) for a, b in unique[number == 1]}
 
 
 def _small(mesh: BoundMesh) -> BoundMesh:

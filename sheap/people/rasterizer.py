@@ -21,6 +21,8 @@ _IN_EYES = np.float32(8.0)
 
 NUM_HALVINGS = 4
 """How often a texture is halved for when it is seen small."""
+_FINEST = 4
+"""How often a texel is halved at most for the grain of a cut-out's soft edge, when it is seen large."""
 
 
 @numba.njit(cache=True, inline="always")
@@ -49,7 +51,8 @@ def project(vertices, rotation, translation, K):
 
 @numba.njit(cache=True, inline="always")
 def _level(corner_uv, f, area, tall, wide):
-    """Which halving of a texture [tall, wide] fits a face of `area` px (twice its size) on the screen."""
+    """Which halving of a texture [tall, wide] fits a face of `area` px (twice its size) on the screen; negative where even the
+    whole one is coarser than the screen, by as many halvings."""
     u1, v1 = corner_uv[f, 1, 0] - corner_uv[f, 0, 0], corner_uv[f, 1, 1] - corner_uv[f, 0, 1]
     u2, v2 = corner_uv[f, 2, 0] - corner_uv[f, 0, 0], corner_uv[f, 2, 1] - corner_uv[f, 0, 1]
     texels = abs(u1 * v2 - u2 * v1) * tall * wide
@@ -58,6 +61,9 @@ def _level(corner_uv, f, area, tall, wide):
     while level < NUM_HALVINGS and texels > 2.0 * area:
         texels *= 0.25
         level += 1
+    while level <= 0 and level > -_FINEST and texels * 4.0 < area:
+        texels *= 4.0
+        level -= 1
     return level
 
 
@@ -139,8 +145,11 @@ def rasterize(seen_at, faces, corner_uv, face_piece, flags, texels, table, heigh
                 continue
         inverse = np.float32(1.0) / area
         start = tall = wide = 0
+        cells = np.float32(1)
         if cut:
             level = _level(corner_uv, f, abs(area), table[piece, 0, 1], table[piece, 0, 2])
+            cells = np.float32(1 << max(-level, 0))
+            level = max(level, 0)
             start, tall, wide = table[piece, level, 0], table[piece, level, 1], table[piece, level, 2]
         # Barycentric weights are linear: steps per pixel along x, and how many pixels lower a weight by one.
         step0, step1 = (y1 - y2) * inverse, (y2 - y0) * inverse
@@ -178,15 +187,27 @@ def rasterize(seen_at, faces, corner_uv, face_piece, flags, texels, table, heigh
                     b2 = np.float32(1.0) - b0 - b1
                     u = b0 * corner_uv[f, 0, 0] + b1 * corner_uv[f, 1, 0] + b2 * corner_uv[f, 2, 0]
                     v = b0 * corner_uv[f, 0, 1] + b1 * corner_uv[f, 1, 1] + b2 * corner_uv[f, 2, 1]
-                    tx, ty = min(max(int(u * wide), 0), wide - 1), min(max(int(v * tall), 0), tall - 1)
-                    alpha = texels[start + ty * wide + tx, 3]
                     if flags[piece, 2] == 1:
+                        tx, ty = min(max(int(u * wide), 0), wide - 1), min(max(int(v * tall), 0), tall - 1)
+                        alpha = np.float32(texels[start + ty * wide + tx, 3])
                         # Ordered 2x2 pattern: with 2x supersampling every output pixel gets the same share.
                         threshold = ((x & 1) * 2 + ((x & 1) ^ (y & 1))) * 63.75 + 31.875
-                    elif alpha == 255:
-                        threshold = 0.0
                     else:
-                        threshold = 38.25 + 178.5 * _hash01(tx, ty)
+                        # Between texels, so that an edge seen large has no steps.
+                        at_x = min(max(u * wide - np.float32(0.5), np.float32(0.0)), wide - np.float32(1.001))
+                        at_y = min(max(v * tall - np.float32(0.5), np.float32(0.0)), tall - np.float32(1.001))
+                        ix, iy = int(at_x), int(at_y)
+                        t00 = start + iy * wide + ix
+                        t10 = t00 + (wide if iy + 1 < tall else 0)
+                        right_of = 1 if ix + 1 < wide else 0
+                        fx, fy = at_x - ix, at_y - iy
+                        upper = texels[t00, 3] + fx * (np.float32(texels[t00 + right_of, 3]) - texels[t00, 3])
+                        lower = texels[t10, 3] + fx * (np.float32(texels[t10 + right_of, 3]) - texels[t10, 3])
+                        alpha = upper + fy * (lower - upper)
+                        if alpha > 254.0:
+                            threshold = 0.0
+                        else:
+                            threshold = 38.25 + 178.5 * _hash01(int(cells * at_x), int(cells * at_y))
                     if alpha < threshold:
                         continue
                 depth[y, x] = z
@@ -260,7 +281,7 @@ def shade(
                 i0, i1, i2 = faces[f, 0], faces[f, 1], faces[f, 2]
                 area = (seen_at[i1, 0] - seen_at[i0, 0]) * (seen_at[i2, 1] - seen_at[i0, 1])
                 area -= (seen_at[i2, 0] - seen_at[i0, 0]) * (seen_at[i1, 1] - seen_at[i0, 1])
-                level = _level(corner_uv, f, abs(area) * each, table[piece, 0, 1], table[piece, 0, 2])
+                level = max(_level(corner_uv, f, abs(area) * each, table[piece, 0, 1], table[piece, 0, 2]), 0)
                 start, tall, wide = table[piece, level, 0], table[piece, level, 1], table[piece, level, 2]
                 at_x = min(max(u * wide - np.float32(0.5), np.float32(0.0)), wide - np.float32(1.001))
                 at_y = min(max(v * tall - np.float32(0.5), np.float32(0.0)), tall - np.float32(1.001))

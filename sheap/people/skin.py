@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people import face_places as places
+from sheap.people.beards import WIDEST, BeardForm, BeardGround
 from sheap.people.colours import linear_to_srgb, srgb_to_linear
 from sheap.people.noise import image_noise, smoothstep
 from sheap.people.skin_ground import BLOOD, MELANIN, SkinCoat
@@ -46,17 +47,17 @@ class EyeOpenings:
 @dataclass(frozen=True)
 class Canvas:
     """A patch with what every person's skin has in the same place. corners, weights [H, W, 3]: the mesh's vertices around each
-    texel and their shares; details: bytes [2 K, H, W] or None; lines: hairline heights (m) [2, H, W] as grown and as receded;
-    beards: cover [H, W] by kind; lips [H, W]; openings: the lids' edges, where the patch has eyes; windows: the parts of the
-    picture where each thing can be; brows and brow_measures [B, 4]: the model's, with their middles (x, y)
-    and thickness, m, and slope, radians."""
+    texel and their shares; details: bytes [2 K, H, W] or None; hairlines [4, H, W]: heights (m) above the hairline as grown and
+    as receded, and sheap.people.face_places.hairline_form; beard: of the window where beards grow; openings: the lids' edges,
+    where the patch has eyes; windows: the parts of the picture where each thing can be; brows and brow_measures [B, 5]: the
+    model's, with their middles (x, y) and thickness, m, slope, radians, and inner ends, m."""
 
     patch: UvPatch
     corners: NDArray[np.int32]
     weights: Array
     details: NDArray[np.int8] | None
     hairlines: Array
-    beards: dict[str, Array]
+    beard: BeardGround | None
     openings: EyeOpenings | None
     windows: dict[str, Window]
     brows: NDArray[np.uint8]
@@ -67,15 +68,12 @@ class Canvas:
         points, lips = patch.positions, patch.regions["lips"]
         x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
         corners, weights = texel_corners(patch, faces)
-        hairlines = np.stack([places.hairline_height(points, receded=value) for value in (0.0, 1.0)])
-        beards = {
-            "full": places.beard_weight(points, lips),
-            "goatee": places.goatee_weight(points, lips),
-            "moustache": places.moustache_weight(points, lips),
-        }
+        hairlines = [places.hairline_height(points, receded=value) for value in (0.0, 1.0)]
+        hairlines = np.stack([*hairlines, *places.hairline_form(points)])
+        beard = _window(BeardGround.prepare(points, lips).cover("full", WIDEST) > _LOWEST_BEARD)
         windows = {
             "hair": _window((hairlines[0] > -0.045) & (patch.regions["ears"] < 0.9)),
-            "beard": _window(beards["full"] > _LOWEST_BEARD),
+            "beard": beard,
         }
         if patch.name == "face":
             windows |= {
@@ -91,7 +89,8 @@ class Canvas:
             windows["eyes"] = _window((openings.upper < 0.018) | (openings.lower < 0.018))
         measures = np.stack([_measure_brow(brow) for brow in model.brows])
         return cls(
-            patch, corners, weights, model.detail_on(patch), hairlines, beards, openings,
+            patch, corners, weights, model.detail_on(patch), hairlines,
+            BeardGround.prepare(points[beard], lips[beard]) if beard else None, openings,
             {name: window for name, window in windows.items() if window is not None}, model.brows, measures,
         )  # fmt: skip
 
@@ -104,13 +103,15 @@ def _window(mask: NDArray[np.bool_]) -> Window | None:
 
 
 def _measure_brow(brow: NDArray[np.uint8]) -> Array:
-    """The middle (x, y) of a brow's picture and its mean thickness, m, and how steeply it rises outwards, radians."""
+    """The middle (x, y) of a brow's picture and its mean thickness, m, how steeply it rises outwards, radians, and how far from
+    the middle of the face it starts, m."""
     solid = cv2.GaussianBlur(brow, None, 1.5) > 50
     rows, columns = np.nonzero(solid)
     thickness = solid.sum(0)[solid.any(0)].mean()
     middle = (BROW_BOX[0] + BROW_TEXEL * columns.mean(), BROW_BOX[3] - BROW_TEXEL * rows.mean())
     slope = -np.arctan(np.polyfit(columns, rows, 1)[0])
-    return np.array([*middle, BROW_TEXEL * thickness, slope], np.float32)
+    inner = BROW_BOX[0] + BROW_TEXEL * columns.min()
+    return np.array([*middle, BROW_TEXEL * thickness, slope, inner], np.float32)
 
 
 def paint_skin(
@@ -147,7 +148,7 @@ def paint_skin(
     if "brows" in windows and with_brows:
         _paint_brows(log_color, canvas, traits, np.random.default_rng([coat.seed, 6]), noise)
     if "beard" in windows:
-        _paint_stubble(log_color, canvas, traits, hair, noise)
+        _paint_stubble(log_color, canvas, traits, noise)
     if "hair" in windows:
         _paint_roots(log_color, canvas, traits, hair, noise)
     return _finish(log_color, _TABLE)
@@ -224,7 +225,7 @@ def _paint_cheeks(log_color: Array, canvas: Canvas, traits: Traits, noise: Array
         spots = traits.freckles * where * smoothstep(0.9, 1.7, cv2.GaussianBlur(noise[window], None, 0.7) * 1.3)
         _tint(log_color[window], 0.45 * spots, MELANIN)
     if traits.makeup > 0:
-        blush = 0.5 * traits.makeup * places.blob(points, (0.048, -0.030, 0.068), 0.014)
+        blush = 0.65 * traits.makeup * places.blob(points, (0.048, -0.030, 0.068), 0.014)
         _tint(log_color[window], blush, BLOOD)
 
 
@@ -291,7 +292,7 @@ def _paint_lips(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) 
     lips = smoothstep(edge - 0.22, edge + 0.22, region)
     if traits.lipstick > 0:
         paint = np.log(srgb_to_linear(np.array(traits.lipstick_color))).astype(np.float32)
-        depth = np.float32(0.6 * traits.lipstick)
+        depth = np.float32(0.75 * traits.lipstick)
     else:
         paint, depth = None, np.float32(0)
     part = log_color[window]
@@ -331,12 +332,14 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     window = canvas.windows["brows"]
     points = canvas.patch.positions[window]
     picture = canvas.brows[traits.brow_style].astype(np.float32) / 255
-    middle_x, middle_y, own, slope = canvas.brow_measures[traits.brow_style]
+    middle_x, middle_y, own, slope, inner = canvas.brow_measures[traits.brow_style]
     cover = np.zeros(points.shape[:2], np.float32)
     thick = traits.brow_thickness / own
+    # Stretched from where it starts: long brows reach towards the temples, they do not meet.
+    away = np.float32(traits.brow_gap + traits.brow_length * (middle_x - inner))
     for side in (1, -1):
         own_height, own_tilt, own_thick = rng.normal(0, [0.0008, 0.030, 0.07])
-        across = side * points[..., 0] - middle_x - np.float32(traits.brow_gap)
+        across = side * points[..., 0] - away
         up = points[..., 1] - middle_y - np.float32(traits.brow_height + own_height)
         tilt = traits.brow_tilt + own_tilt - _LEVELLED * slope
         along = np.cos(tilt) * across + np.sin(tilt) * up
@@ -354,22 +357,27 @@ def _paint_brows(log_color: Array, canvas: Canvas, traits: Traits, rng: np.rando
     _blend(log_color[window], np.clip(cover * (points[..., 2] > 0.01), 0, 0.9), color)
 
 
-def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
+def _paint_stubble(log_color: Array, canvas: Canvas, traits: Traits, noise: Array) -> None:
     kind = {"none": None, "stubble": "full"}.get(traits.beard, traits.beard)
     if kind is None:
         return
+    assert canvas.beard is not None
     window = canvas.windows["beard"]
-    depth = 0.2 + 0.3 * traits.beard_density if traits.beard == "stubble" else 0.55 + 0.3 * traits.beard_density
-    cover = canvas.beards[kind][window] * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
+    density = traits.beard_density
+    depth = 0.08 + 0.42 * density**1.5 if traits.beard == "stubble" else 0.45 + 0.4 * density
+    cover = canvas.beard.cover(kind, BeardForm.of(traits)) * np.clip(depth * (1 + 0.28 * noise[window]), 0, 0.9)
+    hair = np.log(srgb_to_linear(np.array(traits.beard_color))).astype(np.float32)
     _blend(log_color[window], cover, np.minimum(hair, np.log(np.float32(0.2))))
 
 
 def _paint_roots(log_color: Array, canvas: Canvas, traits: Traits, hair: Array, noise: Array) -> None:
     """Scalp darkened by hair roots: a dense shadow under full hair, a faint one on shaved heads."""
     window = canvas.windows["hair"]
-    full, receded = canvas.hairlines[(slice(None), *window)]
+    full, receded, peak, corners = canvas.hairlines[(slice(None), *window)]
+    own = np.float32(traits.hairline_shift) + np.float32(traits.hairline_corners) * corners
+    own -= np.float32(traits.hairline_peak) * peak
     share = 1.0 if traits.hair_style in ("receding", "bald") else traits.receded
-    above = full + np.float32(share) * (receded - full) - np.float32(traits.hairline_shift) + 0.002 * noise[window]
+    above = full + np.float32(share) * (receded - full) - own + 0.002 * noise[window]
     depth = {"bald": 0.18, "buzz": 0.72, "receding": 0.5}.get(traits.hair_style, 0.85)
     soft = 0.035 if traits.hair_style == "bald" else 0.012
     cover = smoothstep(-0.7 * soft, soft, above) * depth * np.clip(1 + 0.25 * noise[window], 0.4, 1.15)
@@ -390,11 +398,11 @@ def _paint_eyes(log_color: Array, canvas: Canvas, traits: Traits) -> None:
     part = log_color[window]
     _tint(part, 1.1 * traits.lid_crease_depth * crease + 0.8 * traits.eye_bags * bag, MELANIN)
     if traits.makeup > 0:
-        shade = 0.55 * traits.makeup * smoothstep(0.009, 0.002, upper) * is_above
+        shade = 0.70 * traits.makeup * smoothstep(0.009, 0.002, upper) * is_above
         color = np.log(srgb_to_linear(np.array(traits.eyeshadow_color))).astype(np.float32)
         _blend(part, shade, color)
     lash = np.log(np.array([0.03, 0.02, 0.018], np.float32))
     dark = 0.45 + 0.4 * traits.lash_density
-    above = np.exp(-0.5 * (upper / (0.0009 + 0.0012 * traits.makeup)) ** 2) * min(1.0, dark + 0.3 * traits.makeup)
-    below = np.exp(-0.5 * (lower / 0.0008) ** 2) * min(0.9, 0.6 * dark * 0.8 + 0.4 * traits.makeup)
+    above = np.exp(-0.5 * (upper / (0.0009 + 0.0018 * traits.makeup)) ** 2) * min(1.0, dark + 0.3 * traits.makeup)
+    below = np.exp(-0.5 * (lower / (0.0008 + 0.0006 * traits.makeup)) ** 2) * min(0.9, 0.48 * dark + 0.5 * traits.makeup)
     _blend(log_color[window], np.clip(np.maximum(above, below), 0, 1), lash)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheap.people import face_places as places
+from sheap.people.beards import BeardForm, BeardGround
 from sheap.people.colours import srgb_to_linear
 from sheap.people.noise import point_noise, smoothstep
 from sheap.people.skin_model import SkinModel
@@ -59,8 +60,8 @@ _EVEN_WAVELENGTH = 0.032
 class SkinGround:
     """The mean head's vertices [V], ready for mixing. model: skins; areas [V, A]: shares of _AREAS; noise [B, 3, V]: a bank of
     random fields at three wavelengths; even [B, V]: of fields that are alike on both sides; contours [C, V]: spots of _CONTOURS;
-    blood, tired, lids, beard, sockets, mouth [V]: where cheeks redden, eyes look tired, the lids are, beards grow and inner skin
-    lies."""
+    blood, tired, lids, sockets, mouth [V]: where cheeks redden, eyes look tired, the lids are and inner skin lies; beard: where
+    beards grow."""
 
     model: SkinModel
     areas: Array
@@ -70,7 +71,7 @@ class SkinGround:
     blood: Array
     tired: Array
     lids: Array
-    beard: Array
+    beard: BeardGround
     sockets: Array
     mouth: Array
 
@@ -101,7 +102,7 @@ class SkinGround:
             model, near / near.sum(-1, keepdims=True), noise.astype(np.float32), even, contours.astype(np.float32),
             blood.astype(np.float32),
             places.blob(template, (0.029, -0.0155, 0.074), 0.0075), regions["eyelids"].astype(np.float32),
-            places.beard_weight(template, regions["lips"]), regions["eye_sockets"].astype(np.float32),
+            BeardGround.prepare(template, regions["lips"]), regions["eye_sockets"].astype(np.float32),
             (regions["mouth_interior"] * (1 - regions["lips"])).astype(np.float32),
         )  # fmt: skip
 
@@ -144,8 +145,10 @@ def mix_skin(ground: SkinGround, traits: Traits, seed: int) -> SkinCoat:
     # Skin without its share of blood is pale, not green.
     blood = np.maximum(blood, _PALEST)
     log_color = np.log(skin_tone(traits)) + pattern + blood[:, None] * BLOOD + melanin[:, None] * MELANIN
-    whiskers = traits.beard_shadow * ground.beard * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)
-    log_color = log_color + whiskers[:, None] * _WHISKERS
+    if traits.beard_shadow > 0:
+        grows = ground.beard.cover("full", BeardForm.of(traits))
+        whiskers = traits.beard_shadow * grows * np.clip(1 + 0.3 * middle[1], 0.2, 1.6)
+        log_color = log_color + whiskers[:, None] * _WHISKERS
     # The fairest patch of the fairest person is still skin, not paper.
     log_color = -_SHOULDER * np.logaddexp(-log_color / _SHOULDER, -_LIGHTEST / _SHOULDER)
     flesh = np.log(np.array([0.30, 0.07, 0.06], np.float32))

@@ -29,8 +29,9 @@ class Traits:
     yellowish .. 1 pinkish; blood: redness of cheeks and nose; blotches, pattern, contour: strength of uneven colour, of colour
     that is alike on both sides, of the face's darker and lighter places; skin_contrast, skin_detail: of the mixed skins' own
     colour and fine detail (1: average). lid_*: of the eyelids; *_lines, *_crease, *_depth: how deep they are; lip_fullness:
-    -1..1; brow_gap, brow_height: moved outwards, up; brow_tilt: radians; hairline_shift: moved up; receded: how far the hairline
-    went back.
+    -1..1; brow_gap: from the middle of the face to where the brow starts; brow_height: moved up; brow_tilt: radians;
+    hairline_shift: moved up; hairline_peak, hairline_corners: how far it comes down in the middle and goes up at the temples;
+    receded: how far it went back. beard_length: against the usual; beard_*: see sheap.people.beards.BeardForm.
     """
 
     sex: str
@@ -81,10 +82,19 @@ class Traits:
     hair_style: str
     hair_part: float
     hairline_shift: float
+    hairline_peak: float
+    hairline_corners: float
     receded: float
     beard: str
     beard_density: float
     beard_shadow: float
+    beard_cheek: float
+    beard_neck: float
+    beard_width: float
+    beard_bare: float
+    beard_lip: float
+    beard_length: float
+    beard_color: Color
     iris_color: Color
     iris_ring: float
     iris_radius: float
@@ -200,7 +210,7 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         mouth_lines=who.line(0.8),
         chin_crease=float(rng.beta(1.5, 3.0)),
         chin_dimple=float(rng.uniform(0.4, 1)) if rng.random() < (0.22 if is_man else 0.10) else 0.0,
-        lip_color=float(np.clip(rng.normal(0.55 - 0.1 * is_man - 0.2 * age, 0.28), 0, 1.2)),
+        lip_color=float(np.clip(rng.normal(0.72 - 0.30 * is_man - 0.2 * age, 0.30), 0, 1.3)),
         lip_dark=float(np.clip(rng.normal(0.1 + 0.35 * melanin, 0.22), 0, 1)),
         lip_fullness=float(np.clip(rng.normal(-0.1 - 0.3 * is_man + 0.4 * melanin - 0.4 * age, 0.55), -1, 1)),
         lip_rim=float(rng.random()),
@@ -211,11 +221,11 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         eyeshadow_color=_color(np.array([[0.25, 0.17, 0.13], [0.30, 0.25, 0.30], [0.45, 0.30, 0.22], [0.16, 0.15, 0.16],
                                          [0.40, 0.22, 0.28]])[rng.integers(5)]),
         brow_style=who.brow_style(),
-        brow_thickness=float(np.clip(rng.normal(0.0068 if is_man else 0.0050, 0.0019), 0.0018, 0.0115)),
+        brow_thickness=float(np.clip(rng.normal(0.0078 if is_man else 0.0050, 0.0021), 0.0018, 0.0130)),
         brow_density=float(np.clip(rng.beta(1.2, 1.0) - 0.2 * age * rng.random() + 0.1 * is_man, 0.0, 1)),
         brow_arch=float(np.clip(rng.normal(0.38 if is_man else 0.60, 0.45), -0.5, 1.5)),
         brow_height=float(np.clip(rng.normal(-0.0010 if is_man else 0.0008, 0.0036), -0.0070, 0.0085)),
-        brow_gap=float(np.clip(rng.normal(0.0003, 0.0033), -0.0055, 0.0080)),
+        brow_gap=float(np.clip(rng.normal(0.0116 if is_man else 0.0128, 0.0032), 0.0020, 0.0210)),
         brow_length=float(np.clip(rng.normal(1.0, 0.18), 0.65, 1.4)),
         brow_tilt=float(np.clip(rng.normal(0.0, 0.14), -0.32, 0.32)),
         brow_color=_color(np.minimum(brow_dark, 0.18) if brow_tinted else brow_dark),
@@ -223,10 +233,14 @@ def sample_traits(rng: np.random.Generator, demographics: Demographics) -> Trait
         hair_style=style,
         hair_part=float(rng.choice([0.0, rng.uniform(0.015, 0.035), -rng.uniform(0.015, 0.035)], p=[0.3, 0.35, 0.35])),
         hairline_shift=float(np.clip(rng.normal(0.001, 0.008), -0.010, 0.018)),
+        hairline_peak=who.hairline_peak(),
+        hairline_corners=float(np.clip(who.form_rng.normal(0.004 if is_man else 0.0, 0.004), -0.005, 0.014)),
         receded=receded,
         beard=beard,
         beard_density=float(rng.uniform(0.25, 1.0)),
         beard_shadow=who.beard_shadow(np.array(young_hair)),
+        **who.beard_form(beard),
+        beard_color=who.beard_color(np.array(hair)),
         iris_color=_color(iris),
         iris_ring=float(rng.uniform(0.2, 1.0)),
         iris_radius=float(rng.normal(IRIS_RADIUS, 0.00015)),
@@ -244,6 +258,8 @@ class _Draws:
 
     def __init__(self, rng: np.random.Generator, demographics: Demographics) -> None:
         self.rng, self.demographics = rng, demographics
+        # Of their own, so that what is drawn of the forms of hairline and beard changes nothing else of a person.
+        self.form_rng = rng.spawn(1)[0]
         self.is_man = demographics.sex == "male"
         self.years = demographics.age_years
         low, high = AGE_RANGE
@@ -320,6 +336,32 @@ class _Draws:
             return 0.0
         asian = self.demographics.ancestry[ANCESTRIES.index("asian")]
         return float(self.rng.beta(1.6, 2.2) * (1 - 0.6 * asian) * np.clip(1.1 - 1.6 * hair.mean(), 0.1, 1))
+
+    def hairline_peak(self) -> float:
+        """About every third person has a widow's peak."""
+        rng = self.form_rng
+        return float(rng.uniform(0.003, 0.010)) if rng.random() < 0.35 else 0.0
+
+    def beard_form(self, beard: str) -> dict[str, float]:
+        """The edges and the length of a man's beard, or of where his shaved one would grow."""
+        rng = self.form_rng
+        with_lip = beard == "moustache" or rng.random() < 0.85
+        return {
+            "beard_cheek": float(np.clip(rng.normal(0.004, 0.007), -0.004, 0.020)),
+            "beard_neck": float(np.clip(rng.normal(0.002, 0.006), -0.006, 0.016)),
+            "beard_width": float(rng.uniform(0.024, 0.046)),
+            "beard_bare": float(rng.beta(0.8, 1.2)),
+            "beard_lip": 1.0 if with_lip else float(rng.uniform(0.0, 0.4)),
+            "beard_length": float(np.clip(np.exp(rng.normal(0, 0.45)), 0.4, 2.6)),
+        }
+
+    def beard_color(self, hair: NDArray) -> Color:
+        """Beards turn grey before the head does; those of brown and fair people are often redder than their hair."""
+        rng = self.form_rng
+        if hair.mean() > 0.15 and rng.random() < 0.4:
+            hair = hair * np.array([1.12, 0.88, 0.80])
+        ahead = float(np.clip((self.years - 38) / 25, 0, 1) * rng.uniform(0, 0.7))
+        return _color(np.clip(_mixed(hair * rng.uniform(0.8, 1.15), _mixed(_GREY, _WHITE, ahead), ahead), 0.02, 0.9))
 
     def brow_style(self) -> int:
         weights = _MANS_BROWS if self.is_man else _WOMANS_BROWS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import recogniser_distance
-from experiments.recogniser_distance import CROP_SIZE, crop, distances, real_people
+from experiments.recogniser_distance import CROP_SIZE, crop, distances, mean_figures, real_people
 from sheap.networks.face_descriptor import CHIP_LANDMARKS, CHIP_SIZE, FaceDescriptor
 
 
@@ -18,6 +18,34 @@ def test_distances_are_of_pairs_within_and_between_people():
     assert found["people"] == 3 and found["same_person"] == pytest.approx(0.3)
     assert found["others"] == pytest.approx((np.sqrt(2) + 0.5 + 1.5) / 3)
     assert found["others_taken_for_one"] == pytest.approx(1 / 3)
+    # The first person's second picture is farther than the limit from the second's, 0.58 from the third's.
+    assert found["any_taken_for_one"] == pytest.approx(2 / 5)
+
+
+def test_figures_of_several_draws_are_their_means():
+    rows = [{"people": 3, "others": 0.5}, {"people": 5, "others": 0.75}]
+    assert mean_figures(rows) == {"people": 8, "others": 0.625}
+
+
+def test_the_command_takes_several_seeds_and_shows_each_and_their_mean(monkeypatch, tmp_path, capsys):
+    """Descriptors stand in: people of seed 0 are all alike, those of seed 1 all apart."""
+
+    class Standing:
+        def __call__(self, people):
+            rows = [np.stack(pictures) for pictures in people]
+            return rows, rows
+
+    def people_of(count, seed):
+        for index in range(count):
+            yield [seed * np.eye(128, dtype=np.float32)[index] for _ in range(2)]
+
+    monkeypatch.setattr(recogniser_distance, "Describer", Standing)
+    monkeypatch.setattr(recogniser_distance, "rendered_people", people_of)
+    assert recogniser_distance.main(["--people", "4", "--seeds", "0", "1", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| rendered, photographs of 256 px | 100.0% | 0.0% | 50.0% |" in printed
+    assert "--people 4 --seeds 0 1" in printed
+    assert (tmp_path / "recogniser_distance.json").is_file()
 
 
 def test_a_crop_holds_the_face_and_its_landmarks():

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.commands.looks import app
 from sheap.people.hair_model import OPEN_HAIR_PATH, open_hair, read_hair
+from sheap.people.hair_recipe import _evened
 from sheap.people.skin_model import OPEN_SKINS_PATH, open_skins, read_skins
 
 PACK = Path(__file__).parents[3] / "shared/assets/makehuman-cc0"
@@ -68,6 +69,23 @@ def test_a_fringe_is_cut_and_not_torn(studio):
         x, y, z = np.moveaxis(ends.mean(0), -1, 0)
         before_face = (np.abs(x) < 0.06) & (y > -0.01) & (y < 0.07) & (z > 0.03)
         assert np.linalg.norm(ends[0] - ends[1], axis=-1)[before_face].max() < 0.055
+
+
+def test_a_torn_edge_is_worn_smooth_and_an_old_one_kept():
+    """A strip two quads high without its upper row but for every other quad: the teeth wear down, the outline stays."""
+    columns = np.arange(13)
+    points = np.stack([np.tile(columns, 3), np.repeat([0.0, 1.0, 2.0], 13), np.zeros(39)], -1).astype(np.float32)
+    first = np.concatenate([columns[:-1], columns[:-1] + 13])
+    faces = np.concatenate([np.stack([first, first + 1, first + 14], -1), np.stack([first, first + 14, first + 13], -1)])
+    # Every other upper triangle that points up: a saw.
+    upper = points[faces][..., 1].mean(1) > 1
+    stands_up = (points[faces][..., 1] == 1).sum(1) == 2
+    left = faces[~upper | stands_up]
+    even = _evened(points, faces, left)
+    saw = np.r_[16:23, 29:36]
+    assert np.array_equal(even[:13], points[:13])
+    assert np.ptp(points[saw, 1]) == 1 and np.ptp(even[saw, 1]) < 0.1
+    assert np.array_equal(_evened(points, faces, faces), points)
 
 
 def test_foreign_files_are_named(tmp_path):

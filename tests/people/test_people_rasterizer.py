@@ -200,3 +200,25 @@ def test_hidden_layers_cost_nothing_but_change_nothing():
         posed = {str(k): evenly(sheets[k].vertices, sheets[k].normals) for k in range(9)}
         pictures.append(scene.render(posed, matrix, K, size, size, dark()).color)
     assert np.abs(pictures[0] - pictures[1]).max() < 1e-5 and pictures[0].std() > 0.1
+
+
+def test_the_edge_of_a_cut_out_seen_large_is_soft_and_fine_in_grain():
+    """From the nearest texel it would be a staircase of theirs, with a grain as coarse as they are."""
+    size, side = 128, 8
+    texture = np.full((side, side, 4), 255, np.uint8)
+    texture[:, : side // 2, 3] = 0
+    solid = square(0.0)
+    scene = Scene(
+        [Piece("cut", "b", solid.faces, solid.corner_uv, Material(texture, HAIR, two_sided=True))], {"b": len(solid.vertices)}
+    )
+    K = np.array([[size * 1.5, 0, size / 2], [0, size * 1.5, size / 2], [0, 0, 1]], np.float32)
+    matrix = look_at(np.array([0.0, 0.0, 0.6]), np.zeros(3), 0.0)
+    seen = scene.render({"b": evenly(solid.vertices, solid.normals)}, matrix, K, size, size, dark())
+    # A texel is 16 px here: the edge goes from nothing to all within about as many.
+    covered = seen.alpha[16:-16].mean(0)
+    between = np.flatnonzero((covered > 0.1) & (covered < 0.9))
+    assert 6 <= len(between) <= 16
+    assert abs(covered[between].mean() - 0.5) < 0.1
+    # Grain: neighbours in a column of the edge differ often, not once a texel.
+    middle = seen.alpha[16:-16, between[len(between) // 2]]
+    assert (np.diff(middle) != 0).mean() > 0.3

@@ -4,7 +4,9 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pytest
 
+from sheap.people.beards import WIDEST, BeardGround
 from sheap.people.eyes import paint_eye
 from sheap.people.skin import paint_skin
 from sheap.people.skin_ground import mix_skin, skin_tone
@@ -14,8 +16,8 @@ def canvas(studio, name="face", scale=1.0):
     return next(c for c in studio.canvases_at(scale) if c.patch.name == name)
 
 
-def paint(studio, traits, seed, name="face", scale=1.0):
-    return paint_skin(canvas(studio, name, scale), mix_skin(studio.skin_ground, traits, seed), traits)
+def paint(studio, traits, seed, name="face", scale=1.0, **options):
+    return paint_skin(canvas(studio, name, scale), mix_skin(studio.skin_ground, traits, seed), traits, **options)
 
 
 def mean_color(texture, mask):
@@ -47,15 +49,15 @@ def test_patches_cover_the_skin_and_know_where_they_are(studio):
 
 
 def test_lips_are_redder_brows_darker_and_melanin_darkens(studio, member):
+    face = canvas(studio)
     plain = dataclasses.replace(
         member.traits, **PLAIN, melanin=0.2, lip_color=0.8, brow_color=(0.1, 0.08, 0.07), brow_density=0.9, brow_style=0,
-        brow_height=0.0, brow_tilt=0.0, brow_gap=0.0, brow_arch=0.5, brow_thickness=0.006,
+        brow_height=0.0, brow_tilt=0.0, brow_gap=face.brow_measures[0, 4], brow_length=1.0, brow_arch=0.5, brow_thickness=0.006,
     )  # fmt: skip
     texture = paint(studio, plain, 1)
-    face = canvas(studio)
     places, regions = face.patch.positions, face.patch.regions
     lips = regions["lips"] > 0.9
-    middle_x, middle_y, _, _ = face.brow_measures[0]
+    middle_x, middle_y, *_ = face.brow_measures[0]
     brow = (np.abs(np.abs(places[..., 0]) - middle_x) < 0.006) & (np.abs(places[..., 1] - middle_y) < 0.0012)
     brow &= places[..., 2] > 0.03
     skin, lip, hair = (mean_color(texture, mask) for mask in (cheeks(places), lips, brow))
@@ -63,6 +65,41 @@ def test_lips_are_redder_brows_darker_and_melanin_darkens(studio, member):
     assert hair.mean() < 0.75 * skin.mean()
     dark = paint(studio, dataclasses.replace(plain, melanin=0.9), 1)
     assert mean_color(dark, cheeks(places)).mean() < 0.6 * skin.mean()
+
+
+@pytest.mark.parametrize("length", [0.7, 1.4])
+def test_brows_start_where_they_are_said_to_however_long(studio, member, length):
+    """Long brows reach towards the temples: stretched about their middle, they would meet above the nose."""
+    face = canvas(studio)
+    traits = dataclasses.replace(
+        member.traits, **PLAIN, melanin=0.1, brow_color=(0.02, 0.02, 0.02), brow_density=1.0, brow_style=0, brow_height=0.0,
+        brow_tilt=0.0, brow_gap=0.012, brow_length=length, brow_arch=0.5, brow_thickness=0.008,
+    )  # fmt: skip
+    x, y, z = np.moveaxis(face.patch.positions, -1, 0)
+    band = (np.abs(y - face.brow_measures[0, 1]) < 0.008) & (z > 0.03)
+    brows = paint(studio, traits, 1)[..., 1].astype(int)
+    bare = paint(studio, traits, 1, with_brows=False)[..., 1].astype(int)
+    across = np.abs(x[band & (brows < bare - 40)])
+    assert np.quantile(across, 0.01) == pytest.approx(0.012, abs=0.003)
+    assert across.max() > 0.012 + 0.8 * length * 0.045
+
+
+def test_stubble_ends_where_a_mans_own_does(studio, member):
+    """Between nose and upper lip, on the cheek, and beside the mouth."""
+    ground = BeardGround.prepare(canvas(studio).patch.positions, canvas(studio).patch.regions["lips"])
+    cover = ground.cover("full", WIDEST)
+    assert (cover > 0.5).any() and cover.max() <= 1 and cover.min() >= 0
+    for change, where in (
+        ({"cheek": 0.016}, ground.cheek > 0.9),
+        ({"neck": 0.012}, ground.up < -0.1),
+        ({"bare": 1.0}, ground.beside > 0.8),
+        ({"lip": 0.0}, ground.lip > 0.9),
+    ):
+        less = ground.cover("full", WIDEST._replace(**change))
+        assert (less <= cover + 1e-6).all()
+        assert less[where].sum() < 0.85 * cover[where].sum()
+    narrow, wide = (ground.cover("goatee", WIDEST._replace(width=width)) for width in (0.024, 0.046))
+    assert narrow.sum() < 0.8 * wide.sum()
 
 
 def test_neighbouring_patches_meet_in_colour(studio, member):

@@ -100,6 +100,31 @@ def test_brows_differ_as_much_as_in_life(sex):
     """Brows are what a face recogniser tells people apart by most of all that is not shape."""
     crowd = people(sex)
     assert np.std([t.brow_height for t in crowd]) > 0.003 and np.ptp([t.brow_height for t in crowd]) < 0.017
-    assert np.std([t.brow_gap for t in crowd]) > 0.0025
+    gaps = [t.brow_gap for t in crowd]
+    assert np.std(gaps) > 0.0025 and np.mean(np.array(gaps) < 0.004) < 0.05
     assert np.std([t.brow_thickness for t in crowd]) > 0.0015 and min(t.brow_thickness for t in crowd) > 0.0015
     assert np.std([t.brow_density for t in crowd]) > 0.22
+
+
+def test_forms_of_hairlines_and_beards_differ_and_change_nothing_else():
+    men = people()
+    for name, least in (("beard_cheek", 0.004), ("beard_neck", 0.003), ("beard_width", 0.004), ("beard_bare", 0.2),
+                        ("hairline_corners", 0.003)):  # fmt: skip
+        assert np.std([getattr(t, name) for t in men]) > least
+    assert abs(np.mean([t.hairline_peak > 0 for t in men]) - 0.35) < MARGIN
+    lengths = np.log([t.beard_length for t in men])
+    assert 0.3 < lengths.std() < 0.6 and np.mean([t.beard_lip < 1 for t in men if t.beard == "full"]) > 0.03
+    # Forms come from random numbers of their own: the next person is who they would have been.
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    who = Demographics("male", 40.0, 0.0, ONLY["european"])
+    first = sample_traits(rng, who)
+    other.spawn(1)
+    second = sample_traits(other, who)
+    assert first.beard_cheek != second.beard_cheek and first.brow_gap == second.brow_gap
+    assert rng.random() == other.random()
+
+
+def test_beards_turn_grey_before_heads():
+    old, young = people(age=58), people(age=25)
+    lighter = [np.mean([lightness(t.beard_color) - lightness(t.hair_color) for t in crowd]) for crowd in (old, young)]
+    assert lighter[0] > lighter[1] + 0.02
