@@ -21,7 +21,7 @@ from sheap.transfer.arkit import ArkitWeights
 from sheap.transfer.parameters import HeadTransfer
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
-from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 from sheap.video.face_search import no_face
 from sheap.video.transparency import opaque
 
@@ -121,10 +121,18 @@ class SheapPredictor:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> HeadParams:
         """Head crops [B, 3, S, S] in [0, 1] -> parameters of B heads. Raises ValueError for another shape or range."""
-        return self._answer(self.network.encode(self._prepared(images)).params)
+        return self.answer(self.network.encode(self._prepared(images)).params)
 
-    def _answer(self, params: HeadParams) -> HeadParams:
+    def answer(self, params: HeadParams) -> HeadParams:
+        """The network's parameters in the head model that is answered in."""
         return params if self.transfer is None else self.transfer(params)
+
+    @torch.inference_mode()
+    def sight(self, images: Tensor) -> tuple[HeadParams, Tensor, Tensor]:
+        """Head crops [B, 3, S, S] in [0, 1] -> what the network itself says: parameters of its own head model (`answer` carries
+        them over), and evidence of the shapes, as SheapNetwork.shape_evidence has it. Raises ValueError as `predict` does."""
+        codes = self.network.encode(self._prepared(images))
+        return codes.params, *self.network.shape_evidence(codes)
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Checked crops on the network's device and at its size."""
@@ -146,7 +154,7 @@ class SheapPredictor:
             raise ValueError("images: expected at least one picture of the person")
         codes = self.network.encode(self._prepared(images))
         shape = self.network.fused_shape([codes.index(slice(k, k + 1)) for k in range(len(images))])
-        return self._answer(codes.params.replace(shape=shape.expand(len(images), -1)))
+        return self.answer(codes.params.replace(shape=shape.expand(len(images), -1)))
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.
@@ -185,6 +193,20 @@ class SheapPredictor:
         face = meant_face(faces, box)
         if face is None:
             raise ValueError(f"face_box: {no_meant_face(faces, face_box, box_format)}")
+        return self._predict_face(image, face)
+
+    def predict_faces(self, image: NDArray[np.uint8]) -> list[ImagePrediction]:
+        """Every face of a picture, uint8 RGB [H, W, 3] or RGBA [H, W, 4], small ones too; the one seen largest first.
+
+        Raises ValueError when no face is found.
+        """
+        image = opaque(image)
+        faces = self.face_finder.all_faces(image)
+        if not faces:
+            raise ValueError(f"image: {no_face(image)}")
+        return sorted((self._predict_face(image, face) for face in faces), key=lambda found: -found.crop.side)
+
+    def _predict_face(self, image: NDArray[np.uint8], face: FaceLandmarks) -> ImagePrediction:
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
         params = turned_back(self.head, self.predict(pixels), torch.tensor([crop.turn_deg]))
@@ -198,3 +220,14 @@ class SheapPredictor:
     def neutral(self, params: HeadParams) -> Tensor:
         """The identities alone, at rest with a neutral face: vertices [B, N, 3], metres."""
         return self.head.neutral(params.shape)
+
+
+def load_predictor(
+    folder: Path | str | None = None,
+    *,
+    head_model: Path | None = None,
+    landmark_model: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> SheapPredictor:
+    """SheapPredictor.load, as `sheap.load_predictor`."""
+    return SheapPredictor.load(folder, head_model=head_model, landmark_model=landmark_model, device=device)
