@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sheap
 from pipeline.predict_run import Tell
 from sheap.evaluation.pictures import read_picture
+from sheap.prediction.camera import camera_number, record_camera
 from sheap.prediction.chosen_faces import EVERYBODY, FaceChoice
 from sheap.prediction.outputs import DEFAULT_KINDS, Source, write_outputs
 from sheap.prediction.predict import Progress, on_cpu, predict_picture, predict_video
@@ -54,19 +56,22 @@ def predict_batch(
     out: Path,
     options: BatchOptions,
     *,
+    camera_seconds: float = 10.0,
     progress: Callable[[str], AbstractContextManager[Progress]],
     say: Tell,
     complain: Tell,
 ) -> dict[str, int]:
     """Predicts every picture and video that `places` stand for (sheap.results.inputs); one that cannot be ends no others.
 
-    What an earlier run into `out` made in the same way of the same content is not made again. progress: opened with a video's
-    name. Returns the manifest's counts. Raises ValueError for a broken manifest in `out`, NotWritten when it cannot be written.
+    What an earlier run into `out` made in the same way of the same content is not made again. camera_seconds: for how long a
+    camera (`camera:0`) is recorded. progress: opened with a video's name. Returns the manifest's counts. Raises ValueError for a
+    broken manifest in `out`, NotWritten when it cannot be written.
     """
+    places, dead_cameras = recorded(places, out, camera_seconds, say)
     before = RunRecord(out, "predict", model)
     named = named_files(places, PICTURE_SUFFIXES | VIDEO_SUFFIXES, "pictures or videos", leave_out=before.was_made)
     record = RunRecord(out, "predict", model, frozenset(os.path.realpath(path) for path in named.files))
-    for place, problem in named.problems.items():
+    for place, problem in {**named.problems, **dead_cameras}.items():
         record.fail(place, problem)
         complain(problem)
     names = result_names(named.files, [""], record.is_folder_taken)
@@ -98,6 +103,26 @@ def predict_batch(
         record.save()
         raise
     return record.finish()
+
+
+def recorded(places: Iterable[Path], out: Path, seconds: float, say: Tell) -> tuple[list[Path], dict[str, str]]:
+    """The places, each camera (`camera:0`) as a video that was just recorded into `out`; and what is wrong with the others."""
+    found: list[Path] = []
+    problems: dict[str, str] = {}
+    for place in places:
+        number = camera_number(place)
+        if number is None or os.path.lexists(place):
+            found.append(place)
+            continue
+        path = out / f"camera{number}_{datetime.now(UTC):%Y%m%d_%H%M%S_%f}.mp4"
+        say(f"{place}: recording for {seconds:g} seconds; Ctrl-C ends it")
+        try:
+            say(f"{place}: {record_camera(number, path, seconds)} frames in {path}")
+        except (ValueError, OSError) as error:
+            problems[str(place)] = str(error)
+        else:
+            found.append(path)
+    return found, problems
 
 
 def _predicted(

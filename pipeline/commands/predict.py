@@ -37,7 +37,7 @@ app = typer.Typer(
 
 @app.command("files")
 def predict_files(
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures and videos, folders of them, or patterns ('clips/*.mp4').")],
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, videos, folders, patterns ('clips/*.mp4'), camera:0.")],
     out: Annotated[Path, typer.Option(help="Where each input gets a folder of its own.")] = Path("outputs/heads"),
     write: Annotated[
         str, typer.Option(help="What to write, with commas: params, cameras, obj, ply, glb, overlay, side-by-side.")
@@ -47,6 +47,7 @@ def predict_files(
     ] = "all",
     smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Take the jitter out of videos.")] = True,
     fps: Annotated[float | None, typer.Option(min=0.1, help="Frames of a video taken a second, at most; else all.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long a camera is recorded.")] = 10.0,
     model: Model = None,
     head_model: HeadFile = None,
     landmark_model: LandmarkFile = None,
@@ -75,6 +76,7 @@ def predict_files(
             inputs,
             out,
             options,
+            camera_seconds=seconds,
             progress=partial(progress_bar, unit="frame"),
             say=print,
             complain=lambda problem: print(f"sheap: {problem}", file=sys.stderr),

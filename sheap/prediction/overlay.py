@@ -93,8 +93,9 @@ def side_by_side(image: NDArray[np.uint8], drawn: Drawn) -> NDArray[np.uint8]:
     return np.concatenate([image, drawn.overlay, drawn.alone], 1)
 
 
-def write_timed_mp4(path: Path, frames: Iterator[tuple[float, NDArray[np.uint8]]], rate: float, crf: int = 20) -> None:
-    """Encodes (time in seconds, picture [H, W, 3] uint8 RGB) as H.264, each frame at its time; odd sides lose a pixel.
+def write_timed_mp4(path: Path, frames: Iterator[tuple[float, NDArray[np.uint8]]], rate: float, crf: int = 20) -> int:
+    """Encodes (time in seconds, picture [H, W, 3] uint8 RGB) as H.264, each frame at its time; gives how many there were. Odd
+    sides lose a pixel.
 
     rate: frames a second on average, which players are told. Raises NotWritten, and ValueError when there is no frame.
     """
@@ -102,7 +103,7 @@ def write_timed_mp4(path: Path, frames: Iterator[tuple[float, NDArray[np.uint8]]
     if first is None:
         raise ValueError(f"{path}: no frames to write")
     height, width = (side - side % 2 for side in first[1].shape[:2])
-    clock = Fraction(1, 90_000)
+    clock, count = Fraction(1, 90_000), 0
     with whole_path(path) as temporary:
         try:
             with av.open(str(temporary), "w", "mp4") as container:
@@ -114,8 +115,10 @@ def write_timed_mp4(path: Path, frames: Iterator[tuple[float, NDArray[np.uint8]]
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
                     frame.pts, frame.time_base = round(time_s / clock), clock
                     container.mux(stream.encode(frame))
+                    count += 1
                 container.mux(stream.encode())
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise  # a full disk: the writer says it in words
             raise NotWritten(error.errno or 0, f"the encoder fails ({error.strerror})", str(path)) from None
+    return count

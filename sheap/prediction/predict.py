@@ -52,7 +52,7 @@ def predict_picture(predictor: SheapPredictor, picture: NDArray[np.uint8], face:
 
 def predict_video(
     predictor: SheapPredictor,
-    path: Path,
+    path: Path | str,
     *,
     face: FaceChoice = EVERYBODY,
     smooth: bool = True,
@@ -64,8 +64,8 @@ def predict_video(
     fps: frames taken a second, at most; None: all. Memory grows by about 2 KB a face and frame. Raises ValueError when it shows
     no face, VideoProblem when it cannot be decoded; one that breaks off is predicted as far as it goes (`damage`).
     """
-    gathered = _Gathered(predictor, on_cpu(predictor.network.head))
-    with VideoReader(path) as video:
+    gathered = GatheredFaces.start(predictor)
+    with VideoReader(Path(path)) as video:
         for followed in followed_frames(video, predictor.face_finder, fps=fps or EVERY_FRAME, max_side=WHOLE_SIDE):
             gathered.add(followed)
             progress(gathered.num_frames, video.promised_frames if fps is None else None)
@@ -76,7 +76,7 @@ def predict_video(
             f"no face found in {gathered.num_frames} frames, by looking at the whole picture and at squares of it; "
             "faces that are lit and seen from the front are found"
         )
-    people = [_person(predictor, gathered, tracks, smooth=smooth) for tracks in _grouped(predictor, gathered)]
+    people = [person_of(predictor, gathered, tracks, smooth=smooth) for tracks in _grouped(predictor, gathered)]
     ordered = sorted(people, key=lambda person: -person.area)
     numbered = [Person(number, person.rows, person.tracks) for number, person in enumerate(ordered)]
     height, width = gathered.size
@@ -104,7 +104,7 @@ class _Seen:
 
 
 @dataclass
-class _Gathered:
+class GatheredFaces:
     """What a video has shown so far: rows and evidence of the shape by track, and crops that wait for the network."""
 
     predictor: SheapPredictor
@@ -119,7 +119,13 @@ class _Gathered:
     _waiting: list[_Seen] = field(default_factory=list)
     _crops: list[NDArray[np.uint8]] = field(default_factory=list)
 
+    @classmethod
+    def start(cls, predictor: SheapPredictor) -> GatheredFaces:
+        """Nothing seen yet."""
+        return cls(predictor, on_cpu(predictor.network.head))
+
     def add(self, followed: FollowedFrame) -> None:
+        """The next frame. Raises VideoProblem when it is of another size."""
         image = followed.frame.image
         if self.num_frames and image.shape[:2] != self.size:
             change = f"from {_size(self.size)} to {_size(image.shape)} px"
@@ -177,7 +183,7 @@ def _rows(params: HeadParams, seen: Sequence[_Seen], verdicts: Sequence[Verdict]
     )
 
 
-def _grouped(predictor: SheapPredictor, gathered: _Gathered) -> list[tuple[int, ...]]:
+def _grouped(predictor: SheapPredictor, gathered: GatheredFaces) -> list[tuple[int, ...]]:
     def apart_mm(one: Tensor, other: Tensor) -> float:
         return faces_apart_mm(gathered.head, _shape(predictor, one), _shape(predictor, other))
 
@@ -191,7 +197,8 @@ def _grouped(predictor: SheapPredictor, gathered: _Gathered) -> list[tuple[int, 
 
 
 @torch.inference_mode()
-def _person(predictor: SheapPredictor, gathered: _Gathered, tracks: tuple[int, ...], *, smooth: bool) -> Person:
+def person_of(predictor: SheapPredictor, gathered: GatheredFaces, tracks: tuple[int, ...], *, smooth: bool) -> Person:
+    """The person of these tracks, with one shape, in the head model that is answered in."""
     head = gathered.head
     evidence = gathered.evidence[tracks[0]]
     for track in tracks[1:]:

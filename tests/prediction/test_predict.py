@@ -18,6 +18,8 @@ from pipeline.commands import cli
 from pipeline.commands.exit_codes import INCOMPLETE, MISTAKE
 from sheap.evaluation.mesh_files import read_mesh
 from sheap.files import write_picture
+from sheap.prediction.camera import record_camera
+from sheap.prediction.outputs import DEFAULT_KINDS, KINDS
 from sheap.prediction.predict import predict_picture, predict_video
 from sheap.results.run_manifest import RESULTS_NAME, RunManifest, file_sha256
 from sheap.transfer.arkit import ARKIT_NAMES
@@ -157,8 +159,8 @@ def test_one_bad_file_ends_nothing_and_each_is_one_line() -> None:
     result = sheap("predict", "mix", "gone.mp4", "mix/pipe.mp4", "--out", "out", "--write", "params")
     assert result.exit_code == INCOMPLETE, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("sheap: ")]
-    for said in ("nobody.mp4: no face found in 12 frames", "junk.mp4: unreadable", "empty.mov: empty_file", "text.png: not a picture",
-                 "gone.mp4: not there", "pipe.mp4: a named pipe"):  # fmt: skip
+    told = ("nobody.mp4: no face found in 12 frames", "junk.mp4: unreadable", "empty.mov: empty_file")
+    for said in (*told, "text.png: not a picture", "gone.mp4: not there", "pipe.mp4: a named pipe"):
         assert sum(said in line for line in lines) == 1, (said, lines)
     assert len(lines) == 6 and manifest().counts == {"inputs": 8, "results": 2, "failed": 6, "sure": 2}
     cut = next(item for item in manifest().results if item.input.endswith("cut.mkv"))
@@ -225,6 +227,55 @@ def test_a_disk_that_fills_is_said_in_a_line_and_leaves_nothing(monkeypatch: pyt
     assert [path for path in Path("out").rglob("*") if path.is_file()] == [Path("out", RESULTS_NAME)]
 
 
+class FakeCamera:
+    """Gives so many pictures, and then is unplugged."""
+
+    def __init__(self, pictures: int) -> None:
+        self.left, self.is_released = pictures, False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, frame(ANN, seed=self.left)[..., ::-1]) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+def test_a_camera_is_recorded_for_so_long_or_until_it_is_unplugged() -> None:
+    ticks = iter(np.arange(0, 100, 0.02))
+    camera = FakeCamera(10)
+    assert record_camera(0, Path("a.mp4"), 60, opened=lambda number: camera, clock=lambda: next(ticks)) == 10
+    assert camera.is_released
+    assert record_camera(0, Path("b.mp4"), 1.0, opened=lambda number: FakeCamera(500), clock=lambda: next(ticks)) == 25
+    with VideoReader(Path("a.mp4")) as video:
+        found = list(video.frames(1000))
+    assert np.diff([one.time_s for one in found]).tolist() == pytest.approx([0.04] * 9, abs=1e-3)
+    np.testing.assert_allclose(found[0].image.mean((0, 1)), np.add(ANN, 2), atol=4)  # red and blue are not exchanged
+    with pytest.raises(ValueError, match="camera:3: gives no picture"):
+        record_camera(3, Path("c.mp4"), 1, opened=lambda number: FakeCamera(0))
+    assert not Path("c.mp4").exists()
+
+
+def test_a_camera_is_an_input_and_one_that_is_absent_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recorded(number: int, path: Path, seconds: float) -> int:
+        if number == 99:
+            return record_camera(number, path, seconds)  # OpenCV's own answer
+        return record_camera(number, path, seconds, opened=lambda number: FakeCamera(9))
+
+    monkeypatch.setattr("pipeline.predict_batch.record_camera", recorded)
+    result = sheap("predict", "camera:0", "camera:99", "--out", "out", "--write", "params")
+    assert result.exit_code == INCOMPLETE and "camera:0: 9 frames in out/camera0_" in result.stdout, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("sheap: ")]
+    assert lines == ["sheap: camera:99: no such camera, or no permission to use it (on Linux it is /dev/video99)"]
+    assert np.load(next(Path("out").glob("camera0_*/params.npz")))["person"].size == 9
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -236,6 +287,13 @@ def test_a_disk_that_fills_is_said_in_a_line_and_leaves_nothing(monkeypatch: pyt
 def test_an_option_that_means_nothing_is_named(arguments: tuple[str, str], said: str) -> None:
     result = sheap("predict", "x.png", *arguments)
     assert isinstance(result.exception, ValueError) and said in str(result.exception)
+
+
+def test_the_page_names_every_kind_of_file_and_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()
+    assert all(f"`{kind}`" in page for kind in KINDS) and set(DEFAULT_KINDS) <= set(KINDS)
+    for option in ("--face", "--write", "--no-smooth", "--fps", "--seconds", "--model", "--head", "--landmark-model"):
+        assert f"`{option}" in page
 
 
 def test_the_named_commands_are_still_there() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from sheap.evaluation.video_metrics import jitter
 from sheap.prediction.smoothing import WIDTHS, apply_window, noise_of, smoothed, window_weights
+from sheap.prediction.steadied import FACE_AGREEMENT, LID_AGREEMENT, POSE_AGREEMENT
 
 FRAMES = 200
 TIMES = np.arange(FRAMES) / 25
@@ -27,7 +28,7 @@ def test_noise_is_measured_and_taken_away(noise: np.ndarray) -> None:
 def test_a_blink_keeps_its_depth_and_its_moment(noise: np.ndarray) -> None:
     blink = np.zeros((FRAMES, 3))
     blink[100:105, 0] = [0.5, 0.95, 1.0, 0.9, 0.4]
-    found = smoothed(TIMES, blink + noise, 3.0, together=False)
+    found = smoothed(TIMES, blink + noise, LID_AGREEMENT, together=False)
     assert found[:, 0].max() > 0.95 and np.abs(found[98:107, 0] - blink[98:107, 0]).max() < 0.06
     assert int(found[:, 0].argmax()) == 102
     assert np.abs(found[98:107, 1:]).max() < 0.02, "columns in which nothing happens are smoothed on"
@@ -38,13 +39,13 @@ def test_a_plosive_of_two_frames_stays(noise: np.ndarray) -> None:
     """Lips that close for 80 ms in open speech."""
     lips = np.ones((FRAMES, 1))
     lips[60:62] = 0.0
-    found = smoothed(TIMES, lips + noise[:, :1], 4.0, together=False)
+    found = smoothed(TIMES, lips + noise[:, :1], FACE_AGREEMENT, together=False)
     assert found[60:62].max() < 0.15 and found[[57, 64]].min() > 0.9
 
 
 def test_motion_is_not_late(noise: np.ndarray) -> None:
     motion = np.sin(2 * np.pi * TIMES / 2)[:, None] * [0.3, 0.2, 0.1]
-    found = smoothed(TIMES, motion + noise, 4.0, together=True)
+    found = smoothed(TIMES, motion + noise, POSE_AGREEMENT, together=True)
     lags = range(-5, 6)
     inner = slice(20, -20)
     at = [float(((np.roll(found, -lag, 0) - motion)[inner] ** 2).mean()) for lag in lags]
