@@ -6,7 +6,8 @@ Of each video the person that is seen longest, every frame, up to so many. `raw`
 the person's shape in every frame, refitted (sheap.prediction.one_shape). `smoothed`: as `sheap predict` gives it. jitter: second
 differences of the projected landmarks over the root of six, in eye distances; calm: its median over the frames (the noise where
 little happens); all: its root mean square (fast motion and blinks count). disagreement: mean distance from the detected
-landmarks. lag: where the landmarks' velocities and the raw ones agree best, in frames. lids, jaw: range of the left lid, and of the jaw's turn.
+landmarks. lag: where the landmarks' velocities and the raw ones agree best, in frames. lids, jaw: range of the left lid, and
+of the jaw's turn.
 """
 
 from __future__ import annotations
