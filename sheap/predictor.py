@@ -22,7 +22,7 @@ from sheap.transfer.arkit import ArkitWeights
 from sheap.transfer.parameters import HeadTransfer
 from sheap.video.crops import CropBox, crop_box, cut_crop
 from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
-from sheap.video.face_landmarker import FaceLandmarker
+from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 from sheap.video.face_search import no_face
 from sheap.video.transparency import opaque
 
@@ -126,10 +126,23 @@ class SheapPredictor:
 
         Where the head model has a mirror, each crop is seen twice (sheap.networks.both_sides).
         """
-        return self._answer(self.sides.params(self._prepared(images)))
+        return self.answer(self.sides.params(self._prepared(images)))
 
-    def _answer(self, params: HeadParams) -> HeadParams:
+    def answer(self, params: HeadParams) -> HeadParams:
+        """The network's parameters in the head model that is answered in."""
         return params if self.transfer is None else self.transfer(params)
+
+    @torch.inference_mode()
+    def sight(self, images: Tensor) -> tuple[HeadParams, Tensor, Tensor]:
+        """Head crops [B, 3, S, S] in [0, 1] -> what the network itself says: parameters of its own head model (`answer` carries
+        them over), and evidence of the shapes, as BothSides.shape_evidence has it. Raises ValueError as `predict` does."""
+        looks = self.sides.looks(self._prepared(images))
+        return self.sides.heads(looks), *self.sides.shape_evidence(looks)
+
+    @torch.inference_mode()
+    def shape_from(self, values: Tensor) -> Tensor:
+        """The shapes [B, S] that (averaged) values [B, D] of `sight` stand for."""
+        return self.sides.shape_from(values)
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Checked crops on the network's device and at its size."""
@@ -149,7 +162,7 @@ class SheapPredictor:
         together, each by what it shows. Raises ValueError as `predict` does, and for no picture."""
         if len(images) == 0:
             raise ValueError("images: expected at least one picture of the person")
-        return self._answer(self.sides.person(self._prepared(images)))
+        return self.answer(self.sides.person(self._prepared(images)))
 
     def predict_published(self, images: Tensor) -> dict[str, Tensor]:
         """Head crops [B, 3, S, S] in [0, 1] -> the dict of SHeaP's released predictor, key for key.
@@ -188,6 +201,20 @@ class SheapPredictor:
         face = meant_face(faces, box)
         if face is None:
             raise ValueError(f"face_box: {no_meant_face(faces, face_box, box_format)}")
+        return self._predict_face(image, face)
+
+    def predict_faces(self, image: NDArray[np.uint8]) -> list[ImagePrediction]:
+        """Every face of a picture, uint8 RGB [H, W, 3] or RGBA [H, W, 4], small ones too; the one seen largest first.
+
+        Raises ValueError when no face is found.
+        """
+        image = opaque(image)
+        faces = self.face_finder.all_faces(image)
+        if not faces:
+            raise ValueError(f"image: {no_face(image)}")
+        return sorted((self._predict_face(image, face) for face in faces), key=lambda found: -found.crop.side)
+
+    def _predict_face(self, image: NDArray[np.uint8], face: FaceLandmarks) -> ImagePrediction:
         crop = crop_box(face.points)
         pixels = torch.from_numpy(cut_crop(image, crop, self.image_size)).permute(2, 0, 1)[None].float() / 255
         params = turned_back(self.head, self.predict(pixels), torch.tensor([crop.turn_deg]))
@@ -215,3 +242,14 @@ class SheapPredictor:
     def neutral(self, params: HeadParams) -> Tensor:
         """The identities alone, at rest with a neutral face: vertices [B, N, 3], metres."""
         return self.head.neutral(params.shape)
+
+
+def load_predictor(
+    folder: Path | str | None = None,
+    *,
+    head_model: Path | None = None,
+    landmark_model: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> SheapPredictor:
+    """SheapPredictor.load, as `sheap.load_predictor`."""
+    return SheapPredictor.load(folder, head_model=head_model, landmark_model=landmark_model, device=device)

@@ -30,16 +30,16 @@ def seconds_or_none(seconds: float) -> float | None:
 
 
 @contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """`progress(images done, total)`, shown on stderr with the time that is left."""
+def progress_bar(name: str, unit: str = "image") -> Iterator[Callable[[int, int | None], None]]:
+    """`progress(images done, total)`, shown on stderr with the time that is left, where the total is known."""
     from tqdm import tqdm
 
     bar: tqdm | None = None  # not before there is something to show: a mistake ends in one line
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int | None) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(desc=name, total=total, unit="image", mininterval=0.5)
+            bar = tqdm(desc=name, total=total, unit=unit, mininterval=0.5)
         bar.update(done - bar.n)
 
     try:

@@ -1,13 +1,15 @@
-"""`sheap predict`: pictures to meshes, and benchmarks to submission folders."""
+"""`sheap predict`: pictures and videos to heads, and benchmarks to submission folders."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import typer.core
 
 from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from pipeline.commands.options import AnswerHead, HeadFile, LandmarkFile, Model, progress_bar
@@ -18,7 +20,77 @@ if TYPE_CHECKING:
 
 # Heavy libraries are imported inside the commands, so that `sheap --help` answers at once.
 
-app = typer.Typer(no_args_is_help=True, help="Predict heads.")
+
+class FilesByDefault(typer.core.TyperGroup):
+    """`sheap predict photo.jpg` is `sheap predict files photo.jpg`. (A file called like a command is written ./now.)"""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["files", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=FilesByDefault, no_args_is_help=True, help="Predict heads: sheap predict PICTURES, VIDEOS OR FOLDERS ... --out DIR"
+)
+
+
+@app.command("files")
+def predict_files(
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, videos, folders, patterns ('clips/*.mp4'), camera:0.")],
+    out: Annotated[Path, typer.Option(help="Where each input gets a folder of its own.")] = Path("outputs/heads"),
+    write: Annotated[
+        str, typer.Option(help="What to write, with commas: params, cameras, obj, ply, glb, overlay, side-by-side.")
+    ] = "params,cameras,obj,glb,overlay",
+    face: Annotated[
+        str, typer.Option(help="all; largest; a number (0: seen largest); or the x,y,width,height of a box, px.")
+    ] = "all",
+    smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="Take the jitter out of videos.")] = True,
+    fps: Annotated[float | None, typer.Option(min=0.1, help="Frames of a video taken a second, at most; else all.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long a camera is recorded.")] = 10.0,
+    model: Model = None,
+    head_model: HeadFile = None,
+    landmark_model: LandmarkFile = None,
+    head: AnswerHead = None,
+) -> None:
+    """Predict everybody in pictures and videos; the command that is meant where none is named (docs/predict.md).
+
+    Each input gets a folder DIR/NAME; sheap_results.json says what was made of what, with which model, and how sure it is. A run
+    that was cut off goes on where it was: what is made already is kept.
+    Exit code 2: nothing could be predicted; 3: not everything; 4: some predictions are doubtful.
+    """
+    from pipeline.files.trained_model import load_trained, with_arkit
+    from pipeline.predict_batch import BatchOptions, predict_batch
+    from pipeline.predict_run import model_of_run
+    from sheap.prediction.chosen_faces import FaceChoice
+    from sheap.prediction.outputs import parse_kinds
+
+    options = BatchOptions(parse_kinds(write), FaceChoice.parse(face), smooth, fps)
+    predictor = with_arkit(load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head))
+    _ = predictor.face_finder  # a broken landmark model is told here, once
+    finish(
+        out,
+        predict_batch(
+            predictor,
+            model_of_run(model, predictor),
+            inputs,
+            out,
+            options,
+            camera_seconds=seconds,
+            progress=partial(progress_bar, unit="frame"),
+            say=print,
+            complain=lambda problem: print(f"sheap: {problem}", file=sys.stderr),
+        ),
+    )
+
+
+def finish(out: Path, counts: dict[str, int]) -> None:
+    """Says what was made, and ends with its exit code."""
+    print(f"{out}: {counts['results']} of {counts['inputs']} predicted, {counts.get('doubtful', 0)} of them doubtful")
+    if counts["failed"]:
+        raise typer.Exit(INCOMPLETE if counts["results"] else MISTAKE)
+    if counts.get("doubtful"):
+        raise typer.Exit(DOUBTFUL)
 
 
 @app.command("images")
@@ -64,11 +136,7 @@ def predict_images(
         say=print,
         complain=lambda problem: print(f"sheap: {problem}", file=sys.stderr),
     )
-    print(f"{out}: {counts['results']} of {counts['inputs']} predicted, {counts.get('doubtful', 0)} of them doubtful")
-    if counts["failed"]:
-        raise typer.Exit(INCOMPLETE if counts["results"] else MISTAKE)
-    if counts.get("doubtful"):
-        raise typer.Exit(DOUBTFUL)
+    finish(out, counts)
 
 
 def box_numbers(text: str) -> list[float]:

@@ -7,6 +7,7 @@ own tracks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,18 +28,20 @@ JOINTS_A_VERTEX = 4
 SKIN_COLOUR = [0.80, 0.62, 0.53, 1.0]
 
 
-def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, fps: float) -> None:
+def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, times_s: Sequence[float]) -> None:
     """Writes T frames of one person (leading dimension T, one shape) as `path`, metres and seconds.
 
-    Raises NotWritten, and ValueError for no frame, shapes that differ, or a rate that is not positive.
+    times_s: of the frames, rising; between them players interpolate. Raises NotWritten, and ValueError for no frame, shapes that
+    differ, or times that are not as many and rising from 0 or later.
     """
     params = params.map(lambda tensor: tensor.detach().cpu().float())
     if params.batch_shape == () or params.batch_shape[0] == 0:
         raise ValueError("params: expected frames along one leading dimension, got none")
     if not torch.equal(params.shape, params.shape[:1].expand_as(params.shape)):
         raise ValueError("params: the frames' shapes differ; one file holds one person (SheapPredictor.predict_person)")
-    if not fps > 0:
-        raise ValueError(f"fps: expected a positive rate, got {fps}")
+    times = np.asarray(times_s, np.float32)
+    if times.shape != params.batch_shape or times[0] < 0 or not (np.diff(times) > 0).all():
+        raise ValueError(f"times_s: expected {params.batch_shape[0]} rising times from 0 or later")
     rest = HeadParams.zeros(head, 1, device="cpu", dtype=torch.float32).replace(shape=params.shape[:1])
     file = _File()
     mesh = _mesh(file, head, head.neutral(rest.shape)[0])
@@ -51,7 +54,7 @@ def write_animated_glb(path: Path, head: HeadModel, params: HeadParams, fps: flo
     file.document.meshes.append(mesh)
     file.document.nodes = [gltf.Node(name="head", mesh=0, skin=0), *_joint_nodes(head, rest_joints)]
     file.document.scenes.append(gltf.Scene(nodes=[0, joints[0]]))
-    file.document.animations.append(_animation(file, head, params, rest_joints, fps))
+    file.document.animations.append(_animation(file, head, params, rest_joints, times))
     file.save(path)
 
 
@@ -140,10 +143,11 @@ def _joint_nodes(head: HeadModel, rest_joints: Tensor) -> list[gltf.Node]:
     return nodes
 
 
-def _animation(file: _File, head: HeadModel, params: HeadParams, rest_joints: Tensor, fps: float) -> gltf.Animation:
+def _animation(
+    file: _File, head: HeadModel, params: HeadParams, rest_joints: Tensor, times_s: NDArray[np.float32]
+) -> gltf.Animation:
     """Tracks of every joint's turn and place, and of the morph weights."""
-    count = params.batch_shape[0]
-    times = file.accessor((np.arange(count) / fps).astype(np.float32), "SCALAR", bounds=True)
+    times = file.accessor(times_s, "SCALAR", bounds=True)
     rotations = rotvec_to_matrix(params.rotvecs())
     moved = head.rest_joints(params)
     turns, places = joint_transforms(rotations, moved, head.joint_parents)

@@ -28,6 +28,10 @@ class HeadMirror:
         mirrored = (expression[partner] * flip[:, None]).flatten(0, 1).double()
         self._expression = torch.linalg.lstsq(basis, mirrored).solution.float()
 
+    def shape(self, shape: torch.Tensor) -> torch.Tensor:
+        """Shape coefficients [..., S] -> the mirrored head's."""
+        return shape * self._shape_signs.to(shape)
+
     def __call__(self, params: HeadParams) -> HeadParams:
         """Heads [...] -> the mirrored ones [...]."""
 
@@ -37,7 +41,7 @@ class HeadMirror:
         root = turned(params.root_rotvec)
         assert root is not None
         return HeadParams(
-            shape=params.shape * self._shape_signs.to(params.shape),
+            shape=self.shape(params.shape),
             expression=params.expression @ self._expression.T.to(params.expression),
             eyelids=None if params.eyelids is None else params.eyelids.flip(-1),
             root_rotvec=root,

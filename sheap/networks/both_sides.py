@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sheap.head import HeadModel, HeadParams
@@ -46,10 +47,22 @@ class BothSides:
         return self._mean([codes.params for codes in looks])
 
     def fused_shape(self, looks: Sequence[HeadCodes]) -> Tensor:
-        """One shape [1, S] of a person who was looked at in V crops."""
-        pictures = [[codes.index(slice(k, k + 1)) for k in range(len(codes.lighting))] for codes in looks]
-        fused = [self.network.fused_shape(separate) for separate in pictures]
-        return self._mean([side[0].params.replace(shape=shape) for side, shape in zip(pictures, fused, strict=True)]).shape
+        """One shape [1, S] of a person who was looked at in V crops, each counting by what it shows."""
+        values, log_weights = self.shape_evidence(looks)
+        return self.shape_from((torch.softmax(log_weights, 0)[:, None] * values).sum(0, keepdim=True))
+
+    def shape_evidence(self, looks: Sequence[HeadCodes]) -> tuple[Tensor, Tensor]:
+        """What B looks say of their people's shapes: values [B, D], which several of one person are averaged in, and the logarithms
+        [B] of their weights there (SheapNetwork.shape_evidence, of all sides)."""
+        values, log_weights = zip(*[self.network.shape_evidence(codes) for codes in looks], strict=True)
+        return torch.cat(values, 1), torch.stack(log_weights).mean(0)
+
+    def shape_from(self, values: Tensor) -> Tensor:
+        """The shapes [B, S] that (averaged) values [B, D] of `shape_evidence` stand for."""
+        if self.mirror is None:
+            return self.network.shape_from(values)
+        seen, mirrored = (self.network.shape_from(side) for side in values.chunk(2, 1))
+        return (seen + self.mirror.shape(mirrored)) / 2
 
     def _mean(self, sides: Sequence[HeadParams]) -> HeadParams:
         """Of what was seen as it is, and of what was seen mirrored, turned back."""

@@ -133,12 +133,20 @@ class SheapNetwork(nn.Module):
         The compact encoder's tokens are averaged by their confidence before the shape is read, so that a picture counts by
         what it shows; other encoders' shapes are averaged evenly.
         """
-        looks = [codes.look for codes in pictures if codes.look is not None]
-        if len(looks) < len(pictures):
-            return torch.stack([codes.params.shape for codes in pictures]).mean(0)
-        weights = torch.softmax(torch.stack([look.confidence for look in looks]), dim=0)
-        token = (weights[..., None] * torch.stack([look.tokens[:, 0] for look in looks])).sum(0)
-        return self.heads["shape"](token).float() * SHAPE_UNIT
+        evidence = [self.shape_evidence(codes) for codes in pictures]
+        weights = torch.softmax(torch.stack([weight for _, weight in evidence]), dim=0)
+        return self.shape_from((weights[..., None] * torch.stack([values for values, _ in evidence])).sum(0))
+
+    def shape_evidence(self, codes: HeadCodes) -> tuple[Tensor, Tensor]:
+        """What pictures [B] say of their people's shapes: values [B, D], which several pictures of one person are averaged
+        in, and the logarithms [B] of their weights there."""
+        if codes.look is None:
+            return codes.params.shape, torch.zeros_like(codes.params.shape[:, 0])
+        return codes.look.tokens[:, 0], codes.look.confidence
+
+    def shape_from(self, values: Tensor) -> Tensor:
+        """The shapes [B, S] that (averaged) values [B, D] of `shape_evidence` stand for."""
+        return self.heads["shape"](values).float() * SHAPE_UNIT if isinstance(self.encoder, CompactEncoder) else values
 
     def gaussians(self, codes: HeadCodes, vertices: Tensor, image_features: Tensor | None = None) -> GaussianHead:
         """The Gaussians of `codes` (identity features and lighting) on posed meshes [B, N, 3].

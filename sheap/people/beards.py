@@ -71,7 +71,8 @@ class BeardGround:
         if kind == "moustache":
             # The barer beside the mouth, the shorter it is there.
             low = -0.076 - 0.014 * (1 - form.bare)
-            return out * smoothstep(low - 0.007, low, self.up) * smoothstep(form.width, form.width - 0.008, self.across)
+            out = out * smoothstep(low - 0.007, low, self.up) * smoothstep(form.width, form.width - 0.008, self.across)
+            return np.asarray(out, np.float32)
         out = out * (1 - np.float32(form.bare) * self.beside) * (1 - np.float32(1 - form.lip) * self.lip)
         if kind == "goatee":
             out = out * smoothstep(form.width, form.width - 0.008, self.across)

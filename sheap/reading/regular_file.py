@@ -24,9 +24,20 @@ def special_kind(path: Path) -> str | None:
 
 def read_bytes(path: Path) -> bytes:
     """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket, a device or a huge file."""
-    kind = special_kind(path)
-    if kind is not None:
-        raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")
+    _require_file(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size / 1e9:.0f} GB; files of up to {MAX_BYTES / 1e9:.0f} GB are read whole")
     return path.read_bytes()
+
+
+def read_start(path: Path, size: int = 64) -> bytes:
+    """A regular file's first bytes. Raises as read_bytes does."""
+    _require_file(path)
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _require_file(path: Path) -> None:
+    kind = special_kind(path)
+    if kind is not None:
+        raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +125,38 @@ class RunRecord:
         known = self._before.get(file)
         return known is None or known[0].input != input_name(path) or not _is_as_made(place, known[0].files[file])
 
+    def is_folder_taken(self, path: Path, name: str) -> bool:
+        """Whether a folder of this name must be left as it is: it is a file, or there is something in it that is an input,
+        somebody else's, or of another input. What a killed run left in a folder that it had planned is this input's."""
+        place = self.folder / name
+        if not os.path.lexists(place):
+            return False
+        if place.is_symlink() or not place.is_dir():
+            return True
+        planned = self._before.get(f"{name}/")
+        is_own = planned is not None and planned[0].input == input_name(path)
+        for there in place.rglob("*"):
+            if there.is_dir() and not there.is_symlink():
+                continue
+            file = there.relative_to(self.folder).as_posix()
+            is_input = os.path.realpath(there) in self._inputs
+            if is_input or (self.is_taken(path, file) and not (is_own and file not in self._before)):
+                return True
+        return False
+
+    def kept(self, name: str, input_sha256: str, options: Mapping[str, Any]) -> Result | None:
+        """What an earlier run made of an input in the same way, if all of it still stands as it was made: it is listed as this
+        run's, and need not be made again. options: as they stand in the figures."""
+        for result, is_last in {id(result): (result, is_last) for result, is_last in self._before.values()}.values():
+            model = result.model or (self._before_model if is_last else None)
+            is_same = (result.input, result.input_sha256, model) == (name, input_sha256, self._model)
+            if not (is_same and result.figures.get("options") == dict(options) and result.files):
+                continue
+            if all(sha256 is not None and _is_as_made(self.folder / file, sha256) for file, sha256 in result.files.items()):
+                self._results[name] = result.model_copy(update={"model": None})
+                return self._results[name]
+        return None
+
     def was_made(self, path: Path) -> bool:
         """Whether an earlier run left this file in the folder: a result is no input."""
         known = self._before.get(os.path.relpath(path, self.folder))
@@ -136,9 +168,12 @@ class RunRecord:
             self._results[name] = Result(input=name, input_sha256=None, files=dict.fromkeys(files))
         self._write(None)
 
-    def made(self, name: str, input_sha256: str, figures: Mapping[str, Any] | None = None) -> Result:
-        """That the planned files of an input are written."""
-        files = {file: file_sha256(self.folder / file) for file in self._results[name].files}
+    def made(
+        self, name: str, input_sha256: str, figures: Mapping[str, Any] | None = None, names: Sequence[str] | None = None
+    ) -> Result:
+        """That the planned files of an input are written. names: which they are, where only their folder was planned."""
+        written = self._results[name].files if names is None else names
+        files = {file: file_sha256(self.folder / file) for file in written}
         self._results[name] = Result(input=name, input_sha256=input_sha256, files=dict(files), figures=dict(figures or {}))
         return self._results[name]
 
@@ -157,6 +192,10 @@ class RunRecord:
         verdicts = Counter(str(result.figures["verdict"]) for result in self.results if "verdict" in result.figures)
         made = len(self.results)
         return {"inputs": made + len(self.failed), "results": made, "failed": len(self.failed), **dict(sorted(verdicts.items()))}
+
+    def save(self) -> None:
+        """Writes the manifest as far as the run has come: what is made is not lost if the run is killed."""
+        self._write(None)
 
     def finish(self) -> dict[str, int]:
         """Writes the manifest; gives its counts."""

@@ -104,6 +104,16 @@ class VideoReader:
         # frame threads start at once per file; one worker process a core is the parallelism here
         self._stream.thread_count = 1
 
+    @property
+    def rate(self) -> float:
+        """Frames a second, on average, as the file says it; 25 where it says nothing."""
+        return float(self._stream.average_rate or self._stream.guessed_rate or 25)
+
+    @property
+    def promised_frames(self) -> int | None:
+        """How many frames the file says it holds; None where it does not."""
+        return self._stream.frames or None
+
     def __enter__(self) -> VideoReader:
         return self
 

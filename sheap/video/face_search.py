@@ -107,19 +107,24 @@ def search_faces(
     turned: bool | None = None,
     shares: Sequence[float] = CLOSER_SHARES,
     known: Sequence[NDArray[np.float32]] = (),
+    thoroughly: bool = False,
 ) -> list[FoundFace]:
     """Faces of a uint8 RGB picture [H, W, 3], best detection first, but for those in the `known` boxes [4].
 
     Where the whole picture shows none, also small ones (closely: in squares of these `shares` of its shorter side) and those
-    that lie on the side or upside down (turned; None: as closely).
+    that lie on the side or upside down (turned; None: as closely). thoroughly: small ones are looked for in any case, as in a
+    picture of a group, whose largest faces are found at once.
     """
     found: list[FoundFace] = []
     looks = _looks(image.shape[0], image.shape[1], shares if closely else (), closely if turned is None else turned)
     for views in looks:
+        if found and (not thoroughly or views[0].quarters):
+            break
         detections = [(detection, view) for view in views for detection in _detections(models, image, view)]
+        before = [*known, *(face_box(one.face.points) for one in found)]
         for detection, view in sorted(detections, key=lambda item: -item[0].score):
-            if _is_known(detection.box, known):
-                continue  # followed already: the costly landmarks need not say so
+            if _is_known(detection.box, before):
+                continue  # followed or found already: the costly landmarks need not say so
             is_whole = (view.width, view.height) == (image.shape[1], image.shape[0])
             least = (MIN_TURNED_SCORE if view.quarters else 0.0) if is_whole else MIN_SMALL_SCORE
             face = _confirmed(models, image, detection, least_score=least)
@@ -127,7 +132,7 @@ def search_faces(
             if face is None or _is_known(face_box(face.points), [*known, *(face_box(one.face.points) for one in found)]):
                 continue
             found.append(FoundFace(detection.box, detection.keypoints, detection.score, face))
-        if found or known:
+        if known:
             break
     return found
 

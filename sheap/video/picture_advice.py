@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _OTHERS = {
     b"%PDF": "it is a PDF document; save its picture as PNG or JPEG",
     b"<svg": "it is an SVG drawing; export it as PNG",
@@ -19,13 +19,13 @@ def picture_advice(start: bytes) -> str:
     """A remedy for a file that starts so (32 bytes are enough) and that OpenCV cannot decode."""
     if not start:
         return "not a picture that OpenCV can read: the file is empty"
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS:
         return (
             "it is a HEIC photo, as iPhones save them; convert it with: heif-convert PHOTO.heic PHOTO.jpg (or: magick PHOTO.heic "
             "PHOTO.jpg), or set the camera to 'Most Compatible'"
         )
     if start[4:8] == b"ftyp" and start[8:12] not in (b"avif", b"avis"):
-        return "it is a video or a kind of photo that OpenCV cannot read; videos go to: sheap ingest"
+        return "it is a video or a kind of photo that OpenCV cannot read; videos go to: sheap predict VIDEO (or sheap ingest)"
     for magic, advice in _OTHERS.items():
         if start.lstrip().startswith(magic):
             return advice

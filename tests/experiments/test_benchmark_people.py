@@ -39,8 +39,11 @@ class ByGrey:
         shape = torch.from_numpy(np.stack([self._shapes[level] for level in nearest]).astype(np.float32))
         return codes_of(HeadParams.zeros(self.head, len(images)).replace(shape=shape))
 
-    def fused_shape(self, pictures) -> torch.Tensor:
-        return torch.stack([codes.params.shape for codes in pictures]).mean(0)
+    def shape_evidence(self, codes) -> tuple[torch.Tensor, torch.Tensor]:
+        return codes.params.shape, torch.zeros(len(codes.params.shape))
+
+    def shape_from(self, values) -> torch.Tensor:
+        return values
 
 
 class NoFaces:

@@ -1,0 +1,1 @@
+"""From pictures and videos of people to heads of persons, and to the files that others can use."""
