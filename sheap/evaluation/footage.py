@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
 from sheap.evaluation.pictures import PICTURES_A_PASS, read_picture
-from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
+from sheap.evaluation.predictions import FaceFinder, FaceFinderAndModels, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams
@@ -59,10 +59,6 @@ class FootageCounts:
             f"{self.frames} frames looked at{of_more}, {self.frames_with_face} with a face; "
             f"{self.shots} shot{'s' * (self.shots != 1)}, {self.tracks} track{'s' * (self.tracks != 1)}"
         )
-
-
-class FaceFinderAndModels(FaceFinder, FaceModels, Protocol):
-    """Finds faces in pictures and follows them in videos: FaceLandmarker is one."""
 
 
 def measure_footage(

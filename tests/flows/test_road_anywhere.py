@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from flows.commands import environment_with_this_python
+from flows.graph import stage_names
+from pipeline.run.dvc_file import params_type
+from pipeline.run.settings import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("sheap", "pipeline", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "local", "pyproject.toml")
@@ -20,7 +23,7 @@ PARTS = ("sheap", "pipeline", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", 
 SMALLEST: dict[str, Any] = {
     "people": {"train_people": 4, "validation_people": 2, "frames": 9, "sizes": [[160, 160]]},
     "benchmark": {
-        "subjects": 2, "multiview_neutral": 1, "multiview_expressions": 1, "multiview_occlusions": 0, "selfie": 0,
+        "subjects": 2, "multiview_neutral": 1, "multiview_expressions": 1, "multiview_occlusions": 1, "selfie": 1,
         "image_size": [160, 120], "scan_subdivisions": 0,
     },
     "corpus": {"carphone": False},
@@ -80,6 +83,14 @@ def check_road(process: subprocess.Popen[str], root: Path) -> None:
     assert process.returncode == 0, output[-4000:]
     assert (root / "data/report/report.html").is_file()
     assert "NoneType: None" not in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("stage", stage_names(REPOSITORY))
+def test_the_smallest_settings_are_settings(stage: str, tmp_path: Path) -> None:
+    """The roads below take minutes and are run by hand; that each of their stages would start is seen here."""
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump(merged(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), SMALLEST)))
+    assert load_params(stage, params_type(stage), params)
 
 
 @pytest.mark.minutes

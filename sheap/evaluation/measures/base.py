@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from sheap.evaluation.predictions import CropCounts, FaceFinder, Predictions, Predictor, Variant
+    from sheap.evaluation.predictions import CropCounts, FaceFinderAndModels, Predictions, Predictor, Variant
 
 MODEL, MEAN_HEAD = "model", "mean_head"
 """The methods of every run: the trained predictor, and the mean head."""
@@ -57,7 +57,7 @@ class Inputs:
     """
 
     def __init__(
-        self, methods: Sequence[Method], finder: FaceFinder, folder: Path, *, batch_size: int, num_workers: int
+        self, methods: Sequence[Method], finder: FaceFinderAndModels, folder: Path, *, batch_size: int, num_workers: int
     ) -> None:
         if len({method.name for method in methods}) != len(methods):
             raise ValueError(f"methods: two have one name ({', '.join(method.name for method in methods)})")
