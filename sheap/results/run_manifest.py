@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import sheap
 from sheap.files import write_json
-from sheap.results.names import printable
+from sheap.results.names import alike, printable
 
 RESULTS_NAME = "sheap_results.json"
 
@@ -99,7 +99,9 @@ class RunRecord:
         self.failed: dict[str, str] = {}
 
     def is_taken(self, path: Path, file: str) -> bool:
-        """Whether a file of this name is an input, somebody else's, or an earlier result of another input."""
+        """Whether a file of this name is the manifest, an input, somebody else's, or an earlier result of another input."""
+        if alike(file) == alike(RESULTS_NAME):
+            return True
         place = self.folder / file
         if os.path.realpath(place) in self._inputs:
             return True
@@ -110,8 +112,8 @@ class RunRecord:
 
     def was_made(self, path: Path) -> bool:
         """Whether an earlier run left this file in the folder: a result is no input."""
-        known = self._before.get(os.path.relpath(path, self.folder))
-        return known is not None
+        folder = os.path.realpath(path.parent)  # a link may lead to the results
+        return os.path.relpath(os.path.join(folder, path.name), os.path.realpath(self.folder)) in self._before
 
     def plan(self, inputs: Mapping[str, list[str]]) -> None:
         """Says which files the run is going to make of which input, and writes it down."""

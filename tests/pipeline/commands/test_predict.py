@@ -78,6 +78,29 @@ def test_an_input_and_a_users_file_are_never_written_over() -> None:
     assert manifest(".").counts["inputs"] == 3, "overlays of before are no pictures to predict"
 
 
+def test_no_result_is_called_as_the_manifest_is() -> None:
+    photos("sheap_results.png", "Sheap_Results.png")
+    for number, name in enumerate(("sheap_results.png", "Sheap_Results.png")):
+        assert sheap("predict", "images", name, "--out", f"out{number}").exit_code == 0
+        [made] = manifest(f"out{number}").results
+        assert f"{name}.json" in made.files and json.loads(Path(f"out{number}/{name}.json").read_text())["verdict"] == "sure"
+
+
+def test_results_of_before_are_no_inputs_by_whichever_path_they_are_reached() -> None:
+    photos("album/x.png")
+    Path("link").symlink_to("album", target_is_directory=True)
+    for places, out in ((["album"], "album"), (["link"], "album"), (["album"], "link"), (["link", "album"], "link")):
+        assert sheap("predict", "images", *places, "--out", out).exit_code == 0
+        assert manifest("album").counts["inputs"] == 1
+
+
+def test_a_name_with_a_line_end_is_told_in_one_line() -> None:
+    photos("two\nlines.png")
+    result = sheap("predict", "images", "two\nlines.png", "--out", "out")
+    assert result.exit_code == 0 and result.stdout.startswith("two\\nlines.png -> out/two\\nlines.obj: sure")
+    assert Path("out/two\nlines.obj").is_file()
+
+
 def test_a_second_run_keeps_what_the_first_one_made_of_others() -> None:
     photos("a/x.png", "b/x.png")
     assert sheap("predict", "images", "a/x.png", "--out", "out").exit_code == 0
