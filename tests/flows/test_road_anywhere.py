@@ -26,7 +26,7 @@ SMALLEST: dict[str, Any] = {
         "subjects": 2, "multiview_neutral": 1, "multiview_expressions": 1, "multiview_occlusions": 1, "selfie": 1,
         "image_size": [160, 120], "scan_subdivisions": 0,
     },
-    "corpus": {"carphone": False},
+    "corpus": {"carphone": False, "replay_people": 2},
     "ingest": {"image_size": 64, "num_workers": 1, "mask": {"backend": "grabcut"}, "filter": {"min_head_px": 32}},
     "train": {
         "validation_pairs": 2, "panel_pairs": 1, "wandb_mode": "disabled",
