@@ -62,7 +62,7 @@ def predict_pictures_to(
     meant: dict[str, Any] = {} if face_box is None else {"face_box": face_box, "box_format": box_format}
     for path, name in zip(named.files, names, strict=True):
         try:
-            sha256, picture = file_sha256(path), read_picture(path)
+            picture, sha256 = read_picture(path), file_sha256(path)
             found = predict_picture(predictor, picture, out / name, neutral=neutral, **meant)
         except (ValueError, OSError) as error:
             shown, text = printable(path), printable(str(error))

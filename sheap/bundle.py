@@ -19,6 +19,7 @@ from sheap.head.data import OPEN_HEAD_PATH, made_tensors, stored_source, with_ma
 from sheap.head.door import head_sha256
 from sheap.networks.config import NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.reading.regular_file import read_bytes
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 
 WEIGHTS_NAME = "model.safetensors"
@@ -167,7 +168,7 @@ def check_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _read_weights(folder: Path) -> bytes:
     try:
-        return (folder / WEIGHTS_NAME).read_bytes()
+        return read_bytes(folder / WEIGHTS_NAME)
     except FileNotFoundError:
         raise ValueError(f"{folder / WEIGHTS_NAME}: missing") from None
 
@@ -200,7 +201,7 @@ def read_bundle_config(folder: Path) -> BundleConfig:
     """`config.json` of a model folder. Raises ValueError naming the file when it is missing or wrong."""
     path = folder / CONFIG_NAME
     try:
-        return BundleConfig.model_validate_json(path.read_bytes())
+        return BundleConfig.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; is this a model folder?") from None
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,11 @@ def test_the_shipped_weights_are_far_from_the_limit() -> None:
     largest = max(float(value.abs().max()) for value in tensors.values())
     print(f"largest weight: {largest:.3g}")
     assert largest < MOST_WEIGHT / 100
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_NAME, CONFIG_NAME])
+def test_a_pipe_in_a_files_place_is_refused_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name}: a named pipe, not a file"):
+        load_bundle(folder)

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sheap.head.flame_pickle import load_pickle, read_pickled_arrays, to_plain
+from sheap.reading.regular_file import read_bytes, require_regular
 
 Arrays = dict[str, Any]
 
 
 def read_arrays(path: Path) -> Arrays:
     """Arrays by name. Raises ValueError naming the file when it is none of these, OSError when it cannot be read."""
+    require_regular(path)
     if path.suffix.lower() in (".pt", ".pth"):
         return _plain_dict(read_torch(path), path)
     with path.open("rb") as file:
@@ -63,7 +65,7 @@ def _read_zip(path: Path) -> Arrays:
 def read_npy(path: Path) -> Any:
     """An .npy file. Raises ValueError naming the file when it is broken."""
     try:
-        return _parse_npy(path.read_bytes())
+        return _parse_npy(read_bytes(path))
     except OSError:
         raise
     except Exception as error:

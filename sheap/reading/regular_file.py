@@ -22,11 +22,16 @@ def special_kind(path: Path) -> str | None:
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
 
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket, a device or a huge file."""
+def require_regular(path: Path) -> None:
+    """For files that are opened elsewhere. Raises OSError, or ValueError naming the path for a pipe, a socket or a device."""
     kind = special_kind(path)
     if kind is not None:
         raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's content. Raises as require_regular does, and ValueError for a huge file."""
+    require_regular(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size / 1e9:.0f} GB; files of up to {MAX_BYTES / 1e9:.0f} GB are read whole")
     return path.read_bytes()

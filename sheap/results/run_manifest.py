@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import sheap
 from sheap.files import write_json
+from sheap.reading.regular_file import read_bytes, require_regular
 from sheap.results.names import alike, printable
 
 RESULTS_NAME = "sheap_results.json"
@@ -69,7 +70,7 @@ class RunManifest(BaseModel):
         """None where there is none. Raises ValueError naming the file when it is something else."""
         path = folder / RESULTS_NAME
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_bytes(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
@@ -179,7 +180,8 @@ def input_name(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError."""
+    """SHA-256 of a file. Raises OSError, or ValueError for a pipe, a socket or a device."""
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -29,8 +29,10 @@ def box_sides(box: Sequence[float], box_format: BoxFormat, height: int, width: i
     if box_format not in BOX_FORMATS:
         raise ValueError(f"box_format: unknown '{box_format}' (known: {', '.join(BOX_FORMATS)})")
     try:
+        if isinstance(box, str | bytes):
+            raise TypeError
         numbers = [float(value) for value in box]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"face_box: expected four numbers, got {box!r}") from None
     if len(numbers) != 4 or not np.isfinite(numbers).all():
         raise ValueError(f"face_box: expected four finite numbers, got {_shown(numbers)}")

@@ -176,7 +176,7 @@ def test_ascii_ply_is_read(tmp_path: Path, text: str) -> None:
         (HEADER.replace("comment made by hand", "format binary_little_endian 1.0") + ROWS, "header line 3"),
         (HEADER + ROWS.replace("9 9 9", "9 1_0 9"), "element vertex: '1_0' is no number"),
         (HEADER + ROWS.replace("3 0 2 3", "3 0 2 0_3"), "element face: '0_3' is no number"),
-        (HEADER.replace("float x", "uchar x") + ROWS.replace("9 9 9", "256 9 9"), "numbers from 0 to 256 where the header says u1"),
+        (HEADER.replace("float x", "uchar x") + ROWS.replace("9 9 9", "256 9 9"), "from 0 to 256 where the header says u1"),
         (HEADER.replace("uchar int", "uchar uint") + ROWS.replace("3 0 2 3", "3 0 2 -1"), "numbers from -1 to 2"),
     ],
 )

@@ -14,6 +14,7 @@ import yaml
 
 from flows.commands import environment_with_this_python
 from flows.graph import stage_names
+from flows.places import check_named_inputs
 from pipeline.run.dvc_file import params_type
 from pipeline.run.settings import load_params
 
@@ -37,7 +38,7 @@ SMALLEST: dict[str, Any] = {
             "validate_every": 2, "panels_every": 4, "checkpoint_every": 2, "log_every": 1,
         },
     },
-    "evaluate": {"carphone": False, "num_workers": 1, "expressions_dir": None},
+    "evaluate": {"carphone": False, "num_workers": 1},
     "report": {"panel_rows": 1, "contact_sheet": 4},
 }  # fmt: skip
 
@@ -91,6 +92,8 @@ def test_the_smallest_settings_are_settings(stage: str, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump(merged(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), SMALLEST)))
     assert load_params(stage, params_type(stage), params)
+    (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
+    check_named_inputs(tmp_path)
 
 
 @pytest.mark.minutes

@@ -167,7 +167,9 @@ def test_patterns_are_not_taken_for_small_faces():
     assert MAX_ROLL_DEG < 45
 
 
-@pytest.mark.parametrize(("height", "width", "most"), [(1, 5000, 4), (5000, 1, 4), (40, 100_000, 4), (60, 40_000, 8000), (600, 800, 400)])
+@pytest.mark.parametrize(
+    ("height", "width", "most"), [(1, 5000, 4), (5000, 1, 4), (40, 100_000, 4), (60, 40_000, 8000), (600, 800, 400)]
+)
 def test_a_strip_of_a_picture_is_not_searched_for_ever(height: int, width: int, most: int) -> None:
     """Before, 1 x 5000 px were looked at in squares of one pixel: 60,000 times."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -193,6 +194,16 @@ def test_what_the_mesh_is_stands_in_it_and_the_neutral_one_beside_it(predictor: 
     neutral = read_mesh(Path("out/x_neutral.obj"))
     assert np.allclose(neutral.vertices, predictor.head.template.numpy(), atol=1e-5)
     assert not np.allclose(read_mesh(Path("out/x.obj")).vertices, neutral.vertices, atol=1e-3)
+
+
+def test_a_pipe_or_a_device_named_as_a_picture_ends_nothing() -> None:
+    """Before, its hash was computed first, which waits for ever."""
+    photos("x.png")
+    os.mkfifo("pipe.png")
+    Path("zero.png").symlink_to("/dev/zero")
+    result = sheap("predict", "images", "pipe.png", "zero.png", "x.png", "--out", "out")
+    assert result.exit_code == INCOMPLETE and manifest().counts["results"] == 1
+    assert "pipe.png: a named pipe, not a file" in result.stderr and "zero.png: a device, not a file" in result.stderr
 
 
 def test_a_place_that_cannot_be_written_is_named() -> None:
