@@ -1,4 +1,4 @@
-"""What a checkout needs before anything starts: a folder that can be written; without git, DVC's consent; inputs that are named."""
+"""What a checkout needs before anything starts: a folder that can be written, without git DVC's consent, inputs that are set."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -144,7 +145,7 @@ class RegressorConfig(_Config):
     def least_weights(self) -> int:
         """Weights that the network has at least: those of the UV generator's convolutions and of its atlases."""
         channels = (self.feature_channels, *self.uv_channels)
-        convolutions = sum(18 * inward * outward for inward, outward in zip(channels, channels[1:], strict=False))
+        convolutions = sum(18 * inward * outward for inward, outward in pairwise(channels))
         return convolutions + sum(
             width * (self.feature_grid << level + 1) ** 2 for level, width in enumerate(self.uv_channels)
         )

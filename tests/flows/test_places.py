@@ -89,7 +89,7 @@ def test_an_input_that_is_not_set_is_named_before_anything_starts(tmp_path: Path
         line = "  expressions_dir: data/benchmark/expressions\n"
         assert name == "dvc.yaml" or line in text
         (tmp_path / name).write_text(text.replace(line, "" if value is None else f"  expressions_dir: {value}\n"))
-    with pytest.raises(StageError, match=r"params\.yaml: evaluate\.expressions_dir is not set.*stage 'evaluate'.*dvc_file --write"):
+    with pytest.raises(StageError, match=r"evaluate\.expressions_dir is not set.*stage 'evaluate'.*dvc_file --write"):
         prepare_place(tmp_path)
     (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text().replace("      - ${evaluate.expressions_dir}\n", ""))
     check_named_inputs(tmp_path)
