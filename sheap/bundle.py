@@ -208,6 +208,8 @@ def read_bundle_config(folder: Path) -> BundleConfig:
         return BundleConfig.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; is this a model folder?") from None
+    except NotADirectoryError:
+        raise ValueError(f"{folder}: a file, not a model folder; name the folder that holds {CONFIG_NAME}") from None
     except ValidationError as error:
         where, what = _first_problem(error)
         raise ValueError(f"{path}: {where or 'file'}: {what}") from None

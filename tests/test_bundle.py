@@ -240,6 +240,11 @@ def test_the_shipped_weights_are_far_from_the_limit() -> None:
     assert largest < MOST_WEIGHT / 100
 
 
+def test_a_file_named_as_a_models_folder_is_told_from_it(folder: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: a file, not a model folder; name the folder that holds {CONFIG_NAME}"):
+        load_bundle(folder / WEIGHTS_NAME)
+
+
 @pytest.mark.parametrize("name", [WEIGHTS_NAME, CONFIG_NAME])
 def test_a_pipe_in_a_files_place_is_refused_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()

@@ -257,5 +257,18 @@ def test_a_benchmarks_doubtful_predictions_are_counted(benchmark: NowDataset) ->
     assert manifest().counts["doubtful"] == 1 and manifest().results[0].figures["presence"] == 0.6
 
 
+@pytest.mark.parametrize("arguments", [("predict", "images", ""), ("evaluate", "footage", ""), ("ingest", "", "--out", "out")])
+def test_an_empty_argument_is_not_the_current_folder(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before, `predict images "$UNSET"` predicted everything below the current folder."""
+    photos("x.png")
+    monkeypatch.setattr("sys.argv", ["sheap", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == MISTAKE and "an empty argument" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["x.png"]
+
+
 def test_the_version() -> None:
     assert sheap("--version").stdout.startswith("sheap 0.")
