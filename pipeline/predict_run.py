@@ -75,6 +75,18 @@ def predict_pictures_to(
     return record.finish()
 
 
+def submission_record(folder: Path, command: str, model: ModelOfRun, pictures: PictureSet) -> RunRecord:
+    """The record of a benchmark's predictions, before the first is made. Raises as RunRecord and its require_free do."""
+    record = RunRecord(folder, command, model)
+    record.require_free(file for image in pictures.images for file in submission_files(image))
+    return record
+
+
+def submission_files(image: Any) -> list[str]:
+    """Of one picture of a benchmark."""
+    return [f"{image.stem}.obj", f"{image.stem}.npy"]
+
+
 def write_submission(
     record: RunRecord,
     pictures: PictureSet,
@@ -90,7 +102,7 @@ def write_submission(
     rows = predictions.rows
     for image in counts.without_face:
         record.fail(str(image), "no face found")
-    record.plan({str(image): [f"{image.stem}.obj", f"{image.stem}.npy"] for image in rows})
+    record.plan({str(image): submission_files(image) for image in rows})
     SubmissionFolder(record.folder).write(make(predictions), rows)
     for image in rows:
         record.made(str(image), file_sha256(pictures.image_path(image)), verdict_of(predictions, counts, image))

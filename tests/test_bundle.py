@@ -241,7 +241,7 @@ def test_the_shipped_weights_are_far_from_the_limit() -> None:
 
 
 def test_a_file_named_as_a_models_folder_is_told_from_it(folder: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: a file, not a model folder; name the folder that holds {CONFIG_NAME}"):
+    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: a file, not a model folder; .* holds {CONFIG_NAME}"):
         load_bundle(folder / WEIGHTS_NAME)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import sheap
-from sheap.files import write_json
+from sheap.files import require_writable, write_json
 from sheap.reading.regular_file import read_bytes, require_regular
 from sheap.results.names import alike, printable
 
@@ -110,6 +110,14 @@ class RunRecord:
             return False
         known = self._before.get(file)
         return known is None or known[0].input != input_name(path) or not _is_as_made(place, known[0].files[file])
+
+    def require_free(self, files: Iterable[str]) -> None:
+        """For layouts that leave no other name. Raises ValueError naming a file that is there and that no earlier run made,
+        NotWritten where nothing can be written."""
+        require_writable(self.folder / RESULTS_NAME)
+        for file in files:
+            if file not in self._before and os.path.lexists(self.folder / file):
+                raise ValueError(f"{self.folder / file}: there already, and not made by an earlier run; choose another folder")
 
     def was_made(self, path: Path) -> bool:
         """Whether an earlier run left this file in the folder: a result is no input."""

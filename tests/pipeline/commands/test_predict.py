@@ -16,7 +16,7 @@ from pipeline.commands import cli
 from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from sheap.evaluation.mesh_files import read_mesh
 from sheap.evaluation.now.dataset import NowDataset
-from sheap.files import write_picture
+from sheap.files import write_array, write_picture
 from sheap.people.now_layout import NowWriter
 from sheap.results.run_manifest import RESULTS_NAME, RunManifest, file_sha256
 from tests.pipeline.commands.made_predictor import MadePredictor, picture
@@ -248,6 +248,21 @@ def test_a_second_submission_does_not_count_the_first_ones_meshes(benchmark: Now
         path.unlink()
     result = sheap(*command)
     assert result.exit_code == INCOMPLETE and "missing: ann/selfie/1.jpg" in result.stderr
+
+
+def test_a_submission_writes_over_nothing_of_the_users(
+    benchmark: NowDataset, predictor: MadePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, predictions written into detected_face replaced the boxes of the same names."""
+    write_array("NOW/detected_face/ann/selfie/1.npy", [1, 2, 3])
+    Path("file").write_text("")
+    before = Path("NOW/detected_face/ann/selfie/1.npy").read_bytes()
+    monkeypatch.setattr(predictor._landmarker, "process", lambda image: pytest.fail("told after the work"))
+    there = "1.npy: there already, and not made by"
+    for out, said in (("NOW/detected_face", there), ("file", "not written"), ("file/x", "not written")):
+        error = sheap("predict", "now", "--dataset", benchmark.root, "--out", out).exception
+        assert isinstance(error, (ValueError, OSError)) and said in str(error)
+    assert Path("NOW/detected_face/ann/selfie/1.npy").read_bytes() == before
 
 
 def test_a_benchmarks_doubtful_predictions_are_counted(benchmark: NowDataset) -> None:
