@@ -22,7 +22,7 @@ from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.head.turning import turned_back
 from sheap.video.crops import CropBox, cut_crop
-from sheap.video.face_choice import meant_face
+from sheap.video.face_choice import FaceFinder, meant_face
 from sheap.video.face_landmarker import FaceLandmarks
 from sheap.video.face_search import FaceModels
 
@@ -39,12 +39,6 @@ class Predictor(Protocol):
     def image_size(self) -> int: ...
 
     def predict(self, images: Tensor) -> HeadParams: ...
-
-
-class FaceFinder(Protocol):
-    """Finds faces with landmarks: sheap.video.face_landmarker.FaceLandmarker is one."""
-
-    def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
 
 
 class FaceFinderAndModels(FaceFinder, FaceModels, Protocol):

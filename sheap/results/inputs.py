@@ -98,7 +98,7 @@ def not_there(path: Path) -> str:
 
 
 def _at_home(place: Path) -> Path:
-    """`~/...` as a shell reads it: inside a pattern's quotes the shell leaves it alone. A file that is called so stays that file."""
+    """`~/...` as a shell reads it, which leaves it alone in a pattern's quotes. A file that is called so stays that file."""
     if not place.parts or not place.parts[0].startswith("~") or os.path.lexists(place.parts[0]):
         return place
     return Path(os.path.expanduser(place))
