@@ -24,13 +24,14 @@ from pipeline.run.stage import atomic_directory, cpu_count
 from sheap.evaluation.head_meshes import neutral
 from sheap.evaluation.now.dataset import CHALLENGES, NowDataset
 from sheap.evaluation.now.evaluation import evaluate_methods
-from sheap.evaluation.predictions import FaceFinder, Predictions, mean_head, predict_pictures
+from sheap.evaluation.predictions import Predictions, mean_head, predict_pictures
 from sheap.evaluation.rendered_truth import is_open_head, read_true_shapes, true_errors
 from sheap.head import HeadParams
 from sheap.networks.both_sides import BothSides
 from sheap.networks.head_codes import HeadCodes
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
+from sheap.video.face_choice import FaceFinder
 
 ALONE, TOGETHER, MEAN_HEAD = "one picture", "a person's pictures together", "mean head"
 OVERALL = "overall"

@@ -1,16 +1,19 @@
-"""What a checkout needs where it lies, before anything starts: a folder that can be written; without git, DVC's consent."""
+"""What a checkout needs before anything starts: a folder that can be written, without git DVC's consent, inputs that are set."""
 
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from flows.commands import environment_with_this_python
-from pipeline.run.settings import StageError
+from pipeline.run.settings import DVC_FILE, PARAMS_FILE, StageError, read_params_file
 
 
 def prepare_place(project: Path) -> None:
@@ -29,6 +32,38 @@ def prepare_place(project: Path) -> None:
         if done.returncode:
             told = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise StageError(f"{project}: not a git checkout, and DVC cannot be told to do without ({told}); type: git init")
+    check_named_inputs(project)
+
+
+def check_named_inputs(project: Path) -> None:
+    """Raises StageError, one line, where dvc.yaml lists a setting as a stage's input and the setting is null.
+
+    DVC says of that "unexpected error", and only when the stage's turn has come.
+    """
+    if not ((project / DVC_FILE).is_file() and (project / PARAMS_FILE).is_file()):
+        return
+    settings = read_params_file(project / PARAMS_FILE)
+    stages = (yaml.safe_load((project / DVC_FILE).read_text(encoding="utf-8")) or {}).get("stages") or {}
+    for stage, entry in stages.items():
+        for line in entry.get("deps") or ():
+            named = re.fullmatch(r"\$\{([^}]+)\}", str(line))
+            if named is not None and _is_unset(settings, named[1]):
+                raise StageError(
+                    f"{PARAMS_FILE}: {named[1]} is not set, but {DVC_FILE} lists it as an input of stage '{stage}'; "
+                    "run: python -m pipeline.run.dvc_file --write"
+                )
+
+
+def _is_unset(settings: object, name: str) -> bool:
+    """name: dotted, with indices (corpus.further[0].folder)."""
+    for part in re.findall(r"[^.\[\]]+", name):
+        if isinstance(settings, list) and part.isdecimal() and int(part) < len(settings):
+            settings = settings[int(part)]
+        elif isinstance(settings, dict):
+            settings = settings.get(part)
+        else:
+            return True
+    return settings is None
 
 
 def has_git(project: Path) -> bool:

@@ -25,7 +25,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from flows.commands import run_on_leash
 from flows.graph import stage_names
 from flows.own_corpus import OWN_DVC_FILE, OWN_STAGE, use_corpus
-from flows.places import prepare_place
+from flows.places import check_named_inputs, prepare_place
 from flows.run_checkout import RunCheckout
 from pipeline.run.settings import PARAMS_FILE, StageError, StageParams, load_params
 from pipeline.run.stage import STATE_DIR
@@ -150,6 +150,7 @@ def run_stages(folder: Path) -> State[Any]:
     Raises StageError where the flow's own settings are wrong.
     """
     logger = get_run_logger()
+    check_named_inputs(folder)
     stages = stage_names(folder)
     params = load_params("flow", FlowParams, folder / PARAMS_FILE)
     if unknown := sorted(set(params.retries) - set(stages)):

@@ -68,7 +68,7 @@ def predict_pictures_to(
     meant: dict[str, Any] = {} if face_box is None else {"face_box": face_box, "box_format": box_format}
     for path, name in zip(named.files, names, strict=True):
         try:
-            sha256, picture = file_sha256(path), read_picture(path)
+            picture, sha256 = read_picture(path), file_sha256(path)
             found = predict_picture(predictor, picture, out / name, neutral=neutral, **meant)
         except (ValueError, OSError) as error:
             shown, text = printable(path), printable(str(error))
@@ -79,6 +79,18 @@ def predict_pictures_to(
             record.made(input_name(path), sha256, found.verdict.to_json())
             say(f"{printable(path)} -> {printable(out / name)}.obj: {found.verdict}")
     return record.finish()
+
+
+def submission_record(folder: Path, command: str, model: ModelOfRun, pictures: PictureSet) -> RunRecord:
+    """The record of a benchmark's predictions, before the first is made. Raises as RunRecord and its require_free do."""
+    record = RunRecord(folder, command, model)
+    record.require_free(file for image in pictures.images for file in submission_files(image))
+    return record
+
+
+def submission_files(image: Any) -> list[str]:
+    """Of one picture of a benchmark."""
+    return [f"{image.stem}.obj", f"{image.stem}.npy"]
 
 
 def write_submission(
@@ -96,7 +108,7 @@ def write_submission(
     rows = predictions.rows
     for image in counts.without_face:
         record.fail(str(image), "no face found")
-    record.plan({str(image): [f"{image.stem}.obj", f"{image.stem}.npy"] for image in rows})
+    record.plan({str(image): submission_files(image) for image in rows})
     SubmissionFolder(record.folder).write(make(predictions), rows)
     for image in rows:
         record.made(str(image), file_sha256(pictures.image_path(image)), verdict_of(predictions, counts, image))

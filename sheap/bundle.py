@@ -17,8 +17,9 @@ from sheap.files import write_bytes, write_json
 from sheap.head import HeadModel
 from sheap.head.data import OPEN_HEAD_PATH, made_tensors, stored_source, with_made
 from sheap.head.door import head_sha256
-from sheap.networks.config import NetworkConfig
+from sheap.networks.config import CompactConfig, EncoderConfig, NetworkConfig
 from sheap.networks.sheap_network import SheapNetwork
+from sheap.reading.regular_file import read_bytes
 from sheap.video.crops import CROP_RISE_CM, CROP_SIDE_CM
 
 WEIGHTS_NAME = "model.safetensors"
@@ -136,9 +137,13 @@ def load_bundle(folder: Path, head_model: Path | None = None) -> tuple[SheapNetw
         raise ValueError(f"{weights_path}: not a file of weights ({' '.join(str(error).split())[:200]})") from None
     check_weights(tensors, weights_path)
     made = {name.removeprefix(MADE): tensors.pop(name) for name in list(tensors) if name.startswith(MADE)}
-    held, least = sum(tensor.numel() for tensor in tensors.values()), config.network.encoder.least_weights
-    if held < least:
-        raise ValueError(f"{place}: network: its encoder has {least} weights at least, {WEIGHTS_NAME} holds {held} in all")
+    held = sum(tensor.numel() for tensor in tensors.values())
+    for part, least in (
+        ("encoder", config.network.encoder.least_weights),
+        ("regressor", config.network.regressor.least_weights),
+    ):
+        if held < least:
+            raise ValueError(f"{place}: network: its {part} has {least} weights at least, {WEIGHTS_NAME} holds {held} in all")
     head = HeadModel.load(head_model)
     if made:
         try:
@@ -167,7 +172,7 @@ def check_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _read_weights(folder: Path) -> bytes:
     try:
-        return (folder / WEIGHTS_NAME).read_bytes()
+        return read_bytes(folder / WEIGHTS_NAME)
     except FileNotFoundError:
         raise ValueError(f"{folder / WEIGHTS_NAME}: missing") from None
 
@@ -200,9 +205,26 @@ def read_bundle_config(folder: Path) -> BundleConfig:
     """`config.json` of a model folder. Raises ValueError naming the file when it is missing or wrong."""
     path = folder / CONFIG_NAME
     try:
-        return BundleConfig.model_validate_json(path.read_bytes())
+        return BundleConfig.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; is this a model folder?") from None
+    except NotADirectoryError:
+        raise ValueError(f"{folder}: a file, not a model folder; name the folder that holds {CONFIG_NAME}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+        where, what = _first_problem(error)
+        raise ValueError(f"{path}: {where or 'file'}: {what}") from None
+
+
+def _first_problem(error: ValidationError) -> tuple[str, str]:
+    """Dotted name and message of what is wrong first. Of kinds of network that one field may hold, the one meant has least."""
+    branches: dict[tuple[int | str, ...], list[tuple[str, str]]] = {}
+    for item in error.errors():
+        kinds = [number for number, part in enumerate(item["loc"]) if isinstance(part, str) and part.endswith(_KINDS)]
+        branch = item["loc"][: kinds[0] + 1] if kinds else ()
+        name = ".".join(str(part) for number, part in enumerate(item["loc"]) if number not in kinds)
+        branches.setdefault(branch, []).append((name, item["msg"]))
+    return branches[()][0] if () in branches else min(branches.values(), key=len)[0]
+
+
+_KINDS = tuple(f"{kind.__name__}{end}" for kind in (EncoderConfig, CompactConfig) for end in ("", "]"))
+"""How pydantic's locations end where they name a kind and no field."""

@@ -21,7 +21,7 @@ from sheap.networks.sheap_network import SheapNetwork
 from sheap.transfer.arkit import ArkitWeights
 from sheap.transfer.parameters import HeadTransfer
 from sheap.video.crops import CropBox, crop_box, cut_crop
-from sheap.video.face_choice import BoxFormat, box_sides, meant_face, no_meant_face
+from sheap.video.face_choice import BoxFormat, box_sides, faces_around, meant_face, no_meant_face
 from sheap.video.face_landmarker import FaceLandmarker, FaceLandmarks
 from sheap.video.face_search import no_face
 from sheap.video.transparency import opaque
@@ -196,9 +196,11 @@ class SheapPredictor:
         image = opaque(image)
         box = None if face_box is None else box_sides(face_box, box_format, image.shape[0], image.shape[1])
         faces = self.face_finder.process(image)
-        if not faces:
-            raise ValueError(f"image: {no_face(image)}")
         face = meant_face(faces, box)
+        if face is None and box is not None:
+            face = meant_face(faces_around(self.face_finder, image, box), box)
+        if face is None and not faces:
+            raise ValueError(f"image: {no_face(image)}")
         if face is None:
             raise ValueError(f"face_box: {no_meant_face(faces, face_box, box_format)}")
         return self._predict_face(image, face)

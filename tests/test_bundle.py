@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sheap.bundle import (
     Preprocessing,
     check_weights,
     load_bundle,
+    read_bundle_config,
     save_bundle,
     seal_bundle,
 )
@@ -122,6 +125,7 @@ def test_every_changed_setting_is_refused(folder: Path, value: Any, keys: tuple[
         (32, ("network", "encoder", "hidden_size"), "does not fit config.json"),
         (5, ("network", "lighting_components"), "does not fit config.json"),
         (8192, ("network", "encoder", "hidden_size"), "its encoder has .* weights at least"),
+        ([8192] * 4, ("network", "regressor", "uv_channels"), "its regressor has .* weights at least"),
         (["nowhere"], ("network", "regressor", "regions"), "network: cannot be built"),
     ],
 )
@@ -158,6 +162,27 @@ def test_absurd_sizes_are_refused_by_field_before_anything_is_allocated(
     with pytest.raises(ValueError, match=rf"{CONFIG_NAME}: .*{keys[-1]}") as raised:
         load_bundle(folder)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["tiny", "compact"])
+@pytest.mark.parametrize("appearance", ["gaussians", "mesh"])
+def test_a_network_has_no_fewer_weights_than_its_settings_say(name: str, appearance: str) -> None:
+    config = PRESETS[name].model_copy(update={"appearance": appearance})
+    network = SheapNetwork(config, HeadModel.load(), image_feature_size=None)
+    held = sum(value.numel() for value in network.state_dict().values())
+    assert 0 < config.encoder.least_weights + config.regressor.least_weights <= held
+
+
+@pytest.mark.parametrize(
+    ("value", "key"), [([64, 64], "fine_blocks"), ([200, 1, 1], "coarse_blocks"), (17, "readings"), (None, "fine_rank")]
+)
+def test_of_two_kinds_of_encoder_the_one_that_is_meant_names_its_field(tmp_path: Path, value: Any, key: str) -> None:
+    """Before, the other kind's first field was said to be missing."""
+    shutil.copyfile(SHIPPED_MODEL / CONFIG_NAME, tmp_path / CONFIG_NAME)
+    change(tmp_path, value, "network", "encoder", key)
+    with pytest.raises(ValueError, match=rf"{CONFIG_NAME}: network\.encoder[.: ].*{key}") as raised:
+        read_bundle_config(tmp_path)
+    assert "EncoderConfig" not in str(raised.value) and "CompactConfig" not in str(raised.value)
 
 
 def test_compact_sizes_that_fit_no_network_are_refused() -> None:
@@ -213,3 +238,16 @@ def test_the_shipped_weights_are_far_from_the_limit() -> None:
     largest = max(float(value.abs().max()) for value in tensors.values())
     print(f"largest weight: {largest:.3g}")
     assert largest < MOST_WEIGHT / 100
+
+
+def test_a_file_named_as_a_models_folder_is_told_from_it(folder: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{WEIGHTS_NAME}: a file, not a model folder; .* holds {CONFIG_NAME}"):
+        load_bundle(folder / WEIGHTS_NAME)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_NAME, CONFIG_NAME])
+def test_a_pipe_in_a_files_place_is_refused_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name}: a named pipe, not a file"):
+        load_bundle(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -49,3 +50,20 @@ def test_a_face_rolled_between_quarters_is_brought_upright_too(predictor):
 def test_no_face_says_what_was_tried(predictor):
     with pytest.raises(ValueError, match=r"no face found: looked at .* turned by 90, 180 and 270"):
         predictor.predict_image(np.zeros((200, 300, 3), np.uint8))
+
+
+def test_a_box_finds_a_face_beside_a_much_larger_one(predictor):
+    """The search of a whole picture ends with the faces that it shows first; before, the box "met no face"."""
+    head = carphone_frames(1)[0]
+    canvas = np.full((1500, 2000, 3), 110, np.uint8)
+    large = cv2.resize(head, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)
+    canvas[: large.shape[0], : large.shape[1]] = large
+    top, left = 1200, 1700
+    canvas[top : top + head.shape[0], left : left + head.shape[1]] = head
+    assert len(predictor.face_finder.process(canvas)) == 1
+    [known] = predictor.face_finder.process(head)
+    sides = [*(known.points[:, :2].min(0) + [left, top]), *(known.points[:, :2].max(0) + [left, top])]
+    found = predictor.predict_image(canvas, face_box=sides)
+    assert np.abs(found.landmarks.mean(0)[:2] - known.points.mean(0)[:2] - [left, top]).max() < 3
+    with pytest.raises(ValueError, match="meets no face; found"):
+        predictor.predict_image(canvas, face_box=(100, 1200, 200, 1300))

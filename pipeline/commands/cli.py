@@ -167,6 +167,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr does: a name that is not UTF-8 must not end the batch
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if "" in sys.argv[1:]:  # as a path it would be the current folder
+            raise ValueError("an empty argument (a variable that is not set?); the current folder is called .")
         app()
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

@@ -163,16 +163,15 @@ def predict_now(
     image has none, or the folder holds others than this run's.
     """
     from pipeline.files.trained_model import load_trained
-    from pipeline.predict_run import model_of_run, write_submission
+    from pipeline.predict_run import model_of_run, submission_record, write_submission
     from sheap.evaluation.head_meshes import neutral
     from sheap.evaluation.now.dataset import NowDataset
     from sheap.evaluation.now.submission import check_submission
     from sheap.evaluation.predictions import predict_pictures
-    from sheap.results.run_manifest import RunRecord
 
     opened = NowDataset.open(dataset, image_set)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
-    record = RunRecord(out, "predict now", model_of_run(model, predictor))
+    record = submission_record(out, "predict now", model_of_run(model, predictor), opened)
     with progress_bar("now") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
     for reason in counts.unreadable.values():
@@ -198,15 +197,14 @@ def predict_expressions(
 ) -> None:
     """Write meshes (millimetres) with their expression, and seven landmarks each, for an expression benchmark."""
     from pipeline.files.trained_model import load_trained
-    from pipeline.predict_run import model_of_run, write_submission
+    from pipeline.predict_run import model_of_run, submission_record, write_submission
     from sheap.evaluation.expression_dataset import ExpressionDataset
     from sheap.evaluation.head_meshes import expressive
     from sheap.evaluation.predictions import predict_pictures
-    from sheap.results.run_manifest import RunRecord
 
     opened = ExpressionDataset.open(dataset)
     predictor = load_trained(model, head_model=head_model, landmark_model=landmark_model, head=head)
-    record = RunRecord(out, "predict expressions", model_of_run(model, predictor))
+    record = submission_record(out, "predict expressions", model_of_run(model, predictor), opened)
     with progress_bar("expressions") as progress:
         counts, predictions = predict_pictures(opened, {"model": predictor}, predictor.face_finder, progress=progress)
     for reason in counts.unreadable.values():

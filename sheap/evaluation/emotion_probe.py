@@ -20,8 +20,9 @@ from torch.nn import functional
 from sheap.evaluation.affectnet import EMOTIONS, EmotionPicture
 from sheap.evaluation.emotion_metrics import affect_agreement
 from sheap.evaluation.face_boxes import FaceBox
-from sheap.evaluation.predictions import CropCounts, FaceFinder, Predictor, Progress, predict_batches
+from sheap.evaluation.predictions import CropCounts, Predictor, Progress, predict_batches
 from sheap.head import HeadParams
+from sheap.video.face_choice import FaceFinder
 
 SPREAD_FLOOR = 1e-3
 """Features that vary less than this are not blown up to unit variance."""

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from sheap.evaluation.head_meshes import expressive_meshes, neutral_meshes
 from sheap.evaluation.pictures import PICTURES_A_PASS, read_picture
-from sheap.evaluation.predictions import FaceFinder, Predictor, as_input, joined
+from sheap.evaluation.predictions import FaceFinderAndModels, Predictor, as_input, joined
 from sheap.evaluation.video_metrics import eye_distances, jitter, reprojection_errors
 from sheap.geometry.cameras import project, published_camera
 from sheap.head import HeadParams
 from sheap.results.names import distinct_files, distinct_labels
 from sheap.video.crops import CropBox, crop_box, cut_crop, points_to_picture
 from sheap.video.decoding import VideoProblem, VideoReader
+from sheap.video.face_choice import FaceFinder
 from sheap.video.face_search import FaceModels, no_face
 from sheap.video.file_names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from sheap.video.following import followed_frames
@@ -60,10 +61,6 @@ class FootageCounts:
             f"{self.frames} frames looked at{of_more}, {self.frames_with_face} with a face; "
             f"{self.shots} shot{'s' * (self.shots != 1)}, {self.tracks} track{'s' * (self.tracks != 1)}"
         )
-
-
-class FaceFinderAndModels(FaceFinder, FaceModels, Protocol):
-    """Finds faces in pictures and follows them in videos: FaceLandmarker is one."""
 
 
 def measure_footage(

@@ -76,15 +76,19 @@ def _check_unread(keyword: bytes, line: bytes, number: int) -> None:
     """Refuses what may be a vertex or a face behind a broken keyword: left aside, it would shift all others."""
     if keyword in _UNREAD or keyword.startswith(b"#"):
         return
+    shown = keyword[:20].decode("ascii", "backslashreplace")
+    if keyword == b"call":
+        raise ValueError(f"line {number}: 'call' takes statements from another file; save the mesh as one file")
+    if keyword[:1] in (b"v", b"f") and _is_like_value(keyword[1:]):
+        raise ValueError(f"line {number}: '{shown}' is no statement of the format; a blank is missing in it")
     values = line.partition(b"#")[0].split()[1:]
     if len(values) >= 3 and all(_is_like_value(value) for value in values):
-        shown = keyword[:20].decode("ascii", "backslashreplace")
         raise ValueError(f"line {number}: '{shown}' is no statement of the format, and numbers follow")
 
 
 _UNREAD = frozenset(
     b"vt vn vp cstype deg bmat step p l curv curv2 surf parm trim hole scrv sp end con g s mg o bevel c_interp d_interp lod"
-    b" usemap maplib usemtl mtllib shadow_obj trace_obj ctech stech call csh bsp bzp cdc cdp res vc vw".split()
+    b" usemap maplib usemtl mtllib shadow_obj trace_obj ctech stech csh bsp bzp cdc cdp res vc vw".split()
 )
 """The format's other keywords, and two that exporters add (colours and weights of vertices)."""
 
@@ -103,7 +107,7 @@ def _vertices(statements: _Statements) -> NDArray[np.float64]:
         return np.zeros((0, 3))
     columns = len(statements.values[0].split())
     numbers = b" ".join(statements.values).split()
-    if columns >= 3 and len(numbers) == columns * len(statements.values):
+    if columns >= 3 and all(len(value.split()) == columns for value in statements.values):
         try:
             found = np.array(numbers, dtype=np.float64)
             if b"_" not in b"".join(numbers):  # Python reads 1_000, the format does not

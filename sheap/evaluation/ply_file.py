@@ -100,7 +100,7 @@ def _header(content: bytes) -> tuple[str, list[_Element], bytes]:
             match line.split():
                 case []:
                     pass
-                case ["format", name, "1.0"]:
+                case ["format", name, "1.0"] if order is None:
                     order = _ORDERS[name]
                 case ["element", name, rows] if rows.isdecimal():
                     elements.append((name, int(rows), []))
@@ -119,6 +119,9 @@ def _header(content: bytes) -> tuple[str, list[_Element], bytes]:
     names = [name for name, _, _ in elements]
     if len(set(names)) != len(names):
         raise ValueError("the header names an element twice")
+    for name, _, properties in elements:
+        if len({item.name for item in properties}) != len(properties):
+            raise ValueError(f"element {name}: the header names a property twice")
     return order, [_Element(name, rows, tuple(properties)) for name, rows, properties in elements], content[place:]
 
 
@@ -185,10 +188,16 @@ def _check_widths(element: _Element, rows: list[list[bytes]], widths: list[int])
 
 def _numbers(words: list[bytes], kind: str, element: _Element) -> NDArray[np.generic]:
     wide = np.float64 if kind[0] == "f" else np.int64
+    if b"_" in b"".join(words):  # Python reads 1_000, the format does not
+        shown = next(word for word in words if b"_" in word)[:40].decode("ascii", "backslashreplace")
+        raise ValueError(f"element {element.name}: '{shown}' is no number")
     try:
-        return np.array(words, dtype="S").astype(wide) if words else np.zeros(0, wide)
+        found = np.array(words, dtype="S").astype(wide) if words else np.zeros(0, wide)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"element {element.name}: {error}") from None
+    if kind[0] != "f" and found.size and not (found.min() >= np.iinfo(kind).min and found.max() <= np.iinfo(kind).max):
+        raise ValueError(f"element {element.name}: numbers from {found.min()} to {found.max()} where the header says {kind}")
+    return found
 
 
 # --- binary -----------------------------------------------------------------------------------------------------------
@@ -241,7 +250,7 @@ def _row_type(element: _Element, body: bytes, start: int, order: str) -> np.dtyp
     try:
         return np.dtype(fields)
     except ValueError:
-        raise ValueError(f"element {element.name}: names a property twice, or a list of no possible length") from None
+        raise ValueError(f"element {element.name}: a list of no possible length") from None
 
 
 def _walk(element: _Element, body: bytes, start: int, order: str) -> tuple[dict[str, _Values], int]:

@@ -22,8 +22,9 @@ from sheap.evaluation.verdict import judge_prediction
 from sheap.head import HeadModel, HeadParams
 from sheap.head.turning import turned_back
 from sheap.video.crops import CropBox, cut_crop
-from sheap.video.face_choice import meant_face
+from sheap.video.face_choice import FaceFinder, meant_face
 from sheap.video.face_landmarker import FaceLandmarks
+from sheap.video.face_search import FaceModels
 
 Progress = Callable[[int, int], None]
 
@@ -40,10 +41,8 @@ class Predictor(Protocol):
     def predict(self, images: Tensor) -> HeadParams: ...
 
 
-class FaceFinder(Protocol):
-    """Finds faces with landmarks: sheap.video.face_landmarker.FaceLandmarker is one."""
-
-    def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
+class FaceFinderAndModels(FaceFinder, FaceModels, Protocol):
+    """Finds faces in pictures and follows them in videos: FaceLandmarker is one."""
 
 
 class PictureSet(Protocol):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sheap.head.flame_pickle import load_pickle, load_pickled_arrays, to_plain
+from sheap.reading.regular_file import require_regular
 
 Arrays = dict[str, Any]
 MOST_BYTES = 2**30
@@ -32,6 +33,7 @@ OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 def read_arrays(path: Path) -> Arrays:
     """Arrays by name. Raises ValueError naming the file when it is none of these, OSError when it cannot be read."""
+    require_regular(path)
     with path.open("rb") as file:
         if file.read(2) == GZIP:
             return _read_stream(io.BytesIO(_unpacked(path)), path)
@@ -99,6 +101,7 @@ def _read_zip(stream: IO[bytes], path: Path) -> Arrays:
 
 def read_npy(path: Path) -> Any:
     """An .npy file. Raises ValueError naming the file when it is broken."""
+    require_regular(path)
     with path.open("rb") as file:
         return _read_npy(file, path)
 

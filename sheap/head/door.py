@@ -15,6 +15,7 @@ from sheap.head.gnm import MARKS as GNM_MARKS
 from sheap.head.gnm import read_gnm
 from sheap.head.ict import NEUTRAL, ict_files
 from sheap.head.ict_head import read_ict_head
+from sheap.reading.regular_file import read_bytes, require_regular
 
 OPEN_HEAD, OWN, FLAME, GNM, ICT = (
     "the open head that ships with the package", "a head model of ours", "FLAME", "GNM Head", "ICT Face Model Light",
@@ -71,6 +72,7 @@ def _recognise_file(path: Path) -> Recognised:
         licence = LICENCES[kind] if source is None else source.licence
         return Recognised(kind, licence, (path,), lambda: read_head(path))
     if ending == ".npz":
+        require_regular(path)
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"  # what is broken otherwise is told by its reader
         names = array_names(path) if is_zip else set()
@@ -112,6 +114,6 @@ def _sha256(found: Recognised) -> str:
     if len(found.files) == 1:
         (path,) = found.files
         source = stored_source(path) if path.suffix.lower() == ".safetensors" else None
-        return hashlib.sha256(path.read_bytes()).hexdigest() if source is None else source.sha256
-    digests = sorted((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in found.files)
+        return hashlib.sha256(read_bytes(path)).hexdigest() if source is None else source.sha256
+    digests = sorted((path.name, hashlib.sha256(read_bytes(path)).hexdigest()) for path in found.files)
     return hashlib.sha256("\n".join(f"{name} {digest}" for name, digest in digests).encode()).hexdigest()

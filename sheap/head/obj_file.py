@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sheap.reading.regular_file import read_bytes
+
 
 @dataclass(frozen=True)
 class ObjMesh:
@@ -22,7 +24,7 @@ class ObjMesh:
 def read_obj(path: Path) -> ObjMesh:
     """Raises ValueError naming file and line kind when something is no number or out of range, OSError when unreadable."""
     vertices, coords, faces = [], [], []
-    for line in path.read_bytes().splitlines():
+    for line in read_bytes(path).splitlines():
         kind, _, rest = line.partition(b" ")
         if kind == b"v":
             vertices.append(rest.split()[:3])
@@ -45,7 +47,7 @@ def read_obj(path: Path) -> ObjMesh:
 
 def read_obj_vertices(path: Path) -> NDArray[np.float64]:
     """Vertices [N, 3] alone. Raises as read_obj does."""
-    lines = [line[2:].split()[:3] for line in path.read_bytes().splitlines() if line.startswith(b"v ")]
+    lines = [line[2:].split()[:3] for line in read_bytes(path).splitlines() if line.startswith(b"v ")]
     return _numbers(lines, 3, "v", path)
 
 

@@ -52,8 +52,8 @@ class BothSides:
         return self.shape_from((torch.softmax(log_weights, 0)[:, None] * values).sum(0, keepdim=True))
 
     def shape_evidence(self, looks: Sequence[HeadCodes]) -> tuple[Tensor, Tensor]:
-        """What B looks say of their people's shapes: values [B, D], which several of one person are averaged in, and the logarithms
-        [B] of their weights there (SheapNetwork.shape_evidence, of all sides)."""
+        """What B looks say of their people's shapes: values [B, D], which several of one person are averaged in, and the
+        logarithms [B] of their weights there (SheapNetwork.shape_evidence, of all sides)."""
         values, log_weights = zip(*[self.network.shape_evidence(codes) for codes in looks], strict=True)
         return torch.cat(values, 1), torch.stack(log_weights).mean(0)
 

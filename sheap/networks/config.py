@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -101,10 +102,11 @@ class CompactConfig(_Config):
 
     @property
     def least_weights(self) -> int:
-        """Weights that the network has at least: those of the blocks' convolutions."""
+        """Weights that the network has at least: those of the blocks' convolutions, and of what reads at the points."""
         channels = (*self.coarse_channels, *self.fine_channels)
         blocks = (*self.coarse_blocks, *self.fine_blocks)
-        return sum(18 * count * width**2 for width, count in zip(channels, blocks, strict=True))
+        evidence = self.evidence_points * self.evidence_channels * self.fine_features if self.readings else 0
+        return evidence + sum(18 * count * width**2 for width, count in zip(channels, blocks, strict=True))
 
 
 MOST_UV_SIDE = 2048
@@ -138,6 +140,15 @@ class RegressorConfig(_Config):
         if side > MOST_UV_SIDE:
             raise ValueError(f"uv_channels: they make a UV map of {side} px a side, more than {MOST_UV_SIDE}")
         return self
+
+    @property
+    def least_weights(self) -> int:
+        """Weights that the network has at least: those of the UV generator's convolutions and of its atlases."""
+        channels = (self.feature_channels, *self.uv_channels)
+        convolutions = sum(18 * inward * outward for inward, outward in pairwise(channels))
+        return convolutions + sum(
+            width * (self.feature_grid << level + 1) ** 2 for level, width in enumerate(self.uv_channels)
+        )
 
 
 class NetworkConfig(_Config):

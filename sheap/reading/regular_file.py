@@ -22,9 +22,16 @@ def special_kind(path: Path) -> str | None:
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
 
 
+def require_regular(path: Path) -> None:
+    """For files that are opened elsewhere. Raises OSError, or ValueError naming the path for a pipe, a socket or a device."""
+    kind = special_kind(path)
+    if kind is not None:
+        raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")
+
+
 def read_bytes(path: Path) -> bytes:
-    """A regular file's content. Raises OSError, or ValueError naming the path for a pipe, a socket, a device or a huge file."""
-    _require_file(path)
+    """A regular file's content. Raises as require_regular does, and ValueError for a huge file."""
+    require_regular(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size / 1e9:.0f} GB; files of up to {MAX_BYTES / 1e9:.0f} GB are read whole")
     return path.read_bytes()
@@ -32,12 +39,6 @@ def read_bytes(path: Path) -> bytes:
 
 def read_start(path: Path, size: int = 64) -> bytes:
     """A regular file's first bytes. Raises as read_bytes does."""
-    _require_file(path)
+    require_regular(path)
     with path.open("rb") as file:
         return file.read(size)
-
-
-def _require_file(path: Path) -> None:
-    kind = special_kind(path)
-    if kind is not None:
-        raise ValueError(f"{path}: {kind}, not a file; copy what it gives into one")

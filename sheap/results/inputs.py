@@ -41,14 +41,14 @@ def named_files(
     """
     found: list[Path] = []
     problems: dict[str, str] = {}
-    for place in places:
+    for place in map(_at_home, places):
         shown = printable(place)
-        if place.is_dir():
+        if os.path.isdir(place):
             here = sorted(path for path in place.rglob("*") if _is_wanted(path, suffixes, place) and not leave_out(path))
             if not here:
                 problems[shown] = f"{shown}: no {what} in this folder (looked for {', '.join(sorted(suffixes))})"
             found += here
-        elif place.exists():
+        elif os.path.exists(place):
             found.append(place)
         elif glob.has_magic(str(place)) and not os.path.lexists(place):
             matches = (Path(path) for path in sorted(glob.glob(str(place), recursive=True)))
@@ -65,8 +65,8 @@ def expanded_places(places: Iterable[Path], what: str) -> list[Path]:
     """Files and folders as they are, patterns as what they match. Raises ValueError naming what is not there."""
     found: list[Path] = []
     problems: dict[str, str] = {}
-    for place in places:
-        if place.exists():
+    for place in map(_at_home, places):
+        if os.path.exists(place):
             found.append(place)
         elif glob.has_magic(str(place)) and not os.path.lexists(place):
             matches = [Path(path) for path in sorted(glob.glob(str(place), recursive=True))]
@@ -81,12 +81,12 @@ def expanded_places(places: Iterable[Path], what: str) -> list[Path]:
 def not_there(path: Path) -> str:
     """That a path leads nowhere, and what there is instead: the nearest folder above, or a name much like it."""
     shown = printable(path)
-    if path.is_symlink():
+    if os.path.islink(path):
         return f"{shown}: a link to {printable(os.readlink(path))}, which is not there"
     above, name = path.parent, path.name
-    while not above.exists() and above != above.parent:
+    while not os.path.exists(above) and above != above.parent:
         above, name = above.parent, above.name
-    if not above.is_dir():
+    if not os.path.isdir(above):
         return f"{shown}: not there ({printable(above)} is a file, not a folder)"
     try:
         like = difflib.get_close_matches(name, [entry.name for entry in above.iterdir()], n=1, cutoff=0.7)
@@ -95,6 +95,13 @@ def not_there(path: Path) -> str:
     if like:
         return f"{shown}: not there; did you mean {printable(above / like[0])}?"
     return f"{shown}: not there" + ("" if above == path.parent else f" (nor is {printable(above / name)})")
+
+
+def _at_home(place: Path) -> Path:
+    """`~/...` as a shell reads it, which leaves it alone in a pattern's quotes. A file that is called so stays that file."""
+    if not place.parts or not place.parts[0].startswith("~") or os.path.lexists(place.parts[0]):
+        return place
+    return Path(os.path.expanduser(place))
 
 
 def _is_wanted(path: Path, suffixes: Collection[str], below: Path) -> bool:

@@ -57,8 +57,12 @@ def distinct_labels(
 
 
 def printable(text: str | PurePath) -> str:
-    """Text that JSON, tables and terminals can hold, also where a name's bytes are no UTF-8."""
-    return os.fsencode(str(text)).decode("utf-8", "backslashreplace")
+    """Text that JSON, tables and terminals can hold in one line, also where a name's bytes are no UTF-8 or it holds line ends."""
+    return os.fsencode(str(text)).decode("utf-8", "backslashreplace").translate(_CONTROLS)
+
+
+_CONTROLS = {code: chr(code).encode("unicode_escape").decode() for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+"""What moves a terminal's cursor or ends a line, as it is written in programs."""
 
 
 def _told_apart(
@@ -79,7 +83,7 @@ def _told_apart(
             if any(is_taken(paths[index], file) for file in files):
                 meeting.add(index)
             for file in files:
-                users[_alike(file)].add(index)
+                users[alike(file)].add(index)
         meeting |= {index for found in users.values() if len(found) > 1 for index in found}
         if not meeting:
             return names
@@ -109,5 +113,6 @@ def _labels(path: Path, least: int) -> Iterator[str]:
     yield f"{printable(whole)} ({hashlib.sha256(os.fsencode(whole)).hexdigest()})"  # two that are printed alike
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
+    """The same for names that some disk takes for one."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import sheap
-from sheap.files import write_json
-from sheap.results.names import printable
+from sheap.files import require_writable, write_json
+from sheap.reading.regular_file import read_bytes, require_regular
+from sheap.results.names import alike, printable
 
 RESULTS_NAME = "sheap_results.json"
 
@@ -86,7 +87,7 @@ class RunManifest(BaseModel):
         """None where there is none. Raises ValueError naming the file when it is something else."""
         path = folder / RESULTS_NAME
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_bytes(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
@@ -116,7 +117,9 @@ class RunRecord:
         self.failed: dict[str, str] = {}
 
     def is_taken(self, path: Path, file: str) -> bool:
-        """Whether a file of this name is an input, somebody else's, or an earlier result of another input."""
+        """Whether a file of this name is the manifest, an input, somebody else's, or an earlier result of another input."""
+        if alike(file) == alike(RESULTS_NAME):
+            return True
         place = self.folder / file
         if os.path.realpath(place) in self._inputs:
             return True
@@ -157,10 +160,18 @@ class RunRecord:
                 return self._results[name]
         return None
 
+    def require_free(self, files: Iterable[str]) -> None:
+        """For layouts that leave no other name. Raises ValueError naming a file that is there and that no earlier run made,
+        NotWritten where nothing can be written."""
+        require_writable(self.folder / RESULTS_NAME)
+        for file in files:
+            if file not in self._before and os.path.lexists(self.folder / file):
+                raise ValueError(f"{self.folder / file}: there already, and not made by an earlier run; choose another folder")
+
     def was_made(self, path: Path) -> bool:
         """Whether an earlier run left this file in the folder: a result is no input."""
-        known = self._before.get(os.path.relpath(path, self.folder))
-        return known is not None
+        folder = os.path.realpath(path.parent)  # a link may lead to the results
+        return os.path.relpath(os.path.join(folder, path.name), os.path.realpath(self.folder)) in self._before
 
     def plan(self, inputs: Mapping[str, list[str]]) -> None:
         """Says which files the run is going to make of which input, and writes it down."""
@@ -233,7 +244,8 @@ def input_name(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError."""
+    """SHA-256 of a file. Raises OSError, or ValueError for a pipe, a socket or a device."""
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

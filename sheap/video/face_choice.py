@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sheap.video.face_landmarker import FaceLandmarks
+
+
+class FaceFinder(Protocol):
+    """Finds faces with landmarks: sheap.video.face_landmarker.FaceLandmarker is one."""
+
+    def process(self, image: NDArray[np.uint8]) -> list[FaceLandmarks]: ...
+
 
 Sides = tuple[float, float, float, float]
 """left, top, right, bottom, px."""
@@ -29,8 +38,10 @@ def box_sides(box: Sequence[float], box_format: BoxFormat, height: int, width: i
     if box_format not in BOX_FORMATS:
         raise ValueError(f"box_format: unknown '{box_format}' (known: {', '.join(BOX_FORMATS)})")
     try:
+        if isinstance(box, str | bytes):
+            raise TypeError
         numbers = [float(value) for value in box]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"face_box: expected four numbers, got {box!r}") from None
     if len(numbers) != 4 or not np.isfinite(numbers).all():
         raise ValueError(f"face_box: expected four finite numbers, got {_shown(numbers)}")
@@ -58,6 +69,24 @@ def meant_face(faces: Sequence[FaceLandmarks], box: Sides | None) -> FaceLandmar
         return faces[0] if faces else None
     overlaps = [box_overlap(face.points, box) if is_met(face.points, box) else 0.0 for face in faces]
     return faces[int(np.argmax(overlaps))] if max(overlaps) > 0 else None
+
+
+def faces_around(finder: FaceFinder, image: NDArray[np.uint8], box: Sides) -> list[FaceLandmarks]:
+    """Faces found in and around a box of a uint8 RGB picture [H, W, 3], in its px: a search of the whole ends with the larger
+    faces of a group."""
+    height, width = image.shape[:2]
+    reach = _REACH * max(box[2] - box[0], box[3] - box[1])
+    left, top = (max(0, math.floor(side - reach)) for side in box[:2])
+    right, bottom = min(width, math.ceil(box[2] + reach)), min(height, math.ceil(box[3] + reach))
+    if right <= left or bottom <= top:
+        return []
+    shift = np.array([left, top, 0], np.float32)
+    part = np.ascontiguousarray(image[top:bottom, left:right])
+    return [replace(face, points=face.points + shift) for face in finder.process(part)]
+
+
+_REACH = 1.0
+"""How far beyond the box, in its longer sides: the detector knows faces with what is around them."""
 
 
 def no_meant_face(faces: Sequence[FaceLandmarks], box: Sequence[float] | None, box_format: BoxFormat) -> str:

@@ -51,6 +51,10 @@ the landmark model's presence says 0.99 of patterns, too, at that size."""
 CLOSER_SHARES = (0.75, 0.45, 0.2)
 """Sides of the squares in which small faces are looked for, over the picture's shorter side."""
 
+LEAST_SQUARE_PX, MOST_SQUARES = 32, 1000
+"""Smaller squares show no face that anything could be told of, and more of one size (a strip of a picture; 840 where it is twenty
+times as long as high) would take minutes: neither are looked at."""
+
 LEAST_SHARE = 0.15
 """Height of a face that is surely found, over the square that shows it. Measured with eight faces at three places each: 7 of
 24 at 0.09, 21 at 0.12, all from 0.16."""
@@ -140,12 +144,14 @@ def search_faces(
 def no_face(image: NDArray[np.uint8]) -> str:
     """What to tell a person whose picture [H, W, 3] shows no face: what was tried, and what would help."""
     height, width = image.shape[:2]
-    least = math.ceil(LEAST_SHARE * CLOSER_SHARES[-1] * min(height, width))
-    squares = ", ".join(f"{share:.0%}" for share in CLOSER_SHARES)
+    sides = _square_sides(height, width, CLOSER_SHARES)
+    least = math.ceil(LEAST_SHARE * min([max(height, width), *sides.values()]))
+    squares = ", ".join(f"{share:.0%}" for share in sides)
+    closely = f"at squares of {squares} of its shorter side, and at all of them" if sides else "and at it"
     return (
-        f"no face found: looked at the whole picture ({width} x {height}), at squares of {squares} of its shorter side, and at "
-        f"all of them turned by 90, 180 and 270 degrees; a face that is at least {least} px high, lit and seen from the front "
-        "would be found: crop the picture around a smaller one, or take another picture"
+        f"no face found: looked at the whole picture ({width} x {height}), {closely} turned by 90, 180 and 270 degrees; a face "
+        f"that is at least {least} px high, lit and seen from the front would be found: crop the picture around a smaller one, "
+        "or take another picture"
     )
 
 
@@ -153,14 +159,23 @@ def _looks(height: int, width: int, shares: Sequence[float], turned: bool) -> It
     """Views of a picture that are looked at together; the next ones only where these show no face."""
     for turns in ((0,), (1, 2, 3)) if turned else ((0,),):
         yield [_View(0, 0, width, height, turn) for turn in turns]
-        for share in shares:
-            side = max(1, round(min(height, width) * share))
+        for side in _square_sides(height, width, shares).values():
             yield [
                 _View(left, top, side, side, turn)
                 for turn in turns
                 for top in _starts(height, side)
                 for left in _starts(width, side)
             ]
+
+
+def _square_sides(height: int, width: int, shares: Sequence[float]) -> dict[float, int]:
+    """The squares' sides, px, by their share of the shorter side."""
+    sides = {share: round(min(height, width) * share) for share in shares}
+    return {
+        share: side
+        for share, side in sides.items()
+        if side >= LEAST_SQUARE_PX and len(_starts(height, side)) * len(_starts(width, side)) <= MOST_SQUARES
+    }
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -29,4 +29,4 @@ def picture_advice(start: bytes) -> str:
     for magic, advice in _OTHERS.items():
         if start.lstrip().startswith(magic):
             return advice
-    return "not a picture that OpenCV can read, or damaged"
+    return "not a picture that OpenCV can read, or damaged; save it anew as PNG or JPEG"

@@ -94,6 +94,11 @@ def test_names_in_any_alphabet_do_no_harm(tmp_path: Path) -> None:
         (PLAIN.replace("v 1 1 0", "V 1 1 0"), "line 3: 'V' is no statement of the format"),
         (PLAIN.replace("v 1 1 0", "\u00a0v 1 1 0"), r"line 3: '\\xc2\\xa0v' is no statement"),
         (PLAIN.replace("f 1 3 4", "F 1/1 3/1 4/1"), "line 7: 'F' is no statement"),
+        # As many numbers as there should be, but in other lines.
+        (PLAIN.replace("v 1 1 0", "v 1 1").replace("v 0 1 0", "v 0 1 0 1"), "line 3: a vertex has fewer than three numbers"),
+        (PLAIN.replace("v 1 1 0", "v1 1 0"), "line 3: 'v1' is no statement of the format; a blank is missing"),
+        (PLAIN.replace("f 1 3 4", "f1/1 3/1 4/1"), "line 7: 'f1/1' is no statement of the format; a blank is missing"),
+        ("call half.obj\n" + PLAIN, "line 1: 'call' takes statements from another file"),
         (PLAIN.replace("v 1 1 0\n", "v 1 1 0\n\0\0\0\0"), r"line 4: not text \(a NUL byte\)"),
     ],
 )
@@ -167,6 +172,12 @@ def test_ascii_ply_is_read(tmp_path: Path, text: str) -> None:
         (HEADER.replace("property float z", "property float w") + ROWS, "no element 'vertex' with x, y and z"),
         (HEADER.replace("ascii", "binary_middle_endian") + ROWS, "header line 2"),
         (HEADER.replace("end_header\n", ""), "the header has no end"),
+        (HEADER.replace("float y", "float x") + ROWS, "element vertex: the header names a property twice"),
+        (HEADER.replace("comment made by hand", "format binary_little_endian 1.0") + ROWS, "header line 3"),
+        (HEADER + ROWS.replace("9 9 9", "9 1_0 9"), "element vertex: '1_0' is no number"),
+        (HEADER + ROWS.replace("3 0 2 3", "3 0 2 0_3"), "element face: '0_3' is no number"),
+        (HEADER.replace("float x", "uchar x") + ROWS.replace("9 9 9", "256 9 9"), "from 0 to 256 where the header says u1"),
+        (HEADER.replace("uchar int", "uchar uint") + ROWS.replace("3 0 2 3", "3 0 2 -1"), "numbers from -1 to 2"),
     ],
 )
 def test_ply_that_is_not_what_its_header_says_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.commands import environment_with_this_python
-from flows.places import has_git, prepare_place
+from flows.places import check_named_inputs, has_git, prepare_place
 from flows.train_sheap import main, without_empty_traceback
 from pipeline.run.settings import StageError
 from tests.flows.stand_in_project import REPOSITORY
@@ -79,6 +79,21 @@ def test_a_private_umask_is_enough(project_template: Path, tmp_path: Path) -> No
     finally:
         os.umask(old)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("value", ["null", None])
+def test_an_input_that_is_not_set_is_named_before_anything_starts(tmp_path: Path, value: str | None) -> None:
+    """Before, DVC ended with "unexpected error" after people, benchmark, corpus and training."""
+    for name in ("dvc.yaml", "params.yaml"):
+        text = (REPOSITORY / name).read_text()
+        line = "  expressions_dir: data/benchmark/expressions\n"
+        assert name == "dvc.yaml" or line in text
+        (tmp_path / name).write_text(text.replace(line, "" if value is None else f"  expressions_dir: {value}\n"))
+    with pytest.raises(StageError, match=r"evaluate\.expressions_dir is not set.*stage 'evaluate'.*dvc_file --write"):
+        prepare_place(tmp_path)
+    (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text().replace("      - ${evaluate.expressions_dir}\n", ""))
+    check_named_inputs(tmp_path)
+    check_named_inputs(tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_anything_starts(

@@ -13,6 +13,10 @@ import pytest
 import yaml
 
 from flows.commands import environment_with_this_python
+from flows.graph import stage_names
+from flows.places import check_named_inputs
+from pipeline.run.dvc_file import params_type
+from pipeline.run.settings import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("sheap", "pipeline", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "local", "pyproject.toml")
@@ -20,10 +24,10 @@ PARTS = ("sheap", "pipeline", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", 
 SMALLEST: dict[str, Any] = {
     "people": {"train_people": 4, "validation_people": 2, "frames": 9, "sizes": [[160, 160]]},
     "benchmark": {
-        "subjects": 2, "multiview_neutral": 1, "multiview_expressions": 1, "multiview_occlusions": 0, "selfie": 0,
+        "subjects": 2, "multiview_neutral": 1, "multiview_expressions": 1, "multiview_occlusions": 1, "selfie": 1,
         "image_size": [160, 120], "scan_subdivisions": 0,
     },
-    "corpus": {"carphone": False},
+    "corpus": {"carphone": False, "replay_people": 2},
     "ingest": {"image_size": 64, "num_workers": 1, "mask": {"backend": "grabcut"}, "filter": {"min_head_px": 32}},
     "train": {
         "validation_pairs": 2, "panel_pairs": 1, "wandb_mode": "disabled",
@@ -34,7 +38,7 @@ SMALLEST: dict[str, Any] = {
             "validate_every": 2, "panels_every": 4, "checkpoint_every": 2, "log_every": 1,
         },
     },
-    "evaluate": {"carphone": False, "num_workers": 1, "expressions_dir": None},
+    "evaluate": {"carphone": False, "num_workers": 1},
     "report": {"panel_rows": 1, "contact_sheet": 4},
 }  # fmt: skip
 
@@ -80,6 +84,16 @@ def check_road(process: subprocess.Popen[str], root: Path) -> None:
     assert process.returncode == 0, output[-4000:]
     assert (root / "data/report/report.html").is_file()
     assert "NoneType: None" not in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("stage", stage_names(REPOSITORY))
+def test_the_smallest_settings_are_settings(stage: str, tmp_path: Path) -> None:
+    """The roads below take minutes and are run by hand; that each of their stages would start is seen here."""
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump(merged(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), SMALLEST)))
+    assert load_params(stage, params_type(stage), params)
+    (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
+    check_named_inputs(tmp_path)
 
 
 @pytest.mark.minutes

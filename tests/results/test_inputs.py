@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sheap.results.inputs import named_files, not_there
+from sheap.results.inputs import expanded_places, named_files, not_there
 
 SUFFIXES = frozenset({".jpg", ".png"})
 
@@ -59,3 +59,22 @@ def test_links_that_lead_nowhere(photos: Path) -> None:
     with pytest.raises(ValueError, match=r"a link to gone\.png, which is not there"):
         found(photos, "a/link.png")
     assert "is a file, not a folder" in not_there(photos / "a/x.png/y.png")
+
+
+def test_the_home_folder_in_a_quoted_pattern(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photos))
+    monkeypatch.chdir(photos)
+    for place in ("~/a/*.png", "~/a/x.png"):
+        assert named_files([Path(place)], SUFFIXES, "pictures").all_there() == [photos / "a/x.png"]
+        assert expanded_places([Path(place)], "pictures") == [photos / "a/x.png"]
+    (photos / "~").mkdir()
+    (photos / "~/own.png").write_bytes(b"")
+    assert named_files([Path("~/*.png")], SUFFIXES, "pictures").all_there() == [Path("~/own.png")], "a folder called so"
+
+
+def test_a_name_that_no_disk_takes_ends_nothing(photos: Path) -> None:
+    long = "x" * 300 + ".png"
+    named = named_files([photos / "a/x.png", photos / long, photos / long / "y.png"], SUFFIXES, "pictures")
+    assert named.files == (photos / "a/x.png",) and len(named.problems) == 2
+    with pytest.raises(ValueError, match="not there"):
+        expanded_places([photos / long], "pictures")

@@ -81,4 +81,5 @@ def test_labels_tell_files_apart() -> None:
     assert distinct_labels([Path("/v/a.mp4"), Path("/v/b.mp4")]) == ["a.mp4", "b.mp4"]
     assert distinct_labels([Path("/v/a/x.mp4"), Path("/v/b/x.mp4"), Path("/v/y.mp4")]) == ["a/x.mp4", "b/x.mp4", "y.mp4"]
     assert printable(os.fsdecode(b"/v/\xff.mp4")) == "/v/\\xff.mp4"
+    assert printable("/v/two\nlines\x1b[2J\u2028ü.mp4") == "/v/two\\nlines\\x1b[2J\\u2028ü.mp4"
     assert len(set(distinct_labels([Path(os.fsdecode(b"/v/\xff.mp4")), Path("/v/\\xff.mp4")]))) == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.corpus import CorpusBuilder, VideoFacts, folder_files, name_problem
+from pipeline.run.known_hashes import KnownHashes
 from sheap.video import decoding
 from sheap.video.decoding import VideoProblem, VideoReader
 from tests.video.made_videos import corner_names, quadrants, write_video, write_with_cover
@@ -129,15 +130,16 @@ def test_pipes_and_devices_do_not_hang(tmp_path: Path) -> None:
     (tmp_path / "zero.mkv").symlink_to("/dev/zero")
     for name in ("pipe.mp4", "zero.mkv"):
         assert problem_of(tmp_path / name).reason == "not_a_file"
-    builder = CorpusBuilder()
-    for path, name in folder_files(tmp_path):
-        problem = name_problem(path)
-        assert problem is not None and problem[0] == "not_a_file", name
-        builder.skip(name, *problem)
-    (tmp_path / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
-    assert name_problem(tmp_path / "gone.mp4") is None
-    builder.take(tmp_path / "gone.mp4", "gone.mp4", VideoFacts(), VideoFacts())
-    assert builder.finish().skipped_counts == {"not_a_file": 2, "unreadable": 1}
+    with KnownHashes(tmp_path.with_name("hashes.db")) as hashes:
+        builder = CorpusBuilder(hashes)
+        for path, name in folder_files(tmp_path):
+            problem = name_problem(path)
+            assert problem is not None and problem[0] == "not_a_file", name
+            builder.skip(name, *problem)
+        (tmp_path / "gone.mp4").symlink_to(tmp_path / "absent.mp4")
+        assert name_problem(tmp_path / "gone.mp4") is None
+        builder.take(tmp_path / "gone.mp4", "gone.mp4", VideoFacts(), VideoFacts())
+        assert builder.finish().skipped_counts == {"not_a_file": 2, "unreadable": 1}
 
 
 def test_pictures_larger_than_their_container_says_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

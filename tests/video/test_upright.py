@@ -165,3 +165,26 @@ def test_patterns_are_not_taken_for_small_faces():
     texture = cv2.resize(rng.integers(0, 255, (60, 80, 3)).astype(np.uint8), (480, 360), interpolation=cv2.INTER_CUBIC)
     assert landmarker().process(texture) == []
     assert MAX_ROLL_DEG < 45
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "most"), [(1, 5000, 4), (5000, 1, 4), (40, 100_000, 4), (60, 40_000, 8000), (600, 800, 400)]
+)
+def test_a_strip_of_a_picture_is_not_searched_for_ever(height: int, width: int, most: int) -> None:
+    """Before, 1 x 5000 px were looked at in squares of one pixel: 60,000 times."""
+
+    class Counting:
+        looks = 0
+
+        def detect(self, image: np.ndarray) -> list[FaceDetection]:
+            self.looks += 1
+            assert 0 not in image.shape
+            return []
+
+        def landmarks(self, image: np.ndarray, roi: object) -> FaceLandmarks:
+            raise AssertionError("nothing was found")
+
+    models = Counting()
+    assert search_faces(models, np.zeros((height, width, 3), np.uint8), closely=True) == []
+    assert 4 <= models.looks <= most
+    assert (models.looks == 4) == ("squares" not in no_face(np.zeros((height, width, 3), np.uint8)))

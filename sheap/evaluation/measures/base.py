@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from sheap.evaluation.footage import FaceFinderAndModels
-    from sheap.evaluation.predictions import CropCounts, Predictions, Predictor, Variant
+    from sheap.evaluation.predictions import CropCounts, FaceFinderAndModels, Predictions, Predictor, Variant
 
 MODEL, MEAN_HEAD = "model", "mean_head"
 """The methods of every run: the trained predictor, and the mean head."""

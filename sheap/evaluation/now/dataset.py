@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sheap.evaluation.face_boxes import FaceBox, read_face_box
 from sheap.evaluation.landmark_files import read_picked_points
 from sheap.evaluation.mesh_files import TriangleMesh, read_mesh
+from sheap.reading.regular_file import read_bytes
 from sheap.reading.text import read_lines
 
 log = logging.getLogger(__name__)
@@ -141,13 +142,13 @@ class NowDataset:
         for image in self.images:
             digest.update(f"{image}\n".encode())
             try:
-                digest.update(self.image_path(image).read_bytes())
+                digest.update(read_bytes(self.image_path(image)))
                 digest.update(repr(self.face_box(image)).encode())
             except (OSError, ValueError):  # a benchmark that lacks it is another one
                 digest.update(b"unreadable")
         for subject in self.subjects:
             for path in self._scan_files(subject):
-                digest.update(path.read_bytes())
+                digest.update(read_bytes(path))
         return digest.hexdigest()
 
     def _scan_files(self, subject: str) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.commands import cli
 from pipeline.commands.exit_codes import DOUBTFUL, INCOMPLETE, MISTAKE
 from sheap.evaluation.mesh_files import read_mesh
 from sheap.evaluation.now.dataset import NowDataset
-from sheap.files import write_picture
+from sheap.files import write_array, write_picture
 from sheap.people.now_layout import NowWriter
 from sheap.results.run_manifest import RESULTS_NAME, RunManifest, file_sha256
 from tests.pipeline.commands.made_predictor import MadePredictor, picture
@@ -76,6 +77,29 @@ def test_an_input_and_a_users_file_are_never_written_over() -> None:
     assert len(list(Path().glob("*.obj"))) == 2, "the second run writes what the first one wrote"
     assert sheap("predict", "images", ".", "--out", ".").exit_code == 0
     assert manifest(".").counts["inputs"] == 3, "overlays of before are no pictures to predict"
+
+
+def test_no_result_is_called_as_the_manifest_is() -> None:
+    photos("sheap_results.png", "Sheap_Results.png")
+    for number, name in enumerate(("sheap_results.png", "Sheap_Results.png")):
+        assert sheap("predict", "images", name, "--out", f"out{number}").exit_code == 0
+        [made] = manifest(f"out{number}").results
+        assert f"{name}.json" in made.files and json.loads(Path(f"out{number}/{name}.json").read_text())["verdict"] == "sure"
+
+
+def test_results_of_before_are_no_inputs_by_whichever_path_they_are_reached() -> None:
+    photos("album/x.png")
+    Path("link").symlink_to("album", target_is_directory=True)
+    for places, out in ((["album"], "album"), (["link"], "album"), (["album"], "link"), (["link", "album"], "link")):
+        assert sheap("predict", "images", *places, "--out", out).exit_code == 0
+        assert manifest("album").counts["inputs"] == 1
+
+
+def test_a_name_with_a_line_end_is_told_in_one_line() -> None:
+    photos("two\nlines.png")
+    result = sheap("predict", "images", "two\nlines.png", "--out", "out")
+    assert result.exit_code == 0 and result.stdout.startswith("two\\nlines.png -> out/two\\nlines.obj: sure")
+    assert Path("out/two\nlines.obj").is_file()
 
 
 def test_a_second_run_keeps_what_the_first_one_made_of_others() -> None:
@@ -172,6 +196,16 @@ def test_what_the_mesh_is_stands_in_it_and_the_neutral_one_beside_it(predictor: 
     assert not np.allclose(read_mesh(Path("out/x.obj")).vertices, neutral.vertices, atol=1e-3)
 
 
+def test_a_pipe_or_a_device_named_as_a_picture_ends_nothing() -> None:
+    """Before, its hash was computed first, which waits for ever."""
+    photos("x.png")
+    os.mkfifo("pipe.png")
+    Path("zero.png").symlink_to("/dev/zero")
+    result = sheap("predict", "images", "pipe.png", "zero.png", "x.png", "--out", "out")
+    assert result.exit_code == INCOMPLETE and manifest().counts["results"] == 1
+    assert "pipe.png: a named pipe, not a file" in result.stderr and "zero.png: a device, not a file" in result.stderr
+
+
 def test_a_place_that_cannot_be_written_is_named() -> None:
     photos("x.png")
     Path("file").write_text("")
@@ -216,11 +250,39 @@ def test_a_second_submission_does_not_count_the_first_ones_meshes(benchmark: Now
     assert result.exit_code == INCOMPLETE and "missing: ann/selfie/1.jpg" in result.stderr
 
 
+def test_a_submission_writes_over_nothing_of_the_users(
+    benchmark: NowDataset, predictor: MadePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, predictions written into detected_face replaced the boxes of the same names."""
+    write_array("NOW/detected_face/ann/selfie/1.npy", [1, 2, 3])
+    Path("file").write_text("")
+    before = Path("NOW/detected_face/ann/selfie/1.npy").read_bytes()
+    monkeypatch.setattr(predictor._landmarker, "process", lambda image: pytest.fail("told after the work"))
+    there = "1.npy: there already, and not made by"
+    for out, said in (("NOW/detected_face", there), ("file", "not written"), ("file/x", "not written")):
+        error = sheap("predict", "now", "--dataset", benchmark.root, "--out", out).exception
+        assert isinstance(error, (ValueError, OSError)) and said in str(error)
+    assert Path("NOW/detected_face/ann/selfie/1.npy").read_bytes() == before
+
+
 def test_a_benchmarks_doubtful_predictions_are_counted(benchmark: NowDataset) -> None:
     write_picture(benchmark.image_path(benchmark.images[0]), picture(RED), 100)
     result = sheap("predict", "now", "--dataset", benchmark.root, "--out", "out")
     assert result.exit_code == 0 and "1 doubtful" in result.stdout, "hard pictures are what a benchmark is made of"
     assert manifest().counts["doubtful"] == 1 and manifest().results[0].figures["presence"] == 0.6
+
+
+@pytest.mark.parametrize("arguments", [("predict", "images", ""), ("evaluate", "footage", ""), ("ingest", "", "--out", "out")])
+def test_an_empty_argument_is_not_the_current_folder(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before, `predict images "$UNSET"` predicted everything below the current folder."""
+    photos("x.png")
+    monkeypatch.setattr("sys.argv", ["sheap", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == MISTAKE and "an empty argument" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["x.png"]
 
 
 def test_the_version() -> None:
