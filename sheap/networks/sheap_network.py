@@ -133,6 +133,8 @@ class SheapNetwork(nn.Module):
         The compact encoder's tokens are averaged by their confidence before the shape is read, so that a picture counts by
         what it shows; other encoders' shapes are averaged evenly.
         """
+        if any(codes.look is None for codes in pictures):
+            return torch.stack([codes.params.shape for codes in pictures]).mean(0)
         evidence = [self.shape_evidence(codes) for codes in pictures]
         weights = torch.softmax(torch.stack([weight for _, weight in evidence]), dim=0)
         return self.shape_from((weights[..., None] * torch.stack([values for values, _ in evidence])).sum(0))

@@ -140,7 +140,7 @@ def test_strangers_have_detected_landmarks_and_no_truth(state: Path, strangers: 
         there = known.position(unknown.clip_id(k))
         assert np.array_equal(unknown.image(k, 0), known.image(there, 0))
         apart = np.linalg.norm(unknown.landmarks(k) - known.landmarks(there), axis=-1)[..., :468]
-        assert 0.1 < np.median(apart) < 6, "px of 192: as a detector errs"
+        assert 0.1 < np.median(apart) < 12, "px of 192: as a detector errs on renders"
 
 
 def test_a_variant_trains_once_and_is_then_remembered(strangers: Path, tmp_path: Path) -> None:

@@ -47,13 +47,19 @@ class Knowing:
         assert images.shape[1] == 3 and float(images.max()) <= 1
         return Codes(self._params)
 
-    def fused_shape(self, pictures) -> torch.Tensor:
-        return torch.stack([codes.params.shape for codes in pictures]).mean(0)
+    def shape_evidence(self, codes: Codes) -> tuple[torch.Tensor, torch.Tensor]:
+        return codes.params.shape, torch.zeros(len(codes.params.shape))
+
+    def shape_from(self, values: torch.Tensor) -> torch.Tensor:
+        return values
 
 
 @pytest.fixture(scope="module")
 def head() -> HeadModel:
-    return shared_studio().head
+    """Without a mirror: who answers alike whatever they see, answer alike in a mirror."""
+    head = HeadModel.load()
+    head.mirror_vertex_ids = None
+    return head
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +160,7 @@ class FakeNothing(Knowing):
 
     def __init__(self) -> None:
         head = HeadModel.load()
+        head.mirror_vertex_ids = None
         super().__init__(head, HeadParams.zeros(head, 1))
 
 

@@ -61,7 +61,8 @@ def test_every_file_ends_as_listed_or_skipped_with_a_reason(project):
     for name in names:
         (project / "videos" / name).write_bytes(name.encode())
     corpus = listed()
-    assert {v.name for v in corpus.videos} == {"a.mp4", *names}
+    shown = {name.replace("\n", "\\n") for name in names}
+    assert {v.name for v in corpus.videos} == {"a.mp4", *shown}, "control signs are written, not printed"
     reasons = {item["name"]: item["reason"] for item in corpus.skipped}
     assert reasons == {
         "b.mp4": "duplicate",

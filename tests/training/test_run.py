@@ -22,6 +22,7 @@ from sheap.data.shard_writer import write_split
 from sheap.files import NotWritten
 from sheap.head import HeadModel
 from sheap.head.door import head_sha256
+from sheap.networks.both_sides import BothSides
 from sheap.networks.sheap_network import SheapNetwork
 from sheap.predictor import SheapPredictor
 from sheap.training.config import RunConfig
@@ -123,7 +124,7 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one_with_one_history(sha
     images = torch.rand(2, 3, config.image_size, config.image_size)
     predicted = SheapPredictor.load(tmp_path / "model").predict(images)
     with torch.no_grad():
-        expected = again.state.average.network.encode(images).params
+        expected = BothSides.of(again.state.average.network).params(images)
     assert torch.equal(predicted.shape, expected.shape) and torch.equal(predicted.translation, expected.translation)
 
 
