@@ -152,7 +152,7 @@ def test_the_command_writes_the_card_of_the_shipped_model(tmp_path):
     assert everybody["people"] == 2 and 0.3 < everybody["identity_one"] < 1.5 and 0 < everybody["points_px"] < 20
     assert "No photograph of anybody was used" in page and "## Where it fails" in page
     first, again = (list(measure_held_out(FakeNothing(), 1, 1, scans=False)) for _ in range(2))
-    assert first == again
+    assert repr(first) == repr(again), "NaN is no NaN's equal"
 
 
 class FakeNothing(Knowing):
