@@ -23,6 +23,8 @@ from torch import Tensor
 from experiments.pages import Page, read_finished, write_finished
 from experiments.training_runs import ExperimentSettings, fingerprint, many_runs_parser, train, train_params
 from experiments.unseen_people import measure_people
+from sheap.bundle import SHIPPED_MODEL, WEIGHTS_NAME
+from sheap.data.manifest import file_sha256
 from sheap.predictor import SheapPredictor
 from sheap.training.run import RunData
 
@@ -73,7 +75,8 @@ def train_variant(settings: AblationSettings, name: str, seed: int, shards: Path
     torch.set_num_threads(1)
     params = train_params(settings.changes, {"training.seed": seed}, settings.variants[name])
     is_knowing = name in settings.knowing
-    path = work / f"run-{seed}-{fingerprint(params, shards, str(is_knowing), str(settings.people))}.json"
+    start = file_sha256(SHIPPED_MODEL / WEIGHTS_NAME)
+    path = work / f"run-{seed}-{fingerprint(params, shards, start, str(is_knowing), str(settings.people))}.json"
     found = read_finished(path)
     if found is None:
         trained = train(params, RunData.open(params, shards), start=start_weights(is_knowing))

@@ -34,6 +34,8 @@ from sheap.video.face_landmarker import FaceLandmarker
 
 Floats = NDArray[np.float64]
 
+HELD_OUT_FROM = 100
+"""The first chunk of validation people that is rendered here: those before are the campaign's own."""
 FOLDS = 5
 RIDGES = tuple(10.0**k for k in range(1, 7))
 OWN = "the predictor's own answer"
@@ -156,10 +158,6 @@ def main() -> int:
     page.table(["", "one photo", f"{views} photos"], rows)
     page.finish("inputs", {"people": len(people.shapes), "errors": figures}, arguments.out)
     return 0
-
-
-HELD_OUT_FROM = 100
-"""The first chunk of validation people that is rendered here: those before are the campaign's own."""
 
 
 if __name__ == "__main__":

@@ -138,8 +138,9 @@ def write(found: Mapping[str, Mapping[str, Mapping[str, list[float]]]], num_shap
         for name, values in terms.items():
             cells = []
             for cosines, shares in (("cosine", "share"), ("cosine_all", "share_all")):
-                error = float(np.std(values["cosine_all"]) / len(values["cosine_all"]) ** 0.5)
-                cells += [f"{np.mean(values[cosines]):+.3f} ± {error:.3f}", f"{100 * np.mean(values[shares]):+.1f} %"]
+                of_people = np.reshape(values[cosines], (people, -1)).mean(1)
+                error = float(np.std(of_people) / people**0.5)
+                cells += [f"{np.mean(of_people):+.3f} ± {error:.3f}", f"{100 * np.mean(values[shares]):+.1f} %"]
             rows.append([name, *cells])
         page.table(["term", "cosine, one pair", "share", "cosine, a person's pairs together", "share"], rows)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from sheap.files import write_bytes
 
 FILE_NAME = "training.prom"
 LABELS = ("run", "kind")
@@ -16,7 +18,7 @@ LABELS = ("run", "kind")
 
 def write_prometheus(path: Path, run: str, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Every number of the last record of each kind (training, validation) as a gauge `sheap_NAME{run, kind}`; on a GPU its memory
-    and use beside them. The file is replaced as a whole."""
+    and use beside them. The file is replaced as a whole. Raises NotWritten naming it."""
     registry = CollectorRegistry()
     gauges: dict[str, Gauge] = {}
     for kind, record in records.items():
@@ -26,7 +28,7 @@ def write_prometheus(path: Path, run: str, records: Mapping[str, Mapping[str, An
                 text = f"{name.replace('_', ' ')} of the last record"
                 gauges[name] = Gauge(f"sheap_{name}", text, LABELS, registry=registry)
             gauges[name].labels(run=run, kind=kind).set(value)
-    write_to_textfile(str(path), registry)
+    write_bytes(path, generate_latest(registry))
 
 
 def gpu_figures() -> dict[str, float]:

@@ -34,20 +34,19 @@ class HeadMirror:
 
     def __call__(self, params: HeadParams) -> HeadParams:
         """Heads [...] -> the mirrored ones [...]."""
+        turn, flip = params.translation.new_tensor([1.0, -1.0, -1.0]), params.translation.new_tensor([-1.0, 1.0, 1.0])
 
         def turned(rotvec: torch.Tensor | None) -> torch.Tensor | None:
-            return None if rotvec is None else rotvec * rotvec.new_tensor([1.0, -1.0, -1.0])
+            return None if rotvec is None else rotvec * turn
 
-        root = turned(params.root_rotvec)
-        assert root is not None
         return HeadParams(
             shape=self.shape(params.shape),
             expression=params.expression @ self._expression.T.to(params.expression),
             eyelids=None if params.eyelids is None else params.eyelids.flip(-1),
-            root_rotvec=root,
+            root_rotvec=params.root_rotvec * turn,
             neck_rotvec=turned(params.neck_rotvec),
             jaw_rotvec=turned(params.jaw_rotvec),
             eye_left_rotvec=turned(params.eye_right_rotvec),
             eye_right_rotvec=turned(params.eye_left_rotvec),
-            translation=params.translation * params.translation.new_tensor([-1.0, 1.0, 1.0]),
+            translation=params.translation * flip,
         )
